@@ -1,0 +1,53 @@
+/*
+ * torchvision's preprocessing, bit for bit: Image.open(f).convert("RGB"), Resize (bilinear, PIL), CenterCrop,
+ * to float by /255, Normalize. One profile, two ways to run it: the fast one computes only what the crop needs,
+ * the staged one keeps each stage. Both give the same values.
+ */
+#ifndef ANX_LOADERS_IMAGE_PREPROCESS_H
+#define ANX_LOADERS_IMAGE_PREPROCESS_H
+
+#include "src/base/tensor.h"
+
+/* 8-bit RGB, interleaved, rows without padding: (H, W, 3). pixels is owned; release with anx_image_fini. */
+typedef struct anx_image {
+    int64_t width, height;
+    uint8_t *pixels;
+} anx_image;
+
+#define ANX_IMAGE_INIT {.width = 0, .height = 0, .pixels = NULL}
+void anx_image_fini(anx_image *image);
+
+typedef struct anx_preprocess_profile {
+    const char *name;  /* "torchvision-alexnet" */
+    int resize;        /* the shorter side's length afterwards: 256 */
+    int crop;          /* 224 */
+    float mean[3], std[3];
+} anx_preprocess_profile;
+
+/* Resize(256), CenterCrop(224), ImageNet's mean and std: torchvision's AlexNet_Weights.IMAGENET1K_V1.transforms(). */
+extern const anx_preprocess_profile anx_preprocess_torchvision;
+
+/* Each stage's output; release with anx_preprocess_stages_fini. */
+typedef struct anx_preprocess_stages {
+    anx_image image;   /* decoded, convert("RGB") */
+    anx_image resize;  /* after Resize */
+    anx_image crop;    /* after CenterCrop */
+    anx_tensor scaled; /* float32 (3, crop, crop), in [0, 1] */
+    anx_tensor input;  /* float32 (3, crop, crop), normalised: what the network takes */
+} anx_preprocess_stages;
+
+#define ANX_PREPROCESS_STAGES_INIT {.image = ANX_IMAGE_INIT}
+void anx_preprocess_stages_fini(anx_preprocess_stages *stages);
+
+/* Every stage in full. bytes: a whole JPEG or PNG file; `name` is for messages. *out must be ..._INIT. */
+anx_status anx_preprocess_staged(const anx_preprocess_profile *profile, const uint8_t *bytes, size_t n_bytes,
+                                 const char *name, anx_preprocess_stages *out, anx_error *err);
+
+/* The fast path: straight to input (3, crop, crop) floats. */
+anx_status anx_preprocess_fast(const anx_preprocess_profile *profile, const uint8_t *bytes, size_t n_bytes,
+                               const char *name, float *input, anx_error *err);
+
+/* A whole file into memory (malloc'd, *n_bytes long), refusing more than 1 GiB. The caller frees it. */
+anx_status anx_read_file(const char *path, uint8_t **bytes, size_t *n_bytes, anx_error *err);
+
+#endif

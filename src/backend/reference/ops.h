@@ -1,0 +1,29 @@
+/*
+ * One node in double: the truth y64 and the gauge G, for the judge and for the conformance suite.
+ */
+#ifndef ANX_SRC_BACKEND_REFERENCE_OPS_H
+#define ANX_SRC_BACKEND_REFERENCE_OPS_H
+
+#include "src/model/graph.h"
+
+/*
+ * Computes node `node` of the graph for a batch on given input, every operation in double.
+ *   x       the first input's elements, (N, C, H, W) or (N, F), contiguous, F32 or F64
+ *   weight, bias   float32, contiguous (NULL where the node has none)
+ *   y       result in double, (N, ...) contiguous, batch*elems(out); NULL: not wanted
+ *   threads OpenMP threads, >= 1
+ * Convolution and linear sum in double; ReLU, max-pool, flatten, dropout are exact; softmax subtracts the maximum.
+ */
+anx_status anx_reference_node(const anx_graph *graph, int node, int64_t batch, const anx_tensor *x,
+                              const anx_tensor *weight, const anx_tensor *bias, double *y, int threads,
+                              anx_error *err);
+
+/*
+ * The gauge G of a CONV2D, LINEAR or ADAPTIVE_AVG_POOL2D node: for each output element, sum |w||x| + |b| (for the
+ * average: the mean of |x| over the window). Computed in float32 with relative error below 1e-4, vectorised: that
+ * changes r = |y - y64| / (u G) by less than 1e-4 of itself. g: batch*elems(out) floats. x is float32.
+ */
+anx_status anx_reference_gauge(const anx_graph *graph, int node, int64_t batch, const float *x, const float *weight,
+                               const float *bias, float *g, int threads, anx_error *err);
+
+#endif
