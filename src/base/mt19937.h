@@ -1,0 +1,41 @@
+/*
+ * The Mersenne Twister mt19937 and the values PyTorch's CPU generator makes of it, bit for bit.
+ *
+ * Sources: Matsumoto and Nishimura, "Mersenne Twister: a 623-dimensionally equidistributed uniform pseudo-random
+ * number generator" (1998), init_genrand of 2002; PyTorch's aten/src/ATen/core/MT19937RNGEngine.h,
+ * CPUGeneratorImpl.cpp and TransformationHelper.h.
+ */
+#ifndef ANX_SRC_BASE_MT19937_H
+#define ANX_SRC_BASE_MT19937_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ANX_MT19937_WORDS = 624 };
+
+/* Plain data: a copy is a generator that goes on from the same place. Start with anx_mt19937_seed. */
+typedef struct anx_mt19937 {
+    uint32_t state[ANX_MT19937_WORDS];
+    uint32_t next; /* word of state that is drawn next; ANX_MT19937_WORDS: the state is renewed first */
+} anx_mt19937;
+
+/*
+ * As torch.manual_seed(seed): the engine uses the low 32 bits alone. A negative seed is its two's complement
+ * (torch.manual_seed(-1) is (uint64_t)-1).
+ */
+void anx_mt19937_seed(anx_mt19937 *gen, uint64_t seed);
+
+/* One tempered draw; and PyTorch's random64(): two draws, the first one the high half. */
+uint32_t anx_mt19937_u32(anx_mt19937 *gen);
+uint64_t anx_mt19937_u64(anx_mt19937 *gen);
+
+/*
+ * out[0 .. n): as torch.empty(n).uniform_(low, high); torch.rand(n) is low = 0, high = 1. One draw a value,
+ * x = (draw mod 2^24) * 2^-24, fmaf(x, high - low, low); a result equal to high becomes low. PyTorch writes the
+ * last step as x * (high - low) + low, which its AVX2 and AVX-512 builds contract into one rounding.
+ * Both bounds are float32, low <= high. The same bits on every machine. Tensors of any shape are filled in memory
+ * order.
+ */
+void anx_mt19937_uniform_f32(anx_mt19937 *gen, size_t n, float low, float high, float *out);
+
+#endif

@@ -1,0 +1,120 @@
+#include "src/base/mt19937.h"
+#include "src/base/sha256.h"
+#include "tests/support/anx_test.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static void matches_the_standard(void) {
+    /* C++ [rand.predef]: the 10000th draw of a default-constructed mt19937, whose seed is 5489. */
+    anx_mt19937 gen;
+    anx_mt19937_seed(&gen, 5489);
+    uint32_t draw = 0;
+    for (int i = 0; i < 10000; i++) draw = anx_mt19937_u32(&gen);
+    CU_ASSERT_EQUAL(draw, 4123659995u);
+}
+
+static void rand_gives_pytorchs_values(void) {
+    /* torch.manual_seed(seed); torch.rand(5), PyTorch 2.15 */
+    static const struct {
+        uint64_t seed;
+        float values[5];
+    } cases[] = {
+        {0, {0x1.fc2abp-2f, 0x1.89545ep-1f, 0x1.6a675p-4f, 0x1.0e66p-3f, 0x1.3acd0cp-2f}},
+        {(uint64_t)-1, {0x1.fcd346p-1f, 0x1.248244p-1f, 0x1.23d818p-1f, 0x1.9588ep-5f, 0x1.fc6f68p-1f}},
+        {(UINT64_C(1) << 32) + 5, {0x1.a916c6p-1f, 0x1.02467p-3f, 0x1.d09fdep-1f, 0x1.a3cd7ap-1f, 0x1.d717ccp-1f}},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        anx_mt19937 gen;
+        float got[5];
+        anx_mt19937_seed(&gen, cases[c].seed);
+        anx_mt19937_uniform_f32(&gen, 5, 0.0f, 1.0f, got);
+        for (int i = 0; i < 5; i++) CU_ASSERT_EQUAL(got[i], cases[c].values[i]);
+    }
+}
+
+static void check_digest(const float *values, size_t n, const char *expected) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_digest digest, wanted;
+    ANX_CHECK_OK(anx_sha256_buffer(values, n * sizeof *values, &digest, &err), &err);
+    CU_ASSERT_TRUE_FATAL(anx_digest_parse(expected, &wanted));
+    CU_ASSERT_TRUE(anx_digest_equal(&digest, &wanted));
+}
+
+static void uniform_gives_pytorchs_bits(void) {
+    /* torch.manual_seed(3); x = torch.empty(100003).uniform_(-0.1, 0.037); torch.rand(3). About half of these values
+       change in their last bit when the multiply-add is rounded twice. */
+    const size_t n = 100003;
+    float *x = malloc(n * sizeof *x);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(x);
+    anx_mt19937 gen;
+    anx_mt19937_seed(&gen, 3);
+    anx_mt19937_uniform_f32(&gen, n, -0.1f, 0.037f, x);
+    check_digest(x, n, "8994f32a1a317812255002f2776d754f3a999bbd3f91e297c6c4297b84ddb0f9");
+    float after[3];
+    anx_mt19937_uniform_f32(&gen, 3, 0.0f, 1.0f, after);
+    CU_ASSERT_EQUAL(after[0], 0x1.d9804cp-1f);
+    CU_ASSERT_EQUAL(after[1], 0x1.4ec8ecp-2f);
+    CU_ASSERT_EQUAL(after[2], 0x1.2d56fcp-2f);
+    free(x);
+}
+
+static void upper_bound_becomes_the_lower_one(void) {
+    /* torch.manual_seed(7); torch.empty(20000).uniform_(1e6, 1e6 + 1): some 600 values round to 1e6 + 1. */
+    const size_t n = 20000;
+    float *x = malloc(n * sizeof *x);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(x);
+    anx_mt19937 gen;
+    anx_mt19937_seed(&gen, 7);
+    anx_mt19937_uniform_f32(&gen, n, 1e6f, 1e6f + 1.0f, x);
+    check_digest(x, n, "2cf1cb71ddf152884f0323e76d7b536b6fcb50c7cb3127cd04949c0faefecde5");
+    free(x);
+}
+
+static void integer_draws_are_pytorchs(void) {
+    /* torch.manual_seed(9); torch.empty(3, dtype=torch.int64).random_(): random64() & (2**63 - 1) */
+    static const uint64_t wide[3] = {191369442034012508u, 34580184003183093u, 9145403150510741560u};
+    /* torch.manual_seed(9); torch.randint(0, 2**27, (4,)): random() % 2**27 */
+    static const uint32_t narrow[4] = {44556670, 88953180, 8051326, 130482677};
+    anx_mt19937 gen;
+    anx_mt19937_seed(&gen, 9);
+    for (int i = 0; i < 3; i++) CU_ASSERT_EQUAL(anx_mt19937_u64(&gen) & INT64_MAX, wide[i]);
+    anx_mt19937_seed(&gen, 9);
+    for (int i = 0; i < 4; i++) CU_ASSERT_EQUAL(anx_mt19937_u32(&gen) % (UINT32_C(1) << 27), narrow[i]);
+}
+
+static void pieces_join_to_one_stream(void) {
+    /* Any division into calls, mixed with single draws, gives what one draw after the other gives. */
+    enum { total = 5000 };
+    anx_mt19937 one, pieces;
+    anx_mt19937_seed(&one, 42);
+    anx_mt19937_seed(&pieces, 42);
+    float got[total], wanted[total];
+    for (int i = 0; i < total; i++)
+        wanted[i] = fmaf((float)(anx_mt19937_u32(&one) & 0xffffffu) * 0x1p-24f, 0.75f - -0.1f, -0.1f);
+    size_t at = 0;
+    for (size_t n = 0; at < total; n = n * 2 + 1) {
+        const size_t now = n < total - at ? n : total - at;
+        anx_mt19937_uniform_f32(&pieces, now, -0.1f, 0.75f, got + at);
+        at += now;
+        if (at < total)
+            got[at++] = fmaf((float)(anx_mt19937_u32(&pieces) & 0xffffffu) * 0x1p-24f, 0.75f - -0.1f, -0.1f);
+    }
+    int wrong = 0;
+    for (int i = 0; i < total; i++) wrong += got[i] != wanted[i];
+    CU_ASSERT_EQUAL(wrong, 0);
+    CU_ASSERT_EQUAL(anx_mt19937_u32(&one), anx_mt19937_u32(&pieces));
+}
+
+int main(int argc, char **argv) {
+    static const anx_test tests[] = {
+        {"the ten-thousandth draw is the standard's", matches_the_standard},
+        {"rand gives PyTorch's values for any seed", rand_gives_pytorchs_values},
+        {"uniform gives PyTorch's bits", uniform_gives_pytorchs_bits},
+        {"a value equal to the upper bound becomes the lower one", upper_bound_becomes_the_lower_one},
+        {"integer draws are PyTorch's", integer_draws_are_pytorchs},
+        {"a stream drawn in pieces is the same stream", pieces_join_to_one_stream},
+        {NULL, NULL},
+    };
+    return anx_test_main("mt19937", tests, argc, argv);
+}
