@@ -14,11 +14,11 @@
  * where every key carries it, and come from under "state_dict" or "model" where the file wraps them so.
  */
 typedef struct anx_checkpoint {
-    anx_state_dict tensors;      /* as stored: original dtypes */
-    const char *format;          /* "PyTorch zip", "safetensors", ... */
-    char *path;                  /* as given */
+    anx_state_dict tensors; /* as stored: original dtypes */
+    const char *format;     /* "PyTorch zip", "safetensors", ... */
+    char *path;             /* as given */
     uint64_t file_bytes;
-    char *wrapped_in;            /* "state_dict", "model", or NULL */
+    char *wrapped_in; /* "state_dict", "model", or NULL */
     bool module_prefix_removed;
     /* reader's own: the mapping and what else must live as long */
     void *impl;
@@ -46,10 +46,10 @@ anx_status anx_checkpoint_file_digest(anx_checkpoint *checkpoint, anx_digest *ou
  */
 typedef struct anx_model {
     anx_graph *graph;
-    anx_tensor *params; /* graph->n_params float32 contiguous tensors */
-    int n_converted;    /* parameters that were not float32, */
+    anx_tensor *params;       /* graph->n_params float32 contiguous tensors */
+    int n_converted;          /* parameters that were not float32, */
     anx_dtype converted_from; /* ... and the dtype of the first of them */
-    anx_digest *digests; /* per parameter, of the float32 tensor; filled by anx_model_digests, else NULL */
+    anx_digest *digests;      /* per parameter, of the float32 tensor; filled by anx_model_digests, else NULL */
 } anx_model;
 
 /*

@@ -12,7 +12,7 @@ typedef struct anx_safetensors {
     anx_state_dict tensors;
     struct {
         char *key, *value;
-    } *metadata; /* __metadata__, in file order */
+    } * metadata; /* __metadata__, in file order */
     size_t n_metadata;
     void *impl;
 } anx_safetensors;

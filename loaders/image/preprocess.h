@@ -14,13 +14,14 @@ typedef struct anx_image {
     uint8_t *pixels;
 } anx_image;
 
-#define ANX_IMAGE_INIT {.width = 0, .height = 0, .pixels = NULL}
+#define ANX_IMAGE_INIT                                                                                                 \
+    { .width = 0, .height = 0, .pixels = NULL }
 void anx_image_fini(anx_image *image);
 
 typedef struct anx_preprocess_profile {
-    const char *name;  /* "torchvision-alexnet" */
-    int resize;        /* the shorter side's length afterwards: 256 */
-    int crop;          /* 224 */
+    const char *name; /* "torchvision-alexnet" */
+    int resize;       /* the shorter side's length afterwards: 256 */
+    int crop;         /* 224 */
     float mean[3], std[3];
 } anx_preprocess_profile;
 
@@ -36,7 +37,8 @@ typedef struct anx_preprocess_stages {
     anx_tensor input;  /* float32 (3, crop, crop), normalised: what the network takes */
 } anx_preprocess_stages;
 
-#define ANX_PREPROCESS_STAGES_INIT {.image = ANX_IMAGE_INIT}
+#define ANX_PREPROCESS_STAGES_INIT                                                                                     \
+    { .image = ANX_IMAGE_INIT }
 void anx_preprocess_stages_fini(anx_preprocess_stages *stages);
 
 /* Every stage in full. bytes: a whole JPEG or PNG file; `name` is for messages. *out must be ..._INIT. */

@@ -36,9 +36,10 @@ typedef enum anx_plan_mode {
 } anx_plan_mode;
 
 typedef enum anx_value_kind {
-    ANX_VALUE_OUTPUT = 0, /* output of node `index`; ANX_NODE_INPUT is the network's input. Host: (N, C, H, W) or (N, F) */
-    ANX_VALUE_PARAM,      /* parameter `index` of the graph */
-    ANX_VALUE_GRAD,       /* train: gradient of the loss by OUTPUT */
+    ANX_VALUE_OUTPUT =
+        0,           /* output of node `index`; ANX_NODE_INPUT is the network's input. Host: (N, C, H, W) or (N, F) */
+    ANX_VALUE_PARAM, /* parameter `index` of the graph */
+    ANX_VALUE_GRAD,  /* train: gradient of the loss by OUTPUT */
     ANX_VALUE_PARAM_GRAD, /* train: gradient by PARAM */
     ANX_VALUE_MASK,       /* train: factors (0 or 1/(1-p)) of dropout node `index` */
     ANX_VALUE_ARGMAX      /* train: winners of max-pool node `index`, int64 index into the H*W input plane */
@@ -54,25 +55,25 @@ static inline anx_value anx_value_output(int node) {
 }
 
 typedef struct anx_device_options {
-    int threads;             /* CPU devices; <= 0: anx_threads_available() */
+    int threads; /* CPU devices; <= 0: anx_threads_available() */
     anx_math_mode math;
-    bool nondeterministic;   /* allow algorithms whose bits differ from run to run */
+    bool nondeterministic; /* allow algorithms whose bits differ from run to run */
 } anx_device_options;
 
 /* What a device tells about itself, for reports. Strings are the device's, valid until it is closed. */
 typedef struct anx_device_info {
-    const char *backend;     /* "cpu" */
-    const char *device;      /* "cpu", "cuda:0" */
-    const char *library;     /* "oneDNN 2.6.3 (OpenMP)", "" if none */
-    const char *isa;         /* what really runs: "AVX-512", "" if not applicable */
-    const char *arithmetic;  /* "float32", "float64", ... */
+    const char *backend;    /* "cpu" */
+    const char *device;     /* "cpu", "cuda:0" */
+    const char *library;    /* "oneDNN 2.6.3 (OpenMP)", "" if none */
+    const char *isa;        /* what really runs: "AVX-512", "" if not applicable */
+    const char *arithmetic; /* "float32", "float64", ... */
     int threads;
-    bool pytorch_bits;       /* float32 in PyTorch's own order of summation: bit-equality may be demanded */
+    bool pytorch_bits; /* float32 in PyTorch's own order of summation: bit-equality may be demanded */
 } anx_device_info;
 
 typedef struct anx_plan_desc {
-    const anx_graph *graph;   /* must outlive the plan */
-    int64_t batch;            /* >= 1 */
+    const anx_graph *graph; /* must outlive the plan */
+    int64_t batch;          /* >= 1 */
     anx_plan_mode mode;
     const anx_tensor *params; /* graph->n_params contiguous float32 tensors in graph order; their memory must stay
                                  valid and unchanged until the plan is destroyed or the parameter is written anew */
@@ -81,7 +82,7 @@ typedef struct anx_plan_desc {
 
 /* One unit of execution. */
 typedef struct anx_group {
-    const int *nodes;          /* node indices covered, in order; the last one's output is the group's output */
+    const int *nodes; /* node indices covered, in order; the last one's output is the group's output */
     int n_nodes;
     int inputs[ANX_MAX_INPUTS]; /* nodes (or ANX_NODE_INPUT) whose outputs it reads */
     int n_inputs;
@@ -155,7 +156,7 @@ anx_status anx_plan_run_groups(anx_plan *plan, int first, int count, anx_error *
 anx_status anx_plan_run(anx_plan *plan, anx_error *err); /* all groups */
 float *anx_plan_host_pointer(anx_plan *plan, anx_value value);
 
-/* Write input, run everything, read the logits, synchronise. input (N, C, H, W), logits (N, classes), float32. */
+/* Write input, run up to the logits, read them, synchronise. input (N, C, H, W), logits (N, classes), float32. */
 anx_status anx_plan_forward(anx_plan *plan, const anx_tensor *input, anx_tensor *logits, anx_error *err);
 
 #endif

@@ -7,7 +7,7 @@
 #include "src/base/tensor.h"
 
 typedef struct anx_named_tensor {
-    char *name; /* owned by the dict */
+    char *name;        /* owned by the dict */
     anx_tensor tensor; /* owned by the dict where tensor.owned is set */
 } anx_named_tensor;
 
@@ -16,7 +16,8 @@ typedef struct anx_state_dict {
     size_t count, capacity;
 } anx_state_dict;
 
-#define ANX_STATE_DICT_INIT {.items = NULL, .count = 0, .capacity = 0}
+#define ANX_STATE_DICT_INIT                                                                                            \
+    { .items = NULL, .count = 0, .capacity = 0 }
 
 /* Appends a copy of name and takes over *tensor (its `owned` too, on success alone). EXISTS on a duplicate name. */
 anx_status anx_state_dict_add(anx_state_dict *dict, const char *name, const anx_tensor *tensor, anx_error *err);

@@ -9,8 +9,8 @@
 #define ANX_SRC_BASE_STATUS_H
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Only ever grows; values are not reused. */
 typedef enum anx_status {
@@ -45,7 +45,8 @@ typedef struct anx_error {
     char message[16384]; /* one or more lines, no trailing newline */
 } anx_error;
 
-#define ANX_ERROR_INIT {.status = ANX_OK}
+#define ANX_ERROR_INIT                                                                                                 \
+    { .status = ANX_OK }
 
 /* "out of memory", "malformed file", ... Never NULL. */
 const char *anx_status_name(anx_status status);

@@ -35,14 +35,15 @@ bool anx_dtype_is_float(anx_dtype dtype);
 
 typedef struct anx_tensor {
     anx_dtype dtype;
-    int rank;                      /* 0 (a scalar) .. ANX_MAX_RANK */
-    int64_t shape[ANX_MAX_RANK];   /* elements, outermost first: (N, C, H, W) */
-    int64_t stride[ANX_MAX_RANK];  /* elements; contiguous views have the products of the later dimensions */
-    void *data;                    /* first element; NULL only where there are no elements */
-    void *owned;                   /* what anx_tensor_fini frees; NULL for a view */
+    int rank;                     /* 0 (a scalar) .. ANX_MAX_RANK */
+    int64_t shape[ANX_MAX_RANK];  /* elements, outermost first: (N, C, H, W) */
+    int64_t stride[ANX_MAX_RANK]; /* elements; contiguous views have the products of the later dimensions */
+    void *data;                   /* first element; NULL only where there are no elements */
+    void *owned;                  /* what anx_tensor_fini frees; NULL for a view */
 } anx_tensor;
 
-#define ANX_TENSOR_INIT {.dtype = ANX_F32, .rank = 0, .data = NULL, .owned = NULL}
+#define ANX_TENSOR_INIT                                                                                                \
+    { .dtype = ANX_F32, .rank = 0, .data = NULL, .owned = NULL }
 
 /* Number of elements of a shape (1 for rank 0); false on overflow, a negative extent or a bad rank. */
 bool anx_shape_elems(int rank, const int64_t *shape, int64_t *elems);

@@ -20,8 +20,8 @@ typedef struct anx_extent {
 } anx_extent;
 
 typedef struct anx_node {
-    const anx_layer *layer;     /* name, op, op parameters; conv dilation and groups here are >= 1 (see below) */
-    anx_conv2d_params conv;     /* for CONV2D, defaults filled in; use this one, not layer->u.conv */
+    const anx_layer *layer; /* name, op, op parameters; conv dilation and groups here are >= 1 (see below) */
+    anx_conv2d_params conv; /* for CONV2D, defaults filled in; use this one, not layer->u.conv */
     int n_inputs;
     int inputs[ANX_MAX_INPUTS]; /* node indices or ANX_NODE_INPUT; always smaller than the node's own index */
     anx_extent in, out;         /* extents of the first input and of the output */
@@ -31,7 +31,7 @@ typedef struct anx_node {
 } anx_node;
 
 typedef struct anx_param {
-    char name[96];    /* "features.0.weight": the key in a state_dict */
+    char name[96]; /* "features.0.weight": the key in a state_dict */
     int node;
     bool is_bias;
     int rank;
@@ -42,12 +42,12 @@ typedef struct anx_param {
 typedef struct anx_graph {
     const anx_arch *arch;
     int64_t num_classes;
-    anx_extent input;  /* (C, H, W) */
+    anx_extent input; /* (C, H, W) */
     anx_node *nodes;
     int n_nodes;
     anx_param *params; /* in state_dict order: weight, then bias, row by row */
     int n_params;
-    int logits;        /* node index */
+    int logits; /* node index */
 } anx_graph;
 
 /*
@@ -55,8 +55,8 @@ typedef struct anx_graph {
  * Errors: INVALID_ARGUMENT where a layer would have no output (the message names the smallest size that works),
  * a shape overflows, or the table itself is inconsistent.
  */
-anx_status anx_graph_create(const anx_arch *arch, int64_t num_classes, int64_t height, int64_t width,
-                            anx_graph **out, anx_error *err);
+anx_status anx_graph_create(const anx_arch *arch, int64_t num_classes, int64_t height, int64_t width, anx_graph **out,
+                            anx_error *err);
 void anx_graph_destroy(anx_graph *graph);
 
 /* Index of the node of that name ("logits" is the logits node, "input" ANX_NODE_INPUT); -2 if there is none. */

@@ -57,7 +57,8 @@ void anx_test_check_status(anx_status expected, anx_status got, const anx_error 
     }
     char what[20000] = "";
     if (err != NULL && got != ANX_OK) anx_error_format(err, what, sizeof what);
-    snprintf(text, sizeof text, "expected \"%s\", got \"%s\": %s", anx_status_name(expected), anx_status_name(got), what);
+    snprintf(text, sizeof text, "expected \"%s\", got \"%s\": %s", anx_status_name(expected), anx_status_name(got),
+             what);
     check(false, file, line, text);
 }
 
@@ -85,9 +86,12 @@ int anx_test_main(const char *suite, const anx_test *tests, int argc, char **arg
         if (wanted(tests->name, argc, argv) && CU_add_test(s, tests->name, tests->run) == NULL) status = 2;
     if (status == 0) {
         CU_basic_set_mode(CU_BRM_VERBOSE);
-        if (CU_basic_run_tests() != CUE_SUCCESS) status = 2;
-        else if (CU_get_number_of_tests_run() == 0) status = 2; /* a filter that matches nothing is a mistake */
-        else status = CU_get_number_of_tests_failed() > 0 || CU_get_number_of_failures() > 0 ? 1 : 0;
+        if (CU_basic_run_tests() != CUE_SUCCESS)
+            status = 2;
+        else if (CU_get_number_of_tests_run() == 0)
+            status = 2; /* a filter that matches nothing is a mistake */
+        else
+            status = CU_get_number_of_tests_failed() > 0 || CU_get_number_of_failures() > 0 ? 1 : 0;
     }
     CU_cleanup_registry();
     return status;

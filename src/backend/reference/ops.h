@@ -15,8 +15,7 @@
  * Convolution and linear sum in double; ReLU, max-pool, flatten, dropout are exact; softmax subtracts the maximum.
  */
 anx_status anx_reference_node(const anx_graph *graph, int node, int64_t batch, const anx_tensor *x,
-                              const anx_tensor *weight, const anx_tensor *bias, double *y, int threads,
-                              anx_error *err);
+                              const anx_tensor *weight, const anx_tensor *bias, double *y, int threads, anx_error *err);
 
 /*
  * The gauge G of a CONV2D, LINEAR or ADAPTIVE_AVG_POOL2D node: for each output element, sum |w||x| + |b| (for the

@@ -1,0 +1,10 @@
+#include "src/backend/backends.h"
+
+/* In the order in which they are listed; "auto" takes the first that has a device. */
+static const anx_backend *const backends[] = {
+    NULL,
+};
+
+const anx_backend *anx_backend_at(int i) {
+    return i >= 0 && i < (int)(sizeof backends / sizeof backends[0]) ? backends[i] : NULL;
+}
