@@ -1,36 +1,48 @@
-#include "loaders/image/preprocess.h"
+#include "loaders/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static const off_t max_file_bytes = (off_t)1 << 30;
 
-anx_status anx_read_file(const char *path, uint8_t **bytes, size_t *n_bytes, anx_error *err) {
-    anx_status status = ANX_OK;
-    uint8_t *data = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        status = anx_error_set_errno(err, errno == ENOENT ? ANX_ERR_NOT_FOUND : ANX_ERR_IO, errno, "cannot open");
-        goto out;
-    }
+/* Opens a regular file for reading; *fd and *size are set on success alone. The path is left to the caller to add. */
+static anx_status open_regular(const char *path, int *fd, off_t *size, anx_error *err) {
+    /* O_NONBLOCK: a FIFO must be refused, not waited for; it means nothing to regular files. */
+    int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (opened < 0)
+        return anx_error_set_errno(err, errno == ENOENT ? ANX_ERR_NOT_FOUND : ANX_ERR_IO, errno, "cannot open");
     struct stat st;
-    if (fstat(fd, &st) != 0) {
+    anx_status status = ANX_OK;
+    if (fstat(opened, &st) != 0)
         status = anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot stat");
-        goto out;
+    else if (!S_ISREG(st.st_mode))
+        status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                               S_ISDIR(st.st_mode) ? "a folder, not a file" : "not a regular file");
+    if (status != ANX_OK) {
+        close(opened);
+        return status;
     }
-    if (!S_ISREG(st.st_mode)) {
-        status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "not a regular file");
-        goto out;
-    }
-    if (st.st_size > max_file_bytes) {
+    *fd = opened;
+    *size = st.st_size;
+    return ANX_OK;
+}
+
+anx_status anx_read_file(const char *path, uint8_t **bytes, size_t *n_bytes, anx_error *err) {
+    uint8_t *data = NULL;
+    int fd = -1;
+    off_t file_bytes = 0;
+    anx_status status = open_regular(path, &fd, &file_bytes, err);
+    if (status != ANX_OK) goto out;
+    if (file_bytes > max_file_bytes) {
         status = anx_error_set(err, ANX_ERR_LIMIT, "the file has %lld bytes; at most %lld are read into memory",
-                               (long long)st.st_size, (long long)max_file_bytes);
+                               (long long)file_bytes, (long long)max_file_bytes);
         goto out;
     }
-    const size_t size = (size_t)st.st_size;
+    const size_t size = (size_t)file_bytes;
     data = malloc(size > 0 ? size : 1);
     if (data == NULL) {
         status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory for %zu bytes", size);
@@ -55,4 +67,33 @@ out:
     free(data);
     if (fd >= 0) close(fd);
     return status;
+}
+
+anx_status anx_file_map_init(anx_file_map *out, const char *path, anx_error *err) {
+    int fd = -1;
+    off_t file_bytes = 0;
+    anx_status status = open_regular(path, &fd, &file_bytes, err);
+    if (status != ANX_OK) goto out;
+    const size_t size = (size_t)file_bytes;
+    void *bytes = NULL;
+    if (size > 0) {
+        bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (bytes == MAP_FAILED) {
+            status = anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot map %zu bytes", size);
+            goto out;
+        }
+    }
+    out->bytes = bytes;
+    out->n_bytes = size;
+out:
+    anx_error_in_file(status == ANX_OK ? NULL : err, path);
+    if (fd >= 0) close(fd); /* the mapping keeps the file */
+    return status;
+}
+
+void anx_file_map_fini(anx_file_map *map) {
+    if (map == NULL) return;
+    if (map->bytes != NULL) munmap((void *)(uintptr_t)map->bytes, map->n_bytes);
+    map->bytes = NULL;
+    map->n_bytes = 0;
 }

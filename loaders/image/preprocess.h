@@ -49,7 +49,4 @@ anx_status anx_preprocess_staged(const anx_preprocess_profile *profile, const ui
 anx_status anx_preprocess_fast(const anx_preprocess_profile *profile, const uint8_t *bytes, size_t n_bytes,
                                const char *name, float *input, anx_error *err);
 
-/* A whole file into memory (malloc'd, *n_bytes long), refusing more than 1 GiB. The caller frees it. */
-anx_status anx_read_file(const char *path, uint8_t **bytes, size_t *n_bytes, anx_error *err);
-
 #endif

@@ -1,0 +1,55 @@
+/*
+ * Files: read into memory, mapped, and written atomically.
+ */
+#ifndef ANX_LOADERS_FILE_H
+#define ANX_LOADERS_FILE_H
+
+#include "src/base/status.h"
+
+/*
+ * A whole regular file into memory (malloc'd, *n_bytes long), refusing more than 1 GiB. The caller frees it.
+ * Errors: NOT_FOUND, IO, INVALID_ARGUMENT (not a regular file), LIMIT, OUT_OF_MEMORY.
+ */
+anx_status anx_read_file(const char *path, uint8_t **bytes, size_t *n_bytes, anx_error *err);
+
+/*
+ * A regular file mapped for reading. `bytes` is page-aligned, NULL for an empty file. Bytes are read from the disk
+ * when touched; a file that another process truncates meanwhile makes that access fatal (SIGBUS), as for any mapping.
+ */
+typedef struct anx_file_map {
+    const uint8_t *bytes;
+    size_t n_bytes;
+} anx_file_map;
+
+#define ANX_FILE_MAP_INIT                                                                                              \
+    { .bytes = NULL, .n_bytes = 0 }
+
+/* *out must be ..._INIT; release with anx_file_map_fini. Errors: NOT_FOUND, IO, INVALID_ARGUMENT. */
+anx_status anx_file_map_init(anx_file_map *out, const char *path, anx_error *err);
+void anx_file_map_fini(anx_file_map *map);
+
+/*
+ * A file being written: a temporary file beside the target, which takes the target's name in one step when it is
+ * committed, complete and on the disk. Until then the target is untouched; a writer destroyed without a commit leaves
+ * nothing behind. Permissions are what the umask leaves of 0666. A target that is a link to a file replaces that
+ * file and keeps the link. A target that is a device or pipe (/dev/stdout) is written directly.
+ */
+typedef struct anx_file_writer anx_file_writer;
+
+/*
+ * Errors: EXISTS where the target is there and `force` is false, INVALID_ARGUMENT (an empty name, a folder), NOT_FOUND
+ * (the folder to write into), IO, OUT_OF_MEMORY. The caller destroys *out.
+ */
+anx_status anx_file_writer_create(const char *path, bool force, anx_file_writer **out, anx_error *err);
+/* Appends. Errors: IO (errno in err, e.g. ENOSPC); the writer can then only be destroyed. */
+anx_status anx_file_writer_write(anx_file_writer *writer, const void *data, size_t n_bytes, anx_error *err);
+/* Bytes appended so far: where the next write lands. */
+uint64_t anx_file_writer_offset(const anx_file_writer *writer);
+/*
+ * fsync, rename to the target, fsync of the folder. Errors: IO, EXISTS (the target appeared meanwhile and `force` is
+ * false). Call it once, then destroy the writer.
+ */
+anx_status anx_file_writer_commit(anx_file_writer *writer, anx_error *err);
+void anx_file_writer_destroy(anx_file_writer *writer);
+
+#endif
