@@ -1,0 +1,55 @@
+#include "loaders/checkpoint/text.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Length of the well-formed sequence at p, 0 if there is none. */
+static int sequence_length(const uint8_t *p, const uint8_t *end) {
+    const uint8_t lead = *p++;
+    if (lead < 0x80) return 1;
+    const int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+    if (lead < 0xc2 || lead > 0xf4 || end - p < more) return 0;
+    uint32_t code = lead & (0x3fu >> more);
+    for (int i = 0; i < more; i++) {
+        if ((*p & 0xc0) != 0x80) return 0;
+        code = code << 6 | (*p++ & 0x3fu);
+    }
+    static const uint32_t least[4] = {0, 0x80, 0x800, 0x10000};
+    if (code < least[more] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return 0;
+    return more + 1;
+}
+
+bool anx_utf8_valid(const void *bytes, size_t n_bytes) {
+    const uint8_t *p = bytes, *end = p + n_bytes;
+    while (p < end) {
+        const int n = sequence_length(p, end);
+        if (n == 0) return false;
+        p += n;
+    }
+    return true;
+}
+
+char *anx_text_printable(const void *bytes, size_t n_bytes, char *buf, size_t size) {
+    static const char more[] = "...";
+    const uint8_t *p = bytes, *end = p + n_bytes;
+    size_t used = 0;
+    if (size == 0) return buf;
+    while (p < end) {
+        const int n = sequence_length(p, end);
+        const bool plain = n > 1 || (n == 1 && *p >= 0x20 && *p != 0x7f);
+        const size_t taken = plain ? (size_t)n : 1, needed = plain ? taken : 4;
+        if (used + needed + sizeof more > size) { /* room for the dots is kept free all along */
+            snprintf(buf + used, size - used, "%s", more);
+            return buf;
+        }
+        if (plain)
+            memcpy(buf + used, p, taken);
+        else
+            snprintf(buf + used, needed + 1, "\\x%02x", *p);
+        used += needed;
+        p += taken;
+    }
+    buf[used] = '\0';
+    return buf;
+}
