@@ -40,11 +40,16 @@ static const struct {
          "G = sum |w||x| + |b|. h is proven for every order of summation (Higham, Accuracy and Stability of Numerical "
          "Algorithms, section 3.1); 4 sqrt h is over nine standard deviations of independent roundings"},
     [ANX_BOUND_AVERAGE] = {"average", "as for sums, with the window's elements + 1 roundings and G = mean |x|"},
-    [ANX_BOUND_SOFTMAX] = {"softmax", "relative error of float32 subtraction, exponential, sum and division, "
-                                      "u (|x - max| + roundings of the sum + 6) at each class"},
+    [ANX_BOUND_SOFTMAX] = {"softmax",
+                           "|p - truth| <= u p (|x - max| + mean of |x - max| under p + min(n, 4 sqrt n) + 11): "
+                           "the roundings of x - max, two exponentials good to 2 ulp, the sum of n terms "
+                           "and the division"},
     [ANX_BOUND_INTEGER] = {"integer", "every product and partial sum is an integer below 2^24, which float32 holds "
                                       "exactly: one right answer in every order of summation"},
     [ANX_BOUND_PIXELS] = {"pixels", "the same 8-bit values"},
+    [ANX_BOUND_CHAIN] = {"chain",
+                         "RMS error over an image at most 32 times that of float32 in PyTorch's order over the "
+                         "same layers (float32 engines differ by a factor of 7, TF32 by 1,000)"},
     [ANX_BOUND_RANK] = {"rank", "the same classes in the same order, apart from margins of at most 512 u s "
                                 "(s: standard deviation of the image's logits), which rounding may turn"},
 };

@@ -83,10 +83,12 @@ typedef enum anx_bound_kind {
     ANX_BOUND_SOFTMAX,  /* relative error of float32 exponentials and their sum */
     ANX_BOUND_INTEGER,  /* every sum is an integer below 2^24: any difference is wrong */
     ANX_BOUND_PIXELS,   /* the same 8-bit values */
-    ANX_BOUND_RANK,     /* order of the logits, apart from margins that rounding may turn */
+    ANX_BOUND_CHAIN, /* several rounding layers at once: RMS error against that of PyTorch's order over the same stretch
+                      */
+    ANX_BOUND_RANK,  /* order of the logits, apart from margins that rounding may turn */
     ANX_BOUND_KIND_COUNT
 } anx_bound_kind;
-/* "none", "bits", "sum", "average", "softmax", "integer", "pixels", "rank". */
+/* "none", "bits", "sum", "average", "softmax", "integer", "pixels", "chain", "rank". */
 const char *anx_bound_kind_name(anx_bound_kind kind);
 /* One sentence for a legend: the rule and the source it follows. */
 const char *anx_bound_kind_text(anx_bound_kind kind);
@@ -109,12 +111,13 @@ typedef struct anx_comparison {
     anx_basis basis;
     anx_bound_kind bound;
     double limit_r;   /* bound on r of the worst element (the one of worst_fraction) */
-    double limit_rms; /* bound on the RMS of r over one image */
+    double limit_rms; /* bound on the RMS of r over one image; NaN: none */
     int64_t elems;
     int64_t different;              /* other bits (NaN with NaN counts as equal; +0 with -0 as different) */
     int64_t zero_signs;             /* of these, +0 against -0 */
     int64_t nonfinite;              /* NaN or infinity where the expected value is finite, or the reverse */
     int64_t over;                   /* beyond the bound */
+    int64_t overflowing;            /* not judged: G is so near float32's largest number that the order decides */
     int64_t subnormals;             /* expected values that are subnormal float32 (other than 0) */
     double worst_r;                 /* largest |got - expected| / (u G) */
     double worst_fraction;          /* the same as a fraction of its bound: > 1 fails */

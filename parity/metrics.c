@@ -1,0 +1,400 @@
+#include "parity/metrics.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const double unit_roundoff = 0x1p-24;
+static const double rms_fails = 32, rms_warns = 4;
+enum { FEATURES_PER_PART = 64 };
+
+/* ---- rules ---- */
+
+static double limit_of(double h) {
+    return fmin(h, 4 * sqrt(h));
+}
+
+anx_rule anx_rule_for_sum(int64_t terms) {
+    const double h = (double)terms + 1;
+    return (anx_rule){.kind = ANX_BOUND_SUM,
+                      .h = h,
+                      .limit_r = limit_of(h),
+                      .limit_rms = rms_fails,
+                      .warn_rms = rms_warns,
+                      .eta = 0x1p-149};
+}
+
+anx_rule anx_rule_for_equality(bool zero_signs) {
+    return (anx_rule){.kind = ANX_BOUND_BITS, .limit_rms = INFINITY, .warn_rms = INFINITY, .zero_signs = zero_signs};
+}
+
+anx_rule anx_rule_for_node(const anx_graph *graph, int node) {
+    const anx_node *n = &graph->nodes[node];
+    anx_rule rule = anx_rule_for_equality(false);
+    switch (n->layer->op) {
+    case ANX_OP_CONV2D:
+    case ANX_OP_LINEAR: return anx_rule_for_sum(n->terms);
+    case ANX_OP_ADAPTIVE_AVG_POOL2D:
+        /* terms - 1 additions and two divisions; the average of one element is that element */
+        if (n->terms > 1) {
+            rule = anx_rule_for_sum(n->terms);
+            rule.kind = ANX_BOUND_AVERAGE;
+        }
+        break;
+    case ANX_OP_SOFTMAX:
+        rule = (anx_rule){.kind = ANX_BOUND_SOFTMAX,
+                          .h = (double)n->terms,
+                          .limit_r = limit_of((double)n->terms) + 11,
+                          .limit_rms = INFINITY,
+                          .warn_rms = INFINITY,
+                          .eta = 0x1p-126};
+        break;
+    case ANX_OP_RELU:
+    case ANX_OP_MAX_POOL2D:
+    case ANX_OP_DROPOUT:
+    case ANX_OP_FLATTEN:
+    case ANX_OP_COUNT: break;
+    }
+    return rule;
+}
+
+void anx_softmax_bound(const float *logits, int64_t batch, int64_t n, float *gauge, float *limit) {
+    for (int64_t b = 0; b < batch; b++, logits += n, gauge += n, limit += n) {
+        double m = -INFINITY, sum = 0, weighted = 0;
+        for (int64_t i = 0; i < n; i++) m = fmax(m, logits[i]);
+        for (int64_t i = 0; i < n; i++) {
+            const double d = logits[i] - m, e = exp(d);
+            sum += e;
+            if (e > 0) weighted -= e * d;
+        }
+        const double common = weighted / sum + limit_of((double)n) + 11;
+        for (int64_t i = 0; i < n; i++) {
+            const double d = logits[i] - m;
+            gauge[i] = (float)(exp(d) / sum);
+            limit[i] = (float)(common - d);
+        }
+    }
+}
+
+/* ---- where an element sits ---- */
+
+static void locate(const anx_extent *extent, int64_t flat, anx_element *e) {
+    e->known = true;
+    e->rank = extent->rank + 1;
+    for (int i = extent->rank - 1; i >= 0; i--) {
+        e->at[i + 1] = flat % extent->dim[i];
+        flat /= extent->dim[i];
+    }
+    e->at[0] = flat;
+}
+
+static int64_t extent_elems(const anx_extent *extent) {
+    int64_t n = 1;
+    for (int i = 0; i < extent->rank; i++) n *= extent->dim[i];
+    return n;
+}
+
+/* A part is one plane, or 64 neighbouring features. */
+static int64_t part_elems(const anx_extent *extent) {
+    return extent->rank == 3 ? extent->dim[1] * extent->dim[2] : FEATURES_PER_PART;
+}
+
+static bool is_subnormal(float v) {
+    return v != 0 && fabsf(v) < FLT_MIN;
+}
+
+/* Do two values agree whose difference is not a finite number? Equal infinities and NaN with NaN do. */
+static bool same_class(float got, float expected) {
+    return isnan(expected) ? isnan(got) : got == expected;
+}
+
+/* ---- equality ---- */
+
+static void compare_equal(const anx_rule *rule, const anx_values *v, anx_comparison *c) {
+    const int64_t per_image = extent_elems(v->extent);
+    c->elems = per_image * v->batch;
+    if (v->y32 != NULL && memcmp(v->got, v->y32, (size_t)c->elems * sizeof(float)) == 0) {
+        for (int64_t i = 0; i < c->elems; i++) c->subnormals += is_subnormal(v->y32[i]);
+        return;
+    }
+    for (int64_t i = 0; i < c->elems; i++) {
+        const float got = v->got[i], expected = v->y32 != NULL ? v->y32[i] : (float)v->y64[i];
+        c->subnormals += is_subnormal(expected);
+        uint32_t gb, eb;
+        memcpy(&gb, &got, sizeof gb);
+        memcpy(&eb, &expected, sizeof eb);
+        if (gb == eb || (isnan(got) && isnan(expected))) continue;
+        c->different++;
+        if (got == expected) { /* zeros of two signs */
+            c->zero_signs++;
+            if (!rule->zero_signs) continue;
+        }
+        if (isfinite(got) != isfinite(expected)) c->nonfinite++;
+        const double d = fabs((double)got - (double)expected);
+        if (d > c->worst_abs) c->worst_abs = d;
+        if (c->over++ == 0) {
+            locate(v->extent, i, &c->worst);
+            c->worst.got = got;
+            c->worst.expected = expected;
+        }
+    }
+}
+
+/* ---- rounding ---- */
+
+/* Running sums over one image or one part of it. */
+typedef struct sums {
+    double truth, pytorch, own; /* of r^2: got - y64, got - y32, y32 - y64 */
+    double dy, yy;              /* of the slope */
+    int64_t n;
+} sums;
+
+static void sums_add(sums *into, const sums *part) {
+    into->truth += part->truth;
+    into->pytorch += part->pytorch;
+    into->own += part->own;
+    into->dy += part->dy;
+    into->yy += part->yy;
+    into->n += part->n;
+}
+
+typedef struct rounding_measure {
+    const anx_rule *rule;
+    const anx_values *v;
+    anx_comparison *truth, *pytorch; /* NULL where there is none */
+    double own_r, own_rms;
+} rounding_measure;
+
+static void note_worst(anx_comparison *c, const anx_values *v, int64_t i, double r, double limit, double fraction,
+                       double expected) {
+    c->worst_fraction = fraction;
+    c->limit_r = limit;
+    (void)r;
+    locate(v->extent, i, &c->worst);
+    c->worst.got = v->got[i];
+    c->worst.expected = expected;
+}
+
+/* One element that is not an ordinary finite number on both sides, or has no gauge to speak of. */
+static void compare_unusual(anx_comparison *c, const anx_values *v, int64_t i, double expected) {
+    const float as_float = (float)expected, got = v->got[i];
+    if (v->gauge[i] > FLT_MAX / 2 && !isnan(as_float) && isfinite(v->gauge[i])) {
+        c->overflowing++;
+        return;
+    }
+    if (!isfinite(as_float) && same_class(got, as_float)) return;
+    c->over++;
+    if (isfinite(got) != isfinite(as_float) || !isfinite(got)) c->nonfinite++;
+    if (!isinf(c->worst_fraction)) note_worst(c, v, i, INFINITY, c->limit_r, INFINITY, expected);
+    c->worst_r = INFINITY;
+}
+
+static double truth_at(const anx_values *v, int64_t i) {
+    return v->y64 != NULL ? v->y64[i] : (double)v->y32[i] + (double)v->e64[i];
+}
+
+static void note_error(anx_comparison *c, const rounding_measure *m, int64_t i, double d, double unit, double bound,
+                       double expected) {
+    const double abs = fabs(d), r = abs / unit, fraction = abs / bound;
+    if (abs > c->worst_abs) c->worst_abs = abs;
+    if (r > c->worst_r) c->worst_r = r;
+    if (fraction > 1) c->over++;
+    if (fraction > c->worst_fraction) note_worst(c, m->v, i, r, bound / unit, fraction, expected);
+}
+
+/* Elements begin .. end-1, all of one part of one image. */
+static sums measure_part(rounding_measure *m, int64_t begin, int64_t end) {
+    const anx_values *v = m->v;
+    const bool has_truth = m->truth != NULL, has_pytorch = m->pytorch != NULL;
+    sums s = {0};
+    for (int64_t i = begin; i < end; i++) {
+        const double y32 = has_pytorch ? v->y32[i] : 0;
+        const double y64 = has_truth ? truth_at(v, i) : y32;
+        const double g = v->gauge[i], got = v->got[i];
+        const double limit = v->limit != NULL ? v->limit[i] : m->rule->limit_r;
+        const double unit = unit_roundoff * g + m->rule->eta;
+        /* An element of gauge 0 sums zeros: only 0 is right. (A gauge that underflowed has a truth other than 0.) */
+        if (!isfinite((float)y64) || !isfinite(got) || g > FLT_MAX / 2 || !(g >= 0) ||
+            (g == 0 && y64 == 0 && got != 0)) {
+            if (has_truth) compare_unusual(m->truth, v, i, y64);
+            if (has_pytorch) compare_unusual(m->pytorch, v, i, y32);
+            continue;
+        }
+        s.n++;
+        double own = 0;
+        if (has_truth) {
+            const double d = got - y64, r = d / unit, t = y64 / (g + m->rule->eta);
+            s.truth += r * r;
+            s.dy += r * t;
+            s.yy += t * t;
+            m->truth->subnormals += is_subnormal((float)y64);
+            m->truth->different += (float)got != (float)y64;
+            note_error(m->truth, m, i, d, unit, limit * unit, y64);
+        }
+        if (has_pytorch) {
+            if (has_truth) {
+                own = fabs(y32 - y64);
+                const double r = own / unit;
+                s.own += r * r;
+                if (r > m->own_r) m->own_r = r;
+            }
+            const double d = got - y32, r = d / unit;
+            s.pytorch += r * r;
+            m->pytorch->subnormals += is_subnormal((float)y32);
+            m->pytorch->different += got != y32;
+            m->pytorch->zero_signs += got == 0 && y32 == 0 && signbit(got) != signbit(y32);
+            /* with no truth PyTorch's own error is unknown, but bounded as ours is */
+            note_error(m->pytorch, m, i, d, unit, has_truth ? limit * unit + own : 2 * limit * unit, y32);
+        }
+    }
+    return s;
+}
+
+static double root_mean(double sum, int64_t n) {
+    return n == 0 ? 0 : sqrt(sum / (double)n);
+}
+
+static void note_part(anx_comparison *c, double rms, int64_t image, int64_t index) {
+    if (c == NULL || rms <= c->part_rms) return;
+    c->part_rms = rms;
+    c->part_image = image;
+    c->part_index = index;
+}
+
+static void note_image(anx_comparison *c, double rms, int64_t image) {
+    if (c == NULL || rms <= c->rms) return;
+    c->rms = rms;
+    c->rms_image = image;
+}
+
+static void compare_rounded(rounding_measure *m) {
+    const anx_values *v = m->v;
+    const int64_t per_image = extent_elems(v->extent), per_part = part_elems(v->extent);
+    for (int64_t image = 0; image < v->batch; image++) {
+        sums whole = {0};
+        for (int64_t begin = 0; begin < per_image; begin += per_part) {
+            const int64_t end = begin + per_part < per_image ? begin + per_part : per_image;
+            const sums part = measure_part(m, image * per_image + begin, image * per_image + end);
+            const int64_t index = v->extent->rank == 3 ? begin / per_part : begin;
+            note_part(m->truth, root_mean(part.truth, part.n), image, index);
+            note_part(m->pytorch, root_mean(part.pytorch, part.n), image, index);
+            sums_add(&whole, &part);
+        }
+        note_image(m->truth, root_mean(whole.truth, whole.n), image);
+        note_image(m->pytorch, root_mean(whole.pytorch, whole.n), image);
+        m->own_rms = fmax(m->own_rms, root_mean(whole.own, whole.n));
+        const double slope = whole.yy > 0 ? whole.dy / whole.yy : 0;
+        if (m->truth != NULL && fabs(slope) > fabs(m->truth->slope)) m->truth->slope = slope;
+    }
+}
+
+void anx_measure(const anx_rule *rule, const anx_values *values, anx_basis truth, anx_basis pytorch,
+                 anx_judged *judged) {
+    const bool has_truth = values->y64 != NULL || (values->e64 != NULL && values->y32 != NULL);
+    const anx_comparison blank = {.bound = rule->kind,
+                                  .limit_r = rule->limit_r,
+                                  .limit_rms = isinf(rule->limit_rms) ? NAN : rule->limit_rms,
+                                  .elems = values->batch * extent_elems(values->extent)};
+    judged->n_versus = 0;
+    if (rule->kind == ANX_BOUND_BITS) {
+        anx_comparison *c = &judged->versus[judged->n_versus++];
+        *c = blank;
+        c->basis = values->y32 != NULL ? pytorch : truth;
+        c->limit_rms = c->worst_r = c->rms = c->part_rms = c->slope = NAN;
+        compare_equal(rule, values, c);
+        c->worst_fraction = c->over > 0 ? INFINITY : 0;
+        return;
+    }
+    rounding_measure m = {.rule = rule, .v = values};
+    if (has_truth) {
+        m.truth = &judged->versus[judged->n_versus++];
+        *m.truth = blank;
+        m.truth->basis = truth;
+    }
+    if (values->y32 != NULL) {
+        m.pytorch = &judged->versus[judged->n_versus++];
+        *m.pytorch = blank;
+        m.pytorch->basis = pytorch;
+    }
+    compare_rounded(&m);
+    if (m.pytorch != NULL) m.pytorch->limit_rms = has_truth ? blank.limit_rms + m.own_rms : 2 * blank.limit_rms;
+    if (m.pytorch != NULL && has_truth) {
+        judged->pytorch_r = m.own_r;
+        judged->pytorch_rms = m.own_rms;
+    }
+}
+
+/* ---- verdicts ---- */
+
+/* One comparison by rules 1 to 4; writes what was found into text. */
+static anx_verdict conclude_one(const anx_rule *rule, const anx_comparison *c, char *text, size_t size) {
+    char where[96];
+    anx_element_format(&c->worst, where, sizeof where);
+    if (rule->kind == ANX_BOUND_BITS) {
+        if (c->over > 0) {
+            snprintf(text, size, "%lld of %lld values differ, first at %s: %.9g instead of %.9g", (long long)c->over,
+                     (long long)c->elems, where, c->worst.got, c->worst.expected);
+            return ANX_VERDICT_FAIL;
+        }
+        if (c->zero_signs > 0)
+            snprintf(text, size, "equal values; %lld zeros of the other sign", (long long)c->zero_signs);
+        else
+            snprintf(text, size, "bit-equal");
+        return ANX_VERDICT_PASS;
+    }
+    if (c->nonfinite > 0) {
+        snprintf(text, size, "NaN or infinity in %lld values, first at %s: %.9g instead of %.9g",
+                 (long long)c->nonfinite, where, c->worst.got, c->worst.expected);
+        return ANX_VERDICT_FAIL;
+    }
+    if (c->over > 0) {
+        snprintf(text, size, "%lld of %lld values are beyond their bound, worst at %s: r = %.4g, bound %.4g",
+                 (long long)c->over, (long long)c->elems, where, c->worst_r, c->limit_r);
+        return ANX_VERDICT_FAIL;
+    }
+    if (c->rms > c->limit_rms) { /* false where there is no limit (NaN) */
+        snprintf(text, size, "RMS error %.4g over image %lld, limit %.4g", c->rms, (long long)c->rms_image,
+                 c->limit_rms);
+        return ANX_VERDICT_FAIL;
+    }
+    const double slack = isnan(c->limit_rms) ? 0 : c->limit_rms - rule->limit_rms; /* PyTorch's own RMS */
+    if (c->part_rms > rule->limit_rms + slack) {
+        snprintf(text, size, "RMS error %.4g in one part (image %lld, part %lld): more than rounding there",
+                 c->part_rms, (long long)c->part_image, (long long)c->part_index);
+        return ANX_VERDICT_WARN;
+    }
+    if (c->rms > rule->warn_rms + slack) {
+        snprintf(text, size, "RMS error %.4g over image %lld: more than any float32 engine measured (limit %.4g)",
+                 c->rms, (long long)c->rms_image, rule->warn_rms);
+        return ANX_VERDICT_WARN;
+    }
+    if (c->overflowing > 0) {
+        snprintf(text, size, "%lld values could not be judged: their sums come near float32's largest number",
+                 (long long)c->overflowing);
+        return ANX_VERDICT_WARN;
+    }
+    snprintf(text, size, "r <= %.3g, %.3g of the bound, RMS %.3g", c->worst_r, c->worst_fraction, c->rms);
+    return ANX_VERDICT_PASS;
+}
+
+anx_status anx_rule_conclude(const anx_rule *rule, anx_judged *judged, anx_error *err) {
+    anx_verdict worst = ANX_VERDICT_INFO;
+    char text[512] = "nothing to compare with";
+    int decided_by = 0;
+    for (int i = 0; i < judged->n_versus; i++) {
+        char one[512];
+        const anx_verdict v = conclude_one(rule, &judged->versus[i], one, sizeof one);
+        if (v > worst) {
+            worst = v;
+            decided_by = i;
+            memcpy(text, one, sizeof text);
+        }
+    }
+    if (judged->n_versus == 0) return anx_judged_conclude(judged, ANX_VERDICT_SKIP, err, "%s", text);
+    if (worst <= judged->verdict) return ANX_OK;
+    const char *first = anx_basis_name(judged->versus[decided_by].basis);
+    const bool both = judged->n_versus == 2 && worst == ANX_VERDICT_PASS;
+    return anx_judged_conclude(judged, worst, err, "%s; against %s%s%s", text, first, both ? " and " : "",
+                               both ? anx_basis_name(judged->versus[1].basis) : "");
+}
