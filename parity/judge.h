@@ -1,0 +1,68 @@
+/*
+ * The judge: takes a checkpoint, an engine (or somebody else's activations) and recordings, and says of every
+ * preprocessing stage and every layer whether it computes what PyTorch computes.
+ *
+ * What it does, in order (each step is a path of the list, see verdict.h):
+ *   recordings   which fixtures apply to these weights, by the digests of the tensors
+ *   exact        the exact backend, run from each case's input, against the recordings: bit-equal or not. From then on
+ *                PyTorch's own float32 values y32 are at hand, recorded or regenerated, at every node
+ *   preprocess   the stages of preprocessing against Pillow's and torchvision's
+ *   observe      each node alone, fed y32 of its inputs, against the truth (recorded, or computed in double here) and
+ *                against y32
+ *   infer        each fused group likewise, judged by the bound of the sum inside it; group by group must equal whole
+ *   accumulated  the observe plan run from the input: information
+ *   probe        integers, at every layer's shape, in both roles
+ *   result       top-5 of the infer plan
+ * With `against` the observe, infer, probe and accumulated paths fall away, and the dump's layers are judged each from
+ * the dump's own input to it.
+ *
+ * Names beginning with anx_judge_run_ are internal (judge_run.h).
+ */
+#ifndef ANX_PARITY_JUDGE_H
+#define ANX_PARITY_JUDGE_H
+
+#include "loaders/checkpoint/checkpoint.h"
+#include "loaders/image/preprocess.h"
+#include "parity/fixture.h"
+#include "parity/verdict.h"
+#include "src/backend/backend.h"
+
+/* Preprocessing as it is judged; NULL members: anx_preprocess_staged, anx_preprocess_fast. */
+typedef struct anx_judge_preprocess {
+    anx_status (*staged)(const anx_preprocess_profile *profile, const uint8_t *bytes, size_t n_bytes, const char *name,
+                         anx_preprocess_stages *out, anx_error *err);
+    anx_status (*fast)(const anx_preprocess_profile *profile, const uint8_t *bytes, size_t n_bytes, const char *name,
+                       float *input, anx_error *err);
+} anx_judge_preprocess;
+
+/* All members may be zero but checkpoint or model. Nothing is taken over; everything must outlive the call alone. */
+typedef struct anx_judge_options {
+    const char *checkpoint; /* path of a checkpoint, opened and bound to the architecture that fits it, */
+    anx_model *model;       /* ... or parameters bound already (its digests are filled in where they are not) */
+    const anx_fixture_set *fixtures; /* recordings to look through: those that apply are used */
+    const anx_fixture_set *asked;    /* recordings named by the user: judged against whether they match or not */
+    const char *const *images;       /* image files to judge as well */
+    int n_images;
+    const char *against;     /* safetensors of somebody else's activations; instead of a device */
+    anx_device *device;      /* the judged engine, opened by the caller, */
+    const char *device_name; /* ... or its name; NULL: "auto" */
+    int threads;             /* <= 0: anx_threads_available() */
+    const char *points;      /* globs over point names, comma separated; NULL: all */
+    bool full;               /* every recording, not the quick ones alone */
+    bool strict;             /* a missing recording, a warning or a skipped point is a failure */
+    bool no_probe;           /* leave out the integer probe */
+    anx_judge_preprocess preprocess;
+} anx_judge_options;
+
+/*
+ * Judges. *out is a concluded list (the caller destroys it), whatever the verdicts; an error means that judging itself
+ * could not be done: a checkpoint or dump that cannot be read, no such device, an image that cannot be decoded, no
+ * memory. Errors are those of what failed; INVALID_ARGUMENT for options that contradict each other.
+ */
+anx_status anx_judge(const anx_judge_options *options, anx_verdicts **out, anx_error *err);
+
+/* SHA-256 and file name of torchvision's published AlexNet weights. */
+extern const char anx_official_alexnet_sha256[];
+extern const char anx_official_alexnet_name[];
+
+#endif
