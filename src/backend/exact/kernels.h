@@ -1,0 +1,98 @@
+/*
+ * The loops of the exact backend that are compiled once for each instruction set from one source
+ * (kernels_body.h), and what they are handed. Every one of them gives the same bits whatever it was compiled for:
+ * vectors run over outputs, never over the terms of a sum.
+ */
+#ifndef ANX_SRC_BACKEND_EXACT_KERNELS_H
+#define ANX_SRC_BACKEND_EXACT_KERNELS_H
+
+#include "src/backend/exact/layout.h"
+
+/*
+ * A convolution whose output channels are taken in blocks of ANX_EXACT_BLOCK. The order of every sum is oneDNN's
+ * (jit_avx512_common_convolution, which PyTorch calls on an AVX-512 machine):
+ *
+ *   t = bias; for each block of 16 input channels: chain = 0; for kh, kw, c in the block: chain = fma(x, w, chain);
+ *   t = t + chain
+ *
+ * Taps that fall into the padding take no part, which a zero for x shows only where w is not finite (NaN) or where
+ * the bias is -0 (its sign): `skip_padding` says that the weights hold such a thing, and the columns at the edges
+ * are then computed with the taps that exist.
+ */
+typedef struct anx_exact_conv {
+    anx_conv2d_params p;
+    anx_exact_layout in, out;
+    int64_t channels;       /* input channels: of a group, where there are groups */
+    int64_t chain_block;    /* input channels in one chain: ANX_EXACT_BLOCK, in groups 16, 8 or 4 (conv.c) */
+    bool bias_starts_chain; /* depthwise: t is the chain itself, which starts at the bias */
+    bool dense;             /* groups start at whole blocks on both sides: the packed kernel may run */
+    bool skip_padding;
+    bool relu;           /* the ReLU that follows is applied to what is stored */
+    const float *packed; /* dense: [out block][chain][kh][kw][c][16] */
+    const float *weight; /* (OC, IC/groups, KH, KW): as the checkpoint has it */
+    const float *bias;   /* out.blocks*16 floats, zeros past the last channel */
+} anx_exact_conv;
+
+/*
+ * y = x W^T + b for a panel of outputs. The order of every sum is MKL's sgemm for AVX-512 (batch >= 4, 12 or more
+ * outputs):  t = bias; for each block of inputs: chain from 0 by fma; t = t + chain
+ */
+typedef struct anx_exact_linear {
+    int64_t in, out, batch;
+    int64_t chain_block; /* inputs in one chain (linear.c) */
+    bool relu;
+    const float *x;             /* (batch, in), its rows interleaved: anx_exact_linear_interleave */
+    const float *weight, *bias; /* (out, in), (out) */
+    float *y;                   /* (batch, out) */
+} anx_exact_linear;
+
+typedef struct anx_exact_pool {
+    anx_pool2d_params p; /* max-pool */
+    anx_exact_layout in, out;
+} anx_exact_pool;
+
+/* The split of n into as few parts of at most `most` as there can be, as even as they can be: the part at `first`. */
+static inline int64_t anx_exact_part(int64_t n, int64_t first, int64_t most) {
+    const int64_t rest = n - first, parts = (rest + most - 1) / most;
+    return (rest + parts - 1) / parts;
+}
+
+typedef struct anx_exact_kernels {
+    const char *isa;     /* "AVX-512": for reports */
+    int conv_out_blocks; /* output blocks that conv_rows takes at a time at best */
+    int linear_panel;    /* outputs that linear_panel_run takes at most */
+    int linear_rows;     /* batch rows side by side in anx_exact_linear.x at most */
+    /*
+     * Output rows oh0 .. oh1-1 of `blocks` output blocks from `block0` on, for one image. `group` is 0 unless the
+     * convolution is dense and grouped; all blocks then belong to that group.
+     */
+    void (*conv_rows)(const anx_exact_conv *conv, const float *x, float *y, int64_t block0, int64_t blocks, int64_t oh0,
+                      int64_t oh1);
+    /* One output channel of any convolution, one element at a time. */
+    void (*conv_channel)(const anx_exact_conv *conv, const float *x, float *y, int64_t oc);
+    /* Outputs o0 .. o0+count-1 for the whole batch; scratch: anx_exact_linear_scratch_elems floats. */
+    void (*linear_panel_run)(const anx_exact_linear *linear, int64_t o0, int64_t count, float *scratch);
+    /* One channel block of one image. */
+    void (*max_pool)(const anx_exact_pool *pool, const float *x, float *y);
+    /* y[i] = x[i] < 0 ? +0 : x[i]; x may be y. */
+    void (*relu)(const float *x, float *y, int64_t elems);
+} anx_exact_kernels;
+
+/* Floats that linear_panel_run needs as scratch: a transposed tile of weights, and the panel's sums. */
+static inline int64_t anx_exact_linear_scratch_elems(const anx_exact_kernels *kernels, int64_t chain_block,
+                                                     int64_t batch) {
+    return (chain_block + batch) * kernels->linear_panel;
+}
+
+extern const anx_exact_kernels anx_exact_kernels_portable;
+#if defined(__x86_64__)
+extern const anx_exact_kernels anx_exact_kernels_avx2, anx_exact_kernels_avx512;
+#endif
+
+/*
+ * The fastest set this machine runs. The environment variable ANX_ISA ("avx512", "avx2" or "portable") caps it, so
+ * that tests can compare all three. Error: INVALID_ARGUMENT for another name.
+ */
+anx_status anx_exact_kernels_select(const anx_exact_kernels **out, anx_error *err);
+
+#endif

@@ -1,0 +1,260 @@
+#include "src/backend/exact/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/checked.h"
+
+/* `elems` floats for each of `times`, on a vector's boundary. */
+static anx_status alloc_floats(int64_t elems, int64_t times, float **out, anx_error *err) {
+    int64_t total, bytes;
+    size_t rounded;
+    if (!anx_checked_mul_i64(elems, times, &total) || !anx_checked_mul_i64(total, (int64_t)sizeof(float), &bytes) ||
+        !anx_checked_align_size((size_t)bytes, ANX_ALIGNMENT_BYTES, &rounded))
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "%lld times %lld floats overflow the address space",
+                             (long long)times, (long long)elems);
+    float *p = aligned_alloc(ANX_ALIGNMENT_BYTES, rounded > 0 ? rounded : ANX_ALIGNMENT_BYTES);
+    if (p == NULL)
+        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory: %zu bytes for the exact backend", rounded);
+    *out = p;
+    return ANX_OK;
+}
+
+/* ---- groups --------------------------------------------------------------------------------------------- */
+
+static bool is_identity(anx_op op) {
+    return op == ANX_OP_DROPOUT || op == ANX_OP_FLATTEN;
+}
+
+static bool is_weighted(anx_op op) {
+    return op == ANX_OP_CONV2D || op == ANX_OP_LINEAR;
+}
+
+/* True if node+1 reads node alone, and nobody else needs node's output. */
+static bool next_takes_over(const anx_graph *graph, int node) {
+    if (node == graph->logits || node + 1 == graph->n_nodes) return false;
+    const anx_node *next = &graph->nodes[node + 1];
+    if (next->n_inputs != 1 || next->inputs[0] != node) return false;
+    for (int i = node + 2; i < graph->n_nodes; i++)
+        for (int j = 0; j < graph->nodes[i].n_inputs; j++)
+            if (graph->nodes[i].inputs[j] == node) return false;
+    return true;
+}
+
+/* The last node of the group that starts with `first`. */
+static int group_end(const anx_graph *graph, int first, anx_plan_mode mode) {
+    int last = first;
+    if (mode == ANX_PLAN_OBSERVE) return last;
+    while (is_identity(graph->nodes[last].layer->op) && next_takes_over(graph, last)) last++;
+    if (is_weighted(graph->nodes[last].layer->op) && next_takes_over(graph, last) &&
+        graph->nodes[last + 1].layer->op == ANX_OP_RELU)
+        last++;
+    return last;
+}
+
+static void make_groups(anx_exact_plan *plan, anx_plan_mode mode) {
+    const anx_graph *graph = plan->graph;
+    for (int i = 0; i < graph->n_nodes; i++) plan->group_nodes[i] = i;
+    for (int first = 0; first < graph->n_nodes;) {
+        const int last = group_end(graph, first, mode);
+        anx_group *group = &plan->groups[plan->n_groups++];
+        group->nodes = &plan->group_nodes[first];
+        group->n_nodes = last - first + 1;
+        group->n_inputs = graph->nodes[first].n_inputs;
+        memcpy(group->inputs, graph->nodes[first].inputs, sizeof group->inputs);
+        anx_exact_plan_value(plan, last)->visible = true;
+        for (int i = first; i <= last; i++) {
+            const anx_op op = graph->nodes[i].layer->op;
+            plan->nodes[i].elsewhere = (op == ANX_OP_RELU && i > first) || (op == ANX_OP_DROPOUT && i < last);
+        }
+        first = last + 1;
+    }
+    anx_exact_plan_value(plan, ANX_NODE_INPUT)->visible = true;
+}
+
+/* ---- values --------------------------------------------------------------------------------------------- */
+
+/* The zero columns that the convolutions reading a value want, through nodes that only pass it on. */
+static int64_t border_wanted(const anx_exact_plan *plan, int value) {
+    int64_t border = 0;
+    for (int i = plan->graph->n_nodes - 1; i > value && i >= 0; i--)
+        for (int j = 0; j < plan->graph->nodes[i].n_inputs; j++) {
+            if (plan->graph->nodes[i].inputs[j] != value) continue;
+            int64_t wanted = 0;
+            if (plan->graph->nodes[i].layer->op == ANX_OP_CONV2D)
+                wanted = plan->graph->nodes[i].conv.pad_w;
+            else if (plan->nodes[i].elsewhere)
+                wanted = anx_exact_plan_value(plan, i)->layout.border;
+            if (wanted > border) border = wanted;
+        }
+    return border;
+}
+
+static anx_status lay_out_values(anx_exact_plan *plan, anx_error *err) {
+    for (int i = plan->graph->n_nodes - 1; i >= ANX_NODE_INPUT; i--) { /* readers first: they want borders */
+        anx_exact_layout *layout = &anx_exact_plan_value(plan, i)->layout;
+        if (!anx_exact_layout_init(layout, anx_graph_extent(plan->graph, i), border_wanted(plan, i),
+                                   i == ANX_NODE_INPUT))
+            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the values overflow the address space");
+    }
+    return ANX_OK;
+}
+
+/* A fused node's output lies where the group's last one lies; a dropout that does nothing, where its input does. */
+static anx_status alloc_values(anx_exact_plan *plan, anx_error *err) {
+    for (int i = ANX_NODE_INPUT; i < plan->graph->n_nodes; i++) {
+        anx_exact_value *value = anx_exact_plan_value(plan, i);
+        if (i >= 0 && plan->nodes[i].elsewhere) {
+            const anx_exact_value *input = anx_exact_plan_value(plan, plan->graph->nodes[i].inputs[0]);
+            value->layout = input->layout; /* its border may be wider than what is wanted here */
+            value->data = input->data;
+            continue;
+        }
+        anx_status status = alloc_floats(value->layout.image_elems, plan->batch, &value->owned, err);
+        if (status != ANX_OK) return status;
+        value->data = value->owned;
+    }
+    return ANX_OK;
+}
+
+/* ---- nodes ---------------------------------------------------------------------------------------------- */
+
+static bool relu_follows(const anx_exact_plan *plan, int node) {
+    return node + 1 < plan->graph->n_nodes && plan->graph->nodes[node + 1].layer->op == ANX_OP_RELU &&
+           plan->nodes[node + 1].elsewhere;
+}
+
+static anx_status prepare_conv(anx_exact_plan *plan, int i, anx_error *err) {
+    const anx_node *node = &plan->graph->nodes[i];
+    anx_exact_node *own = &plan->nodes[i];
+    own->conv = (anx_exact_conv){.p = node->conv,
+                                 .in = anx_exact_plan_value(plan, node->inputs[0])->layout,
+                                 .out = anx_exact_plan_value(plan, i)->layout,
+                                 .channels = node->in.dim[0] / node->conv.groups,
+                                 .relu = relu_follows(plan, i)};
+    anx_exact_conv_order(&own->conv);
+    anx_status status = ANX_OK;
+    if (own->conv.dense) status = alloc_floats(anx_exact_conv_packed_elems(&own->conv), 1, &own->packed, err);
+    if (status == ANX_OK) status = alloc_floats(own->conv.out.blocks * ANX_EXACT_BLOCK, 1, &own->bias, err);
+    if (status == ANX_OK) anx_exact_plan_update_node(plan, i);
+    return status;
+}
+
+static void prepare_linear(anx_exact_plan *plan, int i, int64_t *widest) {
+    const anx_node *node = &plan->graph->nodes[i];
+    anx_exact_linear *linear = &plan->nodes[i].linear;
+    *linear = (anx_exact_linear){.in = node->in.dim[0],
+                                 .out = node->out.dim[0],
+                                 .batch = plan->batch,
+                                 .chain_block = anx_exact_linear_chain(node->in.dim[0]),
+                                 .relu = relu_follows(plan, i),
+                                 .x = anx_exact_plan_value(plan, node->inputs[0])->data,
+                                 .y = anx_exact_plan_value(plan, i)->data};
+    anx_exact_plan_update_node(plan, i);
+    if (linear->out < ANX_EXACT_LINEAR_FEW) return;
+    const int64_t scratch = anx_exact_linear_scratch_elems(plan->kernels, linear->chain_block, plan->batch);
+    if (scratch > plan->scratch_elems) plan->scratch_elems = scratch;
+    if (linear->in > *widest) *widest = linear->in;
+}
+
+static anx_status prepare_nodes(anx_exact_plan *plan, anx_error *err) {
+    anx_status status = ANX_OK;
+    int64_t widest = 0;
+    for (int i = 0; i < plan->graph->n_nodes && status == ANX_OK; i++) {
+        const anx_node *node = &plan->graph->nodes[i];
+        switch (node->layer->op) {
+        case ANX_OP_CONV2D: status = prepare_conv(plan, i, err); break;
+        case ANX_OP_LINEAR: prepare_linear(plan, i, &widest); break;
+        case ANX_OP_MAX_POOL2D:
+            plan->nodes[i].pool = (anx_exact_pool){.p = node->layer->u.pool,
+                                                   .in = anx_exact_plan_value(plan, node->inputs[0])->layout,
+                                                   .out = anx_exact_plan_value(plan, i)->layout};
+            break;
+        case ANX_OP_RELU:
+        case ANX_OP_ADAPTIVE_AVG_POOL2D:
+        case ANX_OP_DROPOUT:
+        case ANX_OP_FLATTEN:
+        case ANX_OP_SOFTMAX: break;
+        case ANX_OP_COUNT:
+        default: status = anx_error_set(err, ANX_ERR_UNSUPPORTED, "the exact backend has no such operation"); break;
+        }
+        if (status != ANX_OK) anx_error_in_layer(err, node->layer->name);
+    }
+    if (status == ANX_OK && plan->scratch_elems > 0)
+        status = alloc_floats(plan->scratch_elems, plan->threads, &plan->scratch, err);
+    if (status == ANX_OK && widest > 0 && plan->batch > 1)
+        status = alloc_floats(widest, plan->batch, &plan->interleaved, err);
+    return status;
+}
+
+void anx_exact_plan_update_node(anx_exact_plan *plan, int node) {
+    const anx_node *n = &plan->graph->nodes[node];
+    anx_exact_node *own = &plan->nodes[node];
+    const float *weight = plan->params[n->weight].data, *bias = plan->params[n->bias].data;
+    if (n->layer->op == ANX_OP_CONV2D) {
+        anx_exact_conv_pack(&own->conv, weight, bias, own->packed, own->bias, plan->threads);
+    } else {
+        own->linear.weight = weight;
+        own->linear.bias = bias;
+    }
+}
+
+/* ---- creation ------------------------------------------------------------------------------------------- */
+
+static void *zeroed(int count, size_t bytes) {
+    return calloc(count > 0 ? (size_t)count : 1, bytes);
+}
+
+anx_status anx_exact_plan_create(const anx_exact_device *device, const anx_plan_desc *desc, anx_exact_plan **out,
+                                 anx_error *err) {
+    if (desc->mode != ANX_PLAN_INFER && desc->mode != ANX_PLAN_OBSERVE)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the exact backend does not train yet");
+    const anx_graph *graph = desc->graph;
+    anx_status status = ANX_OK;
+    anx_exact_plan *plan = calloc(1, sizeof *plan);
+    if (plan == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    plan->graph = graph;
+    plan->kernels = device->kernels;
+    plan->threads = device->threads;
+    plan->batch = desc->batch;
+    plan->values = zeroed(graph->n_nodes + 1, sizeof *plan->values);
+    plan->nodes = zeroed(graph->n_nodes, sizeof *plan->nodes);
+    plan->params = zeroed(graph->n_params, sizeof *plan->params);
+    plan->groups = zeroed(graph->n_nodes, sizeof *plan->groups);
+    plan->group_nodes = zeroed(graph->n_nodes, sizeof *plan->group_nodes);
+    if (plan->values == NULL || plan->nodes == NULL || plan->params == NULL || plan->groups == NULL ||
+        plan->group_nodes == NULL) {
+        status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+        goto out;
+    }
+    for (int i = 0; i < graph->n_params; i++) plan->params[i].data = desc->params[i].data;
+    make_groups(plan, desc->mode);
+    status = lay_out_values(plan, err);
+    if (status == ANX_OK) status = alloc_values(plan, err);
+    if (status == ANX_OK) status = prepare_nodes(plan, err);
+    if (status != ANX_OK) goto out;
+    *out = plan;
+    plan = NULL;
+out:
+    anx_exact_plan_destroy(plan);
+    return status;
+}
+
+void anx_exact_plan_destroy(anx_exact_plan *plan) {
+    if (plan == NULL) return;
+    const int n_nodes = plan->graph->n_nodes, n_params = plan->graph->n_params;
+    for (int i = 0; plan->values != NULL && i < n_nodes + 1; i++) free(plan->values[i].owned);
+    for (int i = 0; plan->nodes != NULL && i < n_nodes; i++) {
+        free(plan->nodes[i].packed);
+        free(plan->nodes[i].bias);
+    }
+    for (int i = 0; plan->params != NULL && i < n_params; i++) free(plan->params[i].owned);
+    free(plan->values);
+    free(plan->nodes);
+    free(plan->params);
+    free(plan->groups);
+    free(plan->group_nodes);
+    free(plan->scratch);
+    free(plan->interleaved);
+    free(plan);
+}

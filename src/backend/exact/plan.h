@@ -1,0 +1,65 @@
+/* The exact backend's device and plan. */
+#ifndef ANX_SRC_BACKEND_EXACT_PLAN_H
+#define ANX_SRC_BACKEND_EXACT_PLAN_H
+
+#include "src/backend/backend.h"
+#include "src/backend/exact/ops.h"
+
+typedef struct anx_exact_device {
+    const anx_exact_kernels *kernels;
+    int threads;
+} anx_exact_device;
+
+/* A node's output, or the network's input. */
+typedef struct anx_exact_value {
+    anx_exact_layout layout;
+    float *data;  /* where it lies; NULL inside a fused group, where it never exists */
+    float *owned; /* NULL where it lies in another value (dropout inside a group) */
+    bool visible; /* may be read and written: the input, and what groups end with */
+} anx_exact_value;
+
+/* What running a node needs beside its values; the member that its operation names is set. */
+typedef struct anx_exact_node {
+    anx_exact_conv conv;
+    anx_exact_linear linear;
+    anx_exact_pool pool;
+    float *packed, *bias; /* owned */
+    bool elsewhere;       /* computed by the node before (fused ReLU), or its input as it is (dropout) */
+} anx_exact_node;
+
+typedef struct anx_exact_param {
+    const float *data; /* the caller's, or owned */
+    float *owned;
+} anx_exact_param;
+
+typedef struct anx_exact_plan {
+    const anx_graph *graph;
+    const anx_exact_kernels *kernels;
+    int threads;
+    int64_t batch;
+    anx_exact_value *values; /* n_nodes + 1: the input first */
+    anx_exact_node *nodes;
+    anx_exact_param *params;
+    anx_group *groups;
+    int n_groups;
+    int *group_nodes; /* what groups[].nodes point into */
+    float *scratch;   /* threads times scratch_elems, for linear panels */
+    int64_t scratch_elems;
+    float *interleaved; /* one batch of the widest linear layer's inputs */
+} anx_exact_plan;
+
+static inline anx_exact_value *anx_exact_plan_value(const anx_exact_plan *plan, int node) {
+    return &plan->values[node + 1];
+}
+
+anx_status anx_exact_plan_create(const anx_exact_device *device, const anx_plan_desc *desc, anx_exact_plan **out,
+                                 anx_error *err);
+void anx_exact_plan_destroy(anx_exact_plan *plan);
+
+/* Takes over what the parameters of a convolution are now: packs its weights. Linear layers read theirs in place. */
+void anx_exact_plan_update_node(anx_exact_plan *plan, int node);
+
+/* Runs one node on its inputs' values. */
+void anx_exact_plan_run_node(anx_exact_plan *plan, int node);
+
+#endif

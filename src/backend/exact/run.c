@@ -1,0 +1,125 @@
+/* Runs one node: divides its work over threads and hands the pieces to the kernels. */
+#include <omp.h>
+#include <string.h>
+
+#include "src/backend/exact/plan.h"
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static void run_conv_dense(const anx_exact_plan *plan, const anx_exact_conv *conv, const float *x, float *y) {
+    const int64_t groups = conv->p.groups, group_blocks = conv->out.blocks / groups;
+    const int64_t tile = plan->kernels->conv_out_blocks, tiles = ceil_div(group_blocks, tile);
+    const int64_t pieces = plan->batch * groups * tiles, wanted = ceil_div(4 * plan->threads, pieces);
+    const int64_t chunks = plan->threads == 1 ? 1 : wanted < conv->out.height ? wanted : conv->out.height;
+    const int64_t rows = ceil_div(conv->out.height, chunks);
+    /* The weights of a tile of output channels stay in cache while all images pass. */
+#pragma omp parallel for num_threads(plan->threads) schedule(dynamic)
+    for (int64_t piece = 0; piece < pieces * chunks; piece++) {
+        const int64_t chunk = piece % chunks, n = piece / chunks % plan->batch, t = piece / chunks / plan->batch;
+        const int64_t first = t % tiles * tile, left = group_blocks - first;
+        const int64_t oh0 = chunk * rows, oh1 = oh0 + rows < conv->out.height ? oh0 + rows : conv->out.height;
+        if (oh0 < oh1)
+            plan->kernels->conv_rows(conv, x + n * conv->in.image_elems, y + n * conv->out.image_elems,
+                                     t / tiles * group_blocks + first, left < tile ? left : tile, oh0, oh1);
+    }
+}
+
+static void run_conv_any(const anx_exact_plan *plan, const anx_exact_conv *conv, const float *x, float *y) {
+    const int64_t channels = conv->out.channels;
+    memset(y, 0, (size_t)(plan->batch * conv->out.image_elems) * sizeof *y); /* borders, unused channels */
+#pragma omp parallel for num_threads(plan->threads) schedule(dynamic) collapse(2)
+    for (int64_t n = 0; n < plan->batch; n++)
+        for (int64_t oc = 0; oc < channels; oc++)
+            plan->kernels->conv_channel(conv, x + n * conv->in.image_elems, y + n * conv->out.image_elems, oc);
+}
+
+static void run_linear(anx_exact_plan *plan, const anx_exact_linear *layer) {
+    anx_exact_linear linear = *layer;
+    if (linear.out < ANX_EXACT_LINEAR_FEW) {
+        anx_exact_linear_few(&linear, plan->threads);
+        return;
+    }
+    if (linear.batch > 1) {
+        anx_exact_linear_interleave(layer->x, linear.batch, linear.in, plan->kernels->linear_rows, plan->interleaved,
+                                    plan->threads);
+        linear.x = plan->interleaved;
+    }
+    const int64_t panel = plan->kernels->linear_panel, panels = ceil_div(linear.out, panel);
+#pragma omp parallel for num_threads(plan->threads) schedule(dynamic)
+    for (int64_t i = 0; i < panels; i++) {
+        const int64_t first = i * panel, left = linear.out - first;
+        plan->kernels->linear_panel_run(&linear, first, left < panel ? left : panel,
+                                        plan->scratch + omp_get_thread_num() * plan->scratch_elems);
+    }
+}
+
+static void run_max_pool(const anx_exact_plan *plan, const anx_exact_pool *pool, const float *x, float *y) {
+    const int64_t slices = plan->batch * pool->in.blocks;
+#pragma omp parallel for num_threads(plan->threads) schedule(static)
+    for (int64_t i = 0; i < slices; i++)
+        plan->kernels->max_pool(pool, x + i * pool->in.block_elems, y + i * pool->out.block_elems);
+}
+
+static void run_avg_pool(const anx_exact_plan *plan, const anx_exact_value *x, anx_exact_value *y) {
+    const int64_t slices = plan->batch * x->layout.blocks;
+#pragma omp parallel for num_threads(plan->threads) schedule(static)
+    for (int64_t i = 0; i < slices; i++)
+        anx_exact_adaptive_avg_pool(&x->layout, &y->layout, x->data + i * x->layout.block_elems,
+                                    y->data + i * y->layout.block_elems);
+}
+
+/* ReLU, or a copy: row by row, since the two values may want different borders. */
+static void run_rows(const anx_exact_plan *plan, const anx_exact_value *x, anx_exact_value *y, bool relu) {
+    const anx_exact_layout *in = &x->layout, *out = &y->layout;
+    const int64_t rows = plan->batch * in->blocks * in->height, elems = in->width * in->block;
+    const int64_t border = out->border * out->block;
+#pragma omp parallel for num_threads(plan->threads) schedule(static) if (rows * elems > 1 << 14)
+    for (int64_t i = 0; i < rows; i++) {
+        const float *from = x->data + i * in->row_elems + in->border * in->block;
+        float *to = y->data + i * out->row_elems;
+        memset(to, 0, (size_t)border * sizeof *to);
+        if (relu)
+            plan->kernels->relu(from, to + border, elems);
+        else
+            memcpy(to + border, from, (size_t)elems * sizeof *to);
+        memset(to + border + elems, 0, (size_t)border * sizeof *to);
+    }
+}
+
+static void run_flatten(const anx_exact_plan *plan, const anx_exact_value *x, anx_exact_value *y) {
+    const int64_t shape[2] = {plan->batch, y->layout.channels};
+    anx_tensor flat = anx_tensor_view(ANX_F32, 2, shape, y->data);
+    anx_exact_layout_export(&x->layout, plan->batch, x->data, &flat, plan->threads);
+}
+
+static void run_softmax(const anx_exact_plan *plan, const anx_exact_value *x, anx_exact_value *y) {
+    const int64_t columns = x->layout.channels;
+#pragma omp parallel for num_threads(plan->threads) schedule(static) if (plan->batch * columns > 1 << 14)
+    for (int64_t n = 0; n < plan->batch; n++) anx_exact_softmax(x->data + n * columns, y->data + n * columns, columns);
+}
+
+void anx_exact_plan_run_node(anx_exact_plan *plan, int node) {
+    const anx_node *n = &plan->graph->nodes[node];
+    const anx_exact_node *own = &plan->nodes[node];
+    const anx_exact_value *x = anx_exact_plan_value(plan, n->inputs[0]);
+    anx_exact_value *y = anx_exact_plan_value(plan, node);
+    if (own->elsewhere) return;
+    switch (n->layer->op) {
+    case ANX_OP_CONV2D:
+        if (own->conv.dense)
+            run_conv_dense(plan, &own->conv, x->data, y->data);
+        else
+            run_conv_any(plan, &own->conv, x->data, y->data);
+        break;
+    case ANX_OP_RELU: run_rows(plan, x, y, true); break;
+    case ANX_OP_MAX_POOL2D: run_max_pool(plan, &own->pool, x->data, y->data); break;
+    case ANX_OP_ADAPTIVE_AVG_POOL2D: run_avg_pool(plan, x, y); break;
+    case ANX_OP_DROPOUT: run_rows(plan, x, y, false); break;
+    case ANX_OP_FLATTEN: run_flatten(plan, x, y); break;
+    case ANX_OP_LINEAR: run_linear(plan, &own->linear); break;
+    case ANX_OP_SOFTMAX: run_softmax(plan, x, y); break;
+    case ANX_OP_COUNT: break;
+    }
+}
