@@ -1,0 +1,58 @@
+#include "tools/common/data_folder.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/version.h"
+
+enum { max_places = 4 };
+
+/* PREFIX/share/anx, told from where this program lies; "" where that cannot be told. */
+static void beside_program(char folder[PATH_MAX]) {
+    char self[PATH_MAX];
+    folder[0] = '\0';
+    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0) return;
+    self[n] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash == NULL) return;
+    *slash = '\0';
+    const int length = snprintf(folder, PATH_MAX, "%s/%s", self, ANX_DATADIR_FROM_BINDIR);
+    if (length < 0 || length >= PATH_MAX) folder[0] = '\0';
+}
+
+anx_status anx_find_data(const char *folder, const char *name, char **out, anx_error *err) {
+    char relocated[PATH_MAX];
+    const char *places[max_places];
+    int n = 0;
+    if (folder != NULL) {
+        places[n++] = folder;
+    } else {
+        const char *environment = getenv("ANX_DATA_DIR");
+        beside_program(relocated);
+        if (environment != NULL && *environment != '\0') places[n++] = environment;
+        if (relocated[0] != '\0') places[n++] = relocated;
+        places[n++] = ANX_INSTALL_DATADIR;
+        places[n++] = ANX_SOURCE_DATADIR;
+    }
+    char looked[sizeof err->message / 2] = "";
+    for (int i = 0; i < n; i++) {
+        char *path = NULL;
+        if (asprintf(&path, "%s/%s", places[i], name) < 0)
+            return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+        if (access(path, R_OK) == 0) {
+            *out = path;
+            return ANX_OK;
+        }
+        const size_t used = strlen(looked);
+        snprintf(looked + used, sizeof looked - used, "\n  %s", path);
+        free(path);
+    }
+    return anx_error_set(
+        err, ANX_ERR_NOT_FOUND,
+        "%s, which comes with anx, was not found; set ANX_DATA_DIR to the folder that has it. Looked for:%s", name,
+        looked);
+}
