@@ -90,11 +90,20 @@ static int64_t border_wanted(const anx_exact_plan *plan, int value) {
     return border;
 }
 
+/* The input keeps its few channels where convolutions alone read it: the other kernels take whole blocks. */
+static bool may_be_narrow(const anx_exact_plan *plan, int value) {
+    for (int i = 0; i < plan->graph->n_nodes; i++)
+        for (int j = 0; j < plan->graph->nodes[i].n_inputs; j++)
+            if (plan->graph->nodes[i].inputs[j] == value && plan->graph->nodes[i].layer->op != ANX_OP_CONV2D)
+                return false;
+    return value == ANX_NODE_INPUT;
+}
+
 static anx_status lay_out_values(anx_exact_plan *plan, anx_error *err) {
     for (int i = plan->graph->n_nodes - 1; i >= ANX_NODE_INPUT; i--) { /* readers first: they want borders */
         anx_exact_layout *layout = &anx_exact_plan_value(plan, i)->layout;
         if (!anx_exact_layout_init(layout, anx_graph_extent(plan->graph, i), border_wanted(plan, i),
-                                   i == ANX_NODE_INPUT))
+                                   may_be_narrow(plan, i)))
             return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the values overflow the address space");
     }
     return ANX_OK;
