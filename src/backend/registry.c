@@ -2,6 +2,7 @@
 
 /* In the order in which they are listed; "auto" takes the first that has a device. */
 static const anx_backend *const backends[] = {
+    &anx_backend_cpu,
     &anx_backend_reference,
     &anx_backend_exact,
     NULL,

@@ -1,0 +1,26 @@
+/* Dividing a graph's nodes into the groups that a plan runs. */
+#ifndef ANX_SRC_BACKEND_DNNL_GROUPS_H
+#define ANX_SRC_BACKEND_DNNL_GROUPS_H
+
+#include "src/backend/backend.h"
+
+/*
+ * True for a node that outside training only passes its input on (in infer plans: as another name of the same
+ * memory): dropout, flatten, and an average over windows of one element each.
+ */
+bool anx_dnnl_passes_on(const anx_node *node);
+
+/* True for a convolution or linear layer: a ReLU behind it can be computed with it. */
+bool anx_dnnl_takes_relu(const anx_node *node);
+
+/* How many nodes read the output of `node`, plus one where it is the network's logits. */
+int anx_dnnl_readers(const anx_graph *graph, int node);
+
+/*
+ * Infer: a ReLU joins the convolution or linear layer before it, nodes that only pass on join what they follow,
+ * wherever nobody else reads what then lies inside. Observe: one group per node. groups has room for graph->n_nodes;
+ * their node lists point into node_indices, which has too and must live as long. Returns the number of groups.
+ */
+int anx_dnnl_make_groups(const anx_graph *graph, anx_plan_mode mode, anx_group *groups, int *node_indices);
+
+#endif

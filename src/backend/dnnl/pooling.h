@@ -1,0 +1,42 @@
+/*
+ * Pooling and ReLU as PyTorch defines them, to the bit and NaN included, on any layout that oneDNN uses.
+ *
+ * oneDNN's own max-pooling starts from -FLT_MAX and compares so that a NaN loses (a window of -inf gives -3.4e38, a
+ * NaN disappears), and its ReLU turns NaN into 0. Both are bound by memory, so plain loops lose nothing.
+ */
+#ifndef ANX_SRC_BACKEND_DNNL_POOLING_H
+#define ANX_SRC_BACKEND_DNNL_POOLING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Where element (n, c, h, w) lies: n*stride_n + (c / block)*stride_block + h*stride_h + w*stride_w + c % block floats
+ * from the start. NCHW: block 1; NHWC: block C; nChw16c: block 16, with zeros up to padded_channels.
+ */
+typedef struct anx_dnnl_layout {
+    int64_t channels, padded_channels, block;
+    int64_t stride_n, stride_block, stride_h, stride_w;
+} anx_dnnl_layout;
+
+typedef struct anx_dnnl_pooling {
+    anx_dnnl_layout src, dst;
+    int64_t batch, in_h, in_w, out_h, out_w;
+    bool adaptive; /* average over windows [floor(i*H/OH), ceil((i+1)*H/OH)); else maximum over the below */
+    int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+} anx_dnnl_pooling;
+
+/*
+ * aten/src/ATen/native/cpu/MaxPoolKernel.cpp: from -inf, replaced where v > m or v is NaN; padding is not looked at.
+ * aten/src/ATen/native/cpu/AdaptiveAvgPoolKernel.cpp: summed in row order, divided by the height, then the width.
+ */
+void anx_dnnl_pooling_run(const anx_dnnl_pooling *pooling, const float *src, float *dst);
+
+/* x < 0 gives +0, everything else (-0 and NaN too) stays. src may be dst. */
+void anx_dnnl_relu_run(const float *src, float *dst, size_t elems);
+
+/* The largest magnitude; NaN where there is one; 0 for none. */
+float anx_dnnl_max_magnitude(const float *x, size_t elems);
+
+#endif

@@ -1,0 +1,59 @@
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "src/backend/dnnl/plan.h"
+
+void anx_dnnl_copy(void *dst, const void *src, size_t bytes) {
+    const size_t piece = (size_t)256 << 10, pieces = (bytes + piece - 1) / piece;
+#pragma omp parallel for schedule(static) if (pieces > 1)
+    for (size_t i = 0; i < pieces; i++) {
+        const size_t at = i * piece;
+        memcpy((char *)dst + at, (const char *)src + at, bytes - at < piece ? bytes - at : piece);
+    }
+}
+
+anx_status anx_dnnl_run_primitive(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    return anx_dnnl_execute(plan->device, step->primitive, step->args, step->n_args, err);
+}
+
+anx_status anx_dnnl_run_relu(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    (void)err;
+    anx_dnnl_relu_run(anx_dnnl_buffer_data(plan, step->src_buffer), anx_dnnl_buffer_data(plan, step->dst_buffer),
+                      step->elems);
+    return ANX_OK;
+}
+
+anx_status anx_dnnl_run_pooling(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    (void)err;
+    anx_dnnl_pooling_run(&step->pooling, anx_dnnl_buffer_data(plan, step->src_buffer),
+                         anx_dnnl_buffer_data(plan, step->dst_buffer));
+    return ANX_OK;
+}
+
+/* Bound of every output of the step's convolution, given one of its input; NaN where there is none. */
+static double output_bound(const anx_dnnl_plan *plan, const anx_node *node, double input) {
+    const double weights = plan->params[node->weight].magnitude;
+    const double bias = node->bias != ANX_NO_PARAM ? plan->params[node->bias].magnitude : 0.0;
+    const double bound = 1.01 * ((double)node->terms * weights * input + bias);
+    return bound < (double)FLT_MAX ? bound : NAN;
+}
+
+anx_status anx_dnnl_run_guarded(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    const anx_group *group = &plan->groups[step->group];
+    const anx_node *node = &plan->graph->nodes[step->node];
+    const anx_dnnl_value *input = anx_dnnl_storage_of(plan, node->inputs[0]);
+    anx_dnnl_value *output = anx_dnnl_storage_of(plan, group->nodes[group->n_nodes - 1]);
+    output->magnitude = output_bound(plan, node, input->magnitude);
+    if (isnan(output->magnitude)) {
+        const size_t elems = dnnl_memory_desc_get_size(input->md) / sizeof(float);
+        const double scanned = (double)anx_dnnl_max_magnitude(anx_dnnl_buffer_data(plan, input->buffer), elems);
+        output->magnitude = output_bound(plan, node, scanned);
+    }
+    if (!isnan(output->magnitude)) return anx_dnnl_run_primitive(plan, step, err);
+    anx_status status = step->unfused == NULL ? anx_dnnl_create_unfused(plan, step, err) : ANX_OK;
+    if (status == ANX_OK) status = anx_dnnl_execute(plan->device, step->unfused, step->args, step->n_args, err);
+    float *y = anx_dnnl_buffer_data(plan, step->dst_buffer);
+    if (status == ANX_OK) anx_dnnl_relu_run(y, y, step->elems);
+    return status;
+}
