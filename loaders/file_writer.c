@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "src/base/interrupt.h"
+
 enum { buffer_bytes = 1 << 16 };
 
 struct anx_file_writer {
@@ -72,6 +74,7 @@ anx_status anx_file_writer_create(const char *path, bool force, anx_file_writer 
     anx_file_writer *w = malloc(sizeof *w);
     if (w == NULL) return fail_memory(err, path);
     *w = (anx_file_writer){.fd = -1, .force = force};
+    anx_interrupt_hold(); /* until the writer is destroyed, which removes the temporary file */
     w->path = strdup(path);
     if (w->path == NULL) {
         status = fail_memory(err, path);
@@ -126,6 +129,11 @@ static anx_status flush(anx_file_writer *w, anx_error *err) {
 
 anx_status anx_file_writer_write(anx_file_writer *writer, const void *data, size_t n_bytes, anx_error *err) {
     anx_file_writer *w = writer;
+    if (anx_interrupt_requested()) {
+        anx_error_set(err, ANX_ERR_INTERRUPTED, "interrupted; nothing was written");
+        anx_error_in_file(err, w->path);
+        return ANX_ERR_INTERRUPTED;
+    }
     if (n_bytes > buffer_bytes - w->buffered) {
         anx_status status = flush(w, err);
         if (status != ANX_OK) return status;
@@ -197,4 +205,5 @@ void anx_file_writer_destroy(anx_file_writer *writer) {
     free(writer->target);
     free(writer->path);
     free(writer);
+    anx_interrupt_release();
 }

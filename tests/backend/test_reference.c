@@ -203,7 +203,7 @@ static void test_isas(void) {
 }
 
 static bool same_double(double a, double b) {
-    return (isnan(a) && isnan(b)) || (a == b && signbit(a) == signbit(b));
+    return (isnan(a) && isnan(b)) || (a == b && !signbit(a) == !signbit(b));
 }
 
 /* One image of the case's last node against values written by hand. */

@@ -1,0 +1,135 @@
+/*
+ * run_plan DEVICE infer|observe ARCH CLASSES HEIGHT WIDTH BATCH THREADS PARAMS INPUT OUTPUT
+ *
+ * Runs a plan on raw little-endian float32 files: PARAMS holds the parameters in graph order, INPUT a (N, 3, H, W)
+ * batch; OUTPUT gets every value that the plan lets be read, each as its (N, ...) elements, in order. For each one a
+ * line "NAME ELEMS" goes to stdout, before them one with the device's instruction set.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loaders/file.h"
+#include "src/backend/backend.h"
+
+typedef struct request {
+    const char *device, *params, *input, *output;
+    anx_plan_mode mode;
+    const anx_arch *arch;
+    int64_t classes, height, width, batch;
+    int threads;
+} request;
+
+static anx_status map_params(const request *r, const anx_graph *graph, anx_file_map *map, anx_tensor *params,
+                             anx_error *err) {
+    anx_status status = anx_file_map_init(map, r->params, err);
+    if (status != ANX_OK) return status;
+    if (map->n_bytes != (size_t)anx_graph_param_elems(graph) * sizeof(float))
+        return anx_error_set(err, ANX_ERR_MISMATCH, "%s holds %zu bytes, not this network's parameters", r->params,
+                             map->n_bytes);
+    const uint8_t *p = map->bytes;
+    for (int i = 0; i < graph->n_params; i++) {
+        params[i] = anx_tensor_view(ANX_F32, graph->params[i].rank, graph->params[i].shape, p);
+        p += anx_tensor_bytes(&params[i]);
+    }
+    return ANX_OK;
+}
+
+static anx_status write_input(const request *r, anx_plan *plan, anx_error *err) {
+    int64_t shape[4];
+    const int rank = anx_plan_value_shape(plan, anx_value_output(ANX_NODE_INPUT), shape);
+    anx_file_map map = ANX_FILE_MAP_INIT;
+    anx_status status = anx_file_map_init(&map, r->input, err);
+    if (status != ANX_OK) return status;
+    const anx_tensor input = anx_tensor_view(ANX_F32, rank, shape, map.bytes);
+    if (map.n_bytes != anx_tensor_bytes(&input))
+        status = anx_error_set(err, ANX_ERR_MISMATCH, "%s holds %zu bytes, not this batch", r->input, map.n_bytes);
+    if (status == ANX_OK) status = anx_plan_write(plan, anx_value_output(ANX_NODE_INPUT), &input, err);
+    anx_file_map_fini(&map);
+    return status;
+}
+
+static anx_status read_outputs(const request *r, anx_plan *plan, anx_error *err) {
+    FILE *file = fopen(r->output, "wb");
+    if (file == NULL) return anx_error_set(err, ANX_ERR_IO, "cannot write %s", r->output);
+    anx_status status = ANX_OK;
+    const anx_graph *graph = anx_plan_graph(plan);
+    for (int i = 0; i < graph->n_nodes && status == ANX_OK; i++) {
+        if (anx_plan_group_of_node(plan, i) < 0) continue;
+        int64_t shape[4];
+        const int rank = anx_plan_value_shape(plan, anx_value_output(i), shape);
+        anx_tensor host = ANX_TENSOR_INIT;
+        status = anx_tensor_alloc(ANX_F32, rank, shape, &host, err);
+        if (status == ANX_OK) status = anx_plan_read(plan, anx_value_output(i), &host, err);
+        const size_t elems = status == ANX_OK ? (size_t)anx_tensor_elems(&host) : 0;
+        if (status == ANX_OK && fwrite(host.data, sizeof(float), elems, file) != elems)
+            status = anx_error_set(err, ANX_ERR_IO, "cannot write %s", r->output);
+        printf("%s %zu\n", graph->nodes[i].layer->name, elems);
+        anx_tensor_fini(&host);
+    }
+    if (fclose(file) != 0 && status == ANX_OK) status = anx_error_set(err, ANX_ERR_IO, "cannot write %s", r->output);
+    return status;
+}
+
+static anx_status run(const request *r, anx_error *err) {
+    anx_graph *graph = NULL;
+    anx_device *device = NULL;
+    anx_plan *plan = NULL;
+    anx_tensor *params = NULL;
+    anx_file_map map = ANX_FILE_MAP_INIT;
+    anx_status status = anx_graph_create(r->arch, r->classes, r->height, r->width, &graph, err);
+    if (status != ANX_OK) goto out;
+    params = calloc((size_t)graph->n_params, sizeof *params);
+    if (params == NULL) {
+        status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+        goto out;
+    }
+    status = map_params(r, graph, &map, params, err);
+    const anx_device_options options = {.threads = r->threads};
+    if (status == ANX_OK) status = anx_device_open(r->device, &options, &device, err);
+    if (status != ANX_OK) goto out;
+    anx_device_info info;
+    anx_device_describe(device, &info);
+    printf("isa %s\n", info.isa);
+    const anx_plan_desc desc = {
+        .graph = graph, .batch = r->batch, .mode = r->mode, .params = params, .n_params = graph->n_params};
+    status = anx_plan_create(device, &desc, &plan, err);
+    if (status == ANX_OK) status = write_input(r, plan, err);
+    if (status == ANX_OK) status = anx_plan_run(plan, err);
+    if (status == ANX_OK) status = read_outputs(r, plan, err);
+out:
+    anx_plan_destroy(plan);
+    anx_device_close(device);
+    anx_file_map_fini(&map);
+    free(params);
+    anx_graph_destroy(graph);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 12) {
+        fprintf(stderr, "usage: run_plan DEVICE infer|observe ARCH CLASSES HEIGHT WIDTH BATCH THREADS PARAMS INPUT "
+                        "OUTPUT\n");
+        return 64;
+    }
+    const request r = {.device = argv[1],
+                       .mode = strcmp(argv[2], "infer") == 0 ? ANX_PLAN_INFER : ANX_PLAN_OBSERVE,
+                       .arch = anx_arch_find(argv[3]),
+                       .classes = atoll(argv[4]),
+                       .height = atoll(argv[5]),
+                       .width = atoll(argv[6]),
+                       .batch = atoll(argv[7]),
+                       .threads = atoi(argv[8]),
+                       .params = argv[9],
+                       .input = argv[10],
+                       .output = argv[11]};
+    anx_error err = ANX_ERROR_INIT;
+    char text[1024];
+    if (r.arch == NULL) {
+        fprintf(stderr, "run_plan: unknown architecture '%s'\n", argv[3]);
+        return 64;
+    }
+    if (run(&r, &err) == ANX_OK) return 0;
+    fprintf(stderr, "run_plan: %s\n", anx_error_format(&err, text, sizeof text));
+    return 2;
+}

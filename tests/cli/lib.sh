@@ -1,0 +1,47 @@
+# Sourced by the command-line tests: each runs commands and compares exit code, standard output and standard error with
+# what is written down, to the letter. $bin is where the commands were built; the script runs in a folder of its own.
+# Ends the script with 1 if anything differed.
+: "${ANX_BUILD_DIR:?set it to the build folder}" "${ANX_SOURCE_DIR:?set it to the source tree}"
+bin=$ANX_BUILD_DIR/tools
+work=$(mktemp -d "${TMPDIR:-/tmp}/anx-cli-XXXXXX") || exit 2
+trap 'rm -rf "$work"' EXIT
+trap 'exit 2' INT TERM HUP
+cd "$work" || exit 2
+unset ANX_DATA_DIR NO_COLOR
+export LC_ALL=C
+failures=0
+
+fail() {
+    echo "FAILED: $*" >&2
+    failures=$((failures + 1))
+}
+
+# expect CODE COMMAND...: runs it; standard output and error land in $work/.out and .err
+expect() {
+    wanted=$1
+    shift
+    last=$*
+    code=0
+    "$@" >.out 2>.err || code=$?
+    if [ "$code" -ne "$wanted" ]; then
+        fail "exit $code, expected $wanted: $last"
+        sed 's/^/  /' .err >&2
+    fi
+}
+
+# out / err: the last command's output is exactly standard input.
+same() {
+    cat >.wanted
+    cmp -s .wanted "$1" && return
+    fail "$2 of: $last"
+    diff -u .wanted "$1" >&2
+}
+out() { same .out "standard output"; }
+err() { same .err "standard error"; }
+quiet() { : | out && : | err; }
+
+finish() {
+    [ "$failures" -eq 0 ] && exit 0
+    echo "$failures expectations failed" >&2
+    exit 1
+}

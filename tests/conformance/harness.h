@@ -1,0 +1,121 @@
+/*
+ * What the conformance tests share: the device under test, host memory with sentinels around it, a network with data
+ * in it, and the comparison of a node's output with the truth.
+ */
+#ifndef ANX_TESTS_CONFORMANCE_HARNESS_H
+#define ANX_TESTS_CONFORMANCE_HARNESS_H
+
+#include "src/backend/backend.h"
+#include "tests/conformance/cases.h"
+#include "tests/support/anx_test.h"
+#include "tests/support/random.h"
+
+/* ---- the device under test ------------------------------------------------------------------------------ */
+
+/* Name of the device, from the command line. */
+extern const char *conformance_device;
+
+/* Opens it anew; a failure ends the test. threads <= 0: as many as there are. */
+anx_device *conformance_open(int threads);
+/* One opened for the whole run, with two threads. */
+anx_device *conformance_shared_device(void);
+
+/* ---- host memory ---------------------------------------------------------------------------------------- */
+
+/* A tensor with a pattern before and behind its elements; the elements start as 0xff bytes (NaN). */
+anx_tensor guarded_alloc(anx_dtype dtype, int rank, const int64_t *shape);
+/* The tensor for a value of a plan. */
+anx_tensor guarded_value(const anx_plan *plan, anx_value value, anx_dtype dtype);
+/* Fails the test if the pattern was written over, then frees. */
+void guarded_free(anx_tensor *t);
+static inline float *floats(const anx_tensor *t) {
+    return t->data;
+}
+static inline double *doubles(const anx_tensor *t) {
+    return t->data;
+}
+
+/* ---- a network with data -------------------------------------------------------------------------------- */
+
+typedef enum data_kind {
+    DATA_INTEGERS, /* so small that every sum in the network is exact in float32 */
+    DATA_NORMAL    /* input and weights of a size that keeps the activations near 1 */
+} data_kind;
+
+typedef struct network {
+    const conformance_case *c;
+    anx_graph *graph;
+    anx_tensor *params; /* graph->n_params, guarded */
+    anx_tensor input;   /* guarded, float32 */
+    test_random random; /* goes on after the data were drawn */
+} network;
+
+void network_init(network *net, const conformance_case *c, data_kind kind, uint64_t seed);
+void network_fini(network *net);
+/* Calls visit for every case. */
+void each_network(data_kind kind, void (*visit)(network *net));
+
+/* ---- a network compiled --------------------------------------------------------------------------------- */
+
+typedef struct subject {
+    const network *net;
+    anx_device *device;
+    anx_plan *plan;
+    const char *where; /* "infer" or "observe", for messages */
+} subject;
+
+/* Compiles the network on the device; a failure ends the test. */
+void subject_init(subject *s, const network *net, anx_device *device, anx_plan_mode mode);
+void subject_fini(subject *s);
+
+/* Each prints its error; reading synchronises and checks the host memory's sentinels. */
+void write_value(const subject *s, anx_value value, const anx_tensor *host);
+void run_groups(const subject *s, int first, int count);
+void run_all(const subject *s);
+anx_tensor read_value(const subject *s, anx_value value, anx_dtype dtype);
+/* Output of a node in float32. */
+anx_tensor read_output(const subject *s, int node);
+static inline int last_node(const anx_group *group) {
+    return group->nodes[group->n_nodes - 1];
+}
+
+/* ---- small things --------------------------------------------------------------------------------------- */
+
+/* A second contiguous tensor with the same elements. */
+anx_tensor guarded_copy(const anx_tensor *t);
+/* Normal numbers of mean 0 and variance 1 into a float32 tensor. */
+void fill_normal(anx_tensor *t, test_random *r);
+
+/* ---- judging -------------------------------------------------------------------------------------------- */
+
+enum { NO_NODE = -2 };
+
+/* Fails the running test with "CASE, MODE, 'NODE': text". */
+void conformance_fail(const subject *s, int node, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Same bits, except that any NaN equals any other. */
+bool same_bits(float a, float b);
+/* Fails at the first element whose bits differ; both tensors of one dtype, F32 or F64. */
+void expect_same_bits(const subject *s, int node, const anx_tensor *expected, const anx_tensor *got);
+
+/*
+ * What float32 may make of one node on a given float32 input: the truth y64, and the largest error each element may
+ * have. Convolution, linear, average: min(h, 4 sqrt h) u G with h = terms + 1 (u = 2^-24, G the gauge); the others of
+ * AlexNet's operations are exact, their bound is 0; softmax has its own (judge_softmax in harness.c).
+ * underflow: a further absolute error per term, for data near the smallest float32 numbers.
+ */
+typedef struct truth {
+    double *y64, *bound;
+    double *gauge; /* NULL where nothing is summed, or underflow given */
+    int64_t elems; /* of the whole batch */
+    bool exact;    /* nothing was summed or exponentiated: the bits must be the same, a zero's sign included */
+} truth;
+
+void truth_init(truth *t, const network *net, int node, const anx_tensor *x, double underflow);
+/* The truth of a group's nodes in order, from the group's input; error bounds carried through what follows. */
+void truth_of_group(truth *t, const subject *s, const anx_group *group, const anx_tensor *x);
+void truth_fini(truth *t);
+/* Element by element, and the root mean square over each image (at most 4 u G) where there is a gauge. */
+void expect_truth(const subject *s, int node, const truth *t, const anx_tensor *got);
+
+#endif

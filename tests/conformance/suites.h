@@ -1,0 +1,28 @@
+/*
+ * The conformance suite's tests, and what it demands on the odd values of IEEE 754.
+ *
+ * Demanded of every backend in float32 mode:
+ *   - ReLU, flatten and dropout outside training pass NaN, infinities, -0 and subnormals as they are (ReLU: below
+ *     zero gives +0); max-pool likewise, a NaN in the window wins.
+ *   - In convolution, linear and average, a NaN or infinity in the input reaches exactly the outputs that read it
+ *     (so no Winograd or FFT transform, which spread it), with the sign that arithmetic gives.
+ *   - A NaN weight spoils its own output channel and no other.
+ *   - A sum whose true value is 2^129 or more does not come out finite.
+ * The device's own affair, not compared:
+ *   - which zero a max-pool takes where +0 and -0 tie;
+ *   - whether a NaN or infinite weight is multiplied with the zeros of the padding;
+ *   - a NaN's sign and payload;
+ *   - infinity of either sign, or NaN, where the true value is beyond float32 or a partial sum was;
+ *   - on a GPU, whether subnormal inputs, products and sums are flushed to zero. On a CPU they are not.
+ */
+#ifndef ANX_TESTS_CONFORMANCE_SUITES_H
+#define ANX_TESTS_CONFORMANCE_SUITES_H
+
+#include "tests/support/anx_test.h"
+
+/* Each ended by a row of NULLs. */
+extern const anx_test arithmetic_tests[];
+extern const anx_test contract_tests[];
+extern const anx_test device_tests[];
+
+#endif

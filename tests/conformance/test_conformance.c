@@ -1,0 +1,52 @@
+/*
+ * test_conformance DEVICE [FILTER...]: one suite for every backend. A backend without a usable device here skips.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/conformance/harness.h"
+#include "tests/conformance/suites.h"
+
+/* ANX_CONFORMANCE_DEVICES is the list for which CTest runs this program, separated by spaces. */
+static void test_all_backends_are_run(void) {
+    char text[256];
+    for (int i = 0; anx_backend_at(i) != NULL; i++) {
+        const char *name = anx_backend_at(i)->name, *at = strstr(" " ANX_CONFORMANCE_DEVICES " ", name);
+        const bool listed = at != NULL && at[-1] == ' ' && at[strlen(name)] == ' ';
+        snprintf(text, sizeof text, "CTest runs no conformance suite for '%s'", name);
+        CU_assertImplementation(listed, __LINE__, text, __FILE__, "", CU_FALSE);
+    }
+}
+
+static const anx_test registry_tests[] = {
+    {"every_backend_built_in_has_a_run_of_this_suite", test_all_backends_are_run},
+    {NULL, NULL},
+};
+
+static int gather(const anx_test *from, anx_test *to, int count) {
+    while (from->name != NULL) to[count++] = *from++;
+    return count;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s DEVICE [FILTER...]\n", argv[0]);
+        return 64;
+    }
+    conformance_device = argv[1];
+    static anx_error err;
+    anx_device *device = NULL;
+    if (anx_device_open(conformance_device, NULL, &device, &err) != ANX_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        if (err.status == ANX_ERR_DEVICE) anx_test_skip("no usable device");
+        return 1;
+    }
+    anx_device_close(device);
+    static anx_test tests[64];
+    int count = gather(device_tests, tests, 0);
+    count = gather(arithmetic_tests, tests, count);
+    count = gather(contract_tests, tests, count);
+    gather(registry_tests, tests, count);
+    return anx_test_main(conformance_device, tests, argc - 1, argv + 1);
+}
