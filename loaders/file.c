@@ -97,3 +97,7 @@ void anx_file_map_fini(anx_file_map *map) {
     map->bytes = NULL;
     map->n_bytes = 0;
 }
+
+void anx_file_map_prefetch(const anx_file_map *map) {
+    if (map->bytes != NULL) (void)madvise((void *)(uintptr_t)map->bytes, map->n_bytes, MADV_WILLNEED);
+}

@@ -27,6 +27,8 @@ typedef struct anx_file_map {
 /* *out must be ..._INIT; release with anx_file_map_fini. Errors: NOT_FOUND, IO, INVALID_ARGUMENT. */
 anx_status anx_file_map_init(anx_file_map *out, const char *path, anx_error *err);
 void anx_file_map_fini(anx_file_map *map);
+/* Lets the system start reading all of it from the disk, ahead of its use. */
+void anx_file_map_prefetch(const anx_file_map *map);
 
 /*
  * A file being written: a temporary file beside the target, which takes the target's name in one step when it is

@@ -20,6 +20,7 @@ typedef struct anx_checkpoint {
     uint64_t file_bytes;
     char *wrapped_in; /* "state_dict", "model", or NULL */
     bool module_prefix_removed;
+    size_t n_bad_crc; /* zip records whose CRC-32 did not match and was accepted */
     /* reader's own: the mapping and what else must live as long */
     void *impl;
 } anx_checkpoint;

@@ -14,12 +14,17 @@ typedef struct anx_named_tensor {
 typedef struct anx_state_dict {
     anx_named_tensor *items;
     size_t count, capacity;
+    /* Finds names in files with very many: a hash table of indices + 1 into items, 0 where free. Without one (a dict
+       that was put together by hand) names are searched for one by one. */
+    uint32_t *slots;
+    size_t n_slots; /* a power of two, or 0 */
 } anx_state_dict;
 
 #define ANX_STATE_DICT_INIT                                                                                            \
-    { .items = NULL, .count = 0, .capacity = 0 }
+    { .items = NULL, .count = 0, .capacity = 0, .slots = NULL, .n_slots = 0 }
 
-/* Appends a copy of name and takes over *tensor (its `owned` too, on success alone). EXISTS on a duplicate name. */
+/* Appends a copy of name and takes over *tensor (its `owned` too, on success alone). EXISTS on a duplicate name.
+   Names are not changed afterwards. */
 anx_status anx_state_dict_add(anx_state_dict *dict, const char *name, const anx_tensor *tensor, anx_error *err);
 /* The tensor of that name, or NULL. */
 const anx_tensor *anx_state_dict_find(const anx_state_dict *dict, const char *name);

@@ -56,6 +56,21 @@ anx_status anx_error_set_errno(anx_error *err, anx_status status, int sys_errno,
     return status;
 }
 
+void anx_error_prefix(anx_error *err, const char *format, ...) {
+    if (err == NULL) return;
+    char text[1024];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    const size_t before = strlen(text), room = sizeof err->message - 1 - before;
+    size_t kept = strlen(err->message);
+    if (kept > room) kept = room;
+    memmove(err->message + before, err->message, kept);
+    memcpy(err->message, text, before);
+    err->message[before + kept] = '\0';
+}
+
 static void fill(char *field, size_t size, const char *text) {
     if (field[0] == '\0' && text != NULL) snprintf(field, size, "%s", text);
 }

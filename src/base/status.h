@@ -59,6 +59,9 @@ anx_status anx_error_set(anx_error *err, anx_status status, const char *format, 
 anx_status anx_error_set_errno(anx_error *err, anx_status status, int sys_errno, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Puts text before the message (printf style), for what only the caller knows. Accepts err == NULL. */
+void anx_error_prefix(anx_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Add where it happened; each keeps what an inner function already filled in. All accept err == NULL. */
 void anx_error_in_file(anx_error *err, const char *path);
 void anx_error_in_entry(anx_error *err, const char *entry);

@@ -1,11 +1,15 @@
 /*
  * What the judging scripts run: this project's readers and writers behind a small command line.
  *   checkpoint_tool safetensors FILE      one line for each tensor: digest, dtype, shape, name
+ *   checkpoint_tool tensors FILE          the same of a checkpoint of any format, after a line about the file
+ *   checkpoint_tool accept FILE           the same, records with a wrong CRC-32 accepted
+ *   checkpoint_tool bind FILE [ARCH]      the same of the parameters of the architecture (that fits, if not given)
  *   checkpoint_tool copy IN OUT           safetensors read and written again, metadata included
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "loaders/checkpoint/checkpoint.h"
 #include "loaders/checkpoint/safetensors.h"
 #include "loaders/checkpoint/text.h"
 #include "src/base/sha256.h"
@@ -41,15 +45,70 @@ static int copy(const anx_safetensors *file, const char *to) {
     return 0;
 }
 
-int main(int argc, char **argv) {
-    const bool copies = argc == 4 && strcmp(argv[1], "copy") == 0;
-    if (!copies && !(argc == 3 && strcmp(argv[1], "safetensors") == 0)) {
-        fprintf(stderr, "usage: checkpoint_tool safetensors FILE | copy IN OUT\n");
-        return 64;
-    }
+static int print_safetensors(const char *path) {
     anx_safetensors *file = NULL;
-    if (anx_safetensors_open(argv[2], &file, &err) != ANX_OK) return complain();
-    const int rc = copies ? copy(file, argv[3]) : print_tensors(&file->tensors);
+    if (anx_safetensors_open(path, &file, &err) != ANX_OK) return complain();
+    const int rc = print_tensors(&file->tensors);
     anx_safetensors_close(file);
     return rc;
+}
+
+static int copy_safetensors(const char *from, const char *to) {
+    anx_safetensors *file = NULL;
+    if (anx_safetensors_open(from, &file, &err) != ANX_OK) return complain();
+    const int rc = copy(file, to);
+    anx_safetensors_close(file);
+    return rc;
+}
+
+static int print_params(anx_checkpoint *checkpoint, const char *arch_name) {
+    const anx_arch *arch = arch_name != NULL ? anx_arch_find(arch_name) : NULL;
+    anx_model *model = NULL;
+    if (arch_name != NULL && arch == NULL) return 64;
+    if (anx_model_bind(checkpoint, arch, 0, 0, &model, &err) != ANX_OK) return complain();
+    const anx_graph *graph = model->graph;
+    printf("arch=%s classes=%lld converted=%d\n", graph->arch->name, (long long)graph->num_classes, model->n_converted);
+    anx_state_dict params = ANX_STATE_DICT_INIT; /* views: the model owns what there is to own */
+    int rc = 0;
+    for (int i = 0; i < graph->n_params && rc == 0; i++) {
+        anx_tensor view = model->params[i];
+        view.owned = NULL;
+        if (anx_state_dict_add(&params, graph->params[i].name, &view, &err) != ANX_OK) rc = complain();
+    }
+    if (rc == 0) rc = print_tensors(&params);
+    anx_state_dict_fini(&params);
+    anx_model_destroy(model);
+    return rc;
+}
+
+static int print_checkpoint(const char *path, bool accept_bad_crc) {
+    const anx_checkpoint_options options = {.accept_bad_crc = accept_bad_crc};
+    anx_checkpoint *checkpoint = NULL;
+    if (anx_checkpoint_open(path, &options, &checkpoint, &err) != ANX_OK) return complain();
+    printf("format=%s wrapped_in=%s module=%d bad_crc=%zu\n", checkpoint->format,
+           checkpoint->wrapped_in != NULL ? checkpoint->wrapped_in : "-", checkpoint->module_prefix_removed,
+           checkpoint->n_bad_crc);
+    const int rc = print_tensors(&checkpoint->tensors);
+    anx_checkpoint_close(checkpoint);
+    return rc;
+}
+
+static int bind_checkpoint(const char *path, const char *arch) {
+    anx_checkpoint *checkpoint = NULL;
+    if (anx_checkpoint_open(path, NULL, &checkpoint, &err) != ANX_OK) return complain();
+    const int rc = print_params(checkpoint, arch);
+    anx_checkpoint_close(checkpoint);
+    return rc;
+}
+
+int main(int argc, char **argv) {
+    const char *command = argc > 2 ? argv[1] : "";
+    if (argc == 3 && strcmp(command, "safetensors") == 0) return print_safetensors(argv[2]);
+    if (argc == 4 && strcmp(command, "copy") == 0) return copy_safetensors(argv[2], argv[3]);
+    if (argc == 3 && strcmp(command, "tensors") == 0) return print_checkpoint(argv[2], false);
+    if (argc == 3 && strcmp(command, "accept") == 0) return print_checkpoint(argv[2], true);
+    if ((argc == 3 || argc == 4) && strcmp(command, "bind") == 0) return bind_checkpoint(argv[2], argv[3]);
+    fprintf(stderr,
+            "usage: checkpoint_tool safetensors FILE | copy IN OUT | tensors FILE | accept FILE | bind FILE [ARCH]\n");
+    return 64;
 }

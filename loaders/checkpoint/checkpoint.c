@@ -1,0 +1,91 @@
+#include "loaders/checkpoint/checkpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "loaders/checkpoint/checkpoint_impl.h"
+#include "loaders/checkpoint/sniff.h"
+#include "loaders/checkpoint/text.h"
+
+static anx_status read_torch_zip(anx_checkpoint *checkpoint, const anx_checkpoint_options *options, anx_error *err) {
+    checkpoint->format = "PyTorch zip";
+    anx_status status = anx_torch_zip_read(anx_checkpoint_impl_of(checkpoint), options, &checkpoint->n_bad_crc, err);
+    return status == ANX_OK ? anx_state_dict_extract(checkpoint, err) : status;
+}
+
+static anx_status read_safetensors(anx_checkpoint *checkpoint, anx_error *err) {
+    checkpoint->format = "safetensors";
+    anx_status status = anx_safetensors_open(checkpoint->path, &anx_checkpoint_impl_of(checkpoint)->safetensors, err);
+    return status == ANX_OK ? anx_state_dict_from_safetensors(checkpoint, err) : status;
+}
+
+static anx_status refuse_unknown(const anx_file_map *map, anx_error *err) {
+    char text[80];
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED,
+                         "an unknown kind of file, beginning with '%s'; a PyTorch checkpoint (zip) or safetensors was "
+                         "expected",
+                         anx_text_printable(map->bytes, map->n_bytes < 16 ? map->n_bytes : 16, text, sizeof text));
+}
+
+anx_status anx_checkpoint_open(const char *path, const anx_checkpoint_options *options, anx_checkpoint **out,
+                               anx_error *err) {
+    static const anx_checkpoint_options defaults;
+    anx_status status = ANX_OK;
+    anx_checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
+    anx_checkpoint_impl *impl = calloc(1, sizeof *impl);
+    if (checkpoint != NULL) {
+        checkpoint->impl = impl;
+        checkpoint->path = strdup(path);
+    }
+    if (checkpoint == NULL || impl == NULL || checkpoint->path == NULL) {
+        status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+        if (checkpoint == NULL) free(impl);
+        goto out;
+    }
+    status = anx_file_map_init(&impl->map, path, err);
+    if (status != ANX_OK) goto out;
+    checkpoint->file_bytes = impl->map.n_bytes;
+    const anx_file_format *format = anx_sniff(impl->map.bytes, impl->map.n_bytes);
+    switch (format->kind) {
+    case ANX_FILE_ZIP: status = read_torch_zip(checkpoint, options != NULL ? options : &defaults, err); break;
+    case ANX_FILE_SAFETENSORS: status = read_safetensors(checkpoint, err); break;
+    case ANX_FILE_REFUSED: status = anx_sniff_refuse(format, err); break;
+    case ANX_FILE_UNKNOWN: status = refuse_unknown(&impl->map, err); break;
+    }
+out:
+    if (status == ANX_OK) {
+        *out = checkpoint;
+    } else {
+        anx_error_in_file(err, path);
+        anx_checkpoint_close(checkpoint);
+    }
+    return status;
+}
+
+void anx_checkpoint_close(anx_checkpoint *checkpoint) {
+    if (checkpoint == NULL) return;
+    anx_checkpoint_impl *impl = checkpoint->impl;
+    anx_state_dict_fini(&checkpoint->tensors);
+    if (impl != NULL) {
+        anx_safetensors_close(impl->safetensors);
+        for (size_t i = 0; i < impl->n_copies; i++) free(impl->copies[i]);
+        free(impl->copies);
+        anx_arena_fini(&impl->arena);
+        anx_file_map_fini(&impl->map);
+        free(impl);
+    }
+    free(checkpoint->wrapped_in);
+    free(checkpoint->path);
+    free(checkpoint);
+}
+
+anx_status anx_checkpoint_file_digest(anx_checkpoint *checkpoint, anx_digest *out, anx_error *err) {
+    anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
+    if (!impl->has_digest) {
+        anx_status status = anx_sha256_buffer(impl->map.bytes, impl->map.n_bytes, &impl->digest, err);
+        if (status != ANX_OK) return status;
+        impl->has_digest = true;
+    }
+    *out = impl->digest;
+    return ANX_OK;
+}

@@ -1,0 +1,149 @@
+/* From what a file holds to named tensors: where the state_dict is, and what its keys are called. */
+#include <stdio.h>
+#include <string.h>
+
+#include "loaders/checkpoint/checkpoint_impl.h"
+#include "loaders/checkpoint/text.h"
+
+static const char module_prefix[] = "module."; /* what DataParallel and DistributedDataParallel put before names */
+enum { module_bytes = sizeof module_prefix - 1 };
+
+static anx_status out_of_memory(anx_error *err) {
+    return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+}
+
+static bool has_module_prefix(const char *name, size_t n_bytes) {
+    return n_bytes > module_bytes && memcmp(name, module_prefix, module_bytes) == 0;
+}
+
+/* ---- finding it ----------------------------------------------------------------------------------------- */
+
+static size_t count_tensors(const anx_pickle_value *dict) {
+    size_t n = 0;
+    for (size_t i = 0; i < dict->u.dict.count; i++) n += dict->u.dict.items[2 * i + 1]->kind == ANX_PICKLE_TENSOR;
+    return n;
+}
+
+/* "'epoch' (int), 'net' (dict), ..." into buf. */
+static char *list_keys(const anx_pickle_value *dict, char *buf, size_t size) {
+    size_t used = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; i < dict->u.dict.count; i++) {
+        const anx_pickle_value *key = dict->u.dict.items[2 * i], *value = dict->u.dict.items[2 * i + 1];
+        char text[64] = "?";
+        if (key->kind == ANX_PICKLE_STRING)
+            anx_text_printable(key->u.text.bytes, key->u.text.n_bytes, text, sizeof text);
+        if (i == 8 || used + 100 > size) {
+            snprintf(buf + used, size - used, ", ...");
+            break;
+        }
+        used += (size_t)snprintf(buf + used, size - used, "%s'%s' (%s)", i > 0 ? ", " : "", text,
+                                 anx_pickle_kind_name(value->kind));
+    }
+    return buf;
+}
+
+/* The dict that holds the tensors: the root, or what training scripts wrap it in. */
+static anx_status find_state_dict(anx_checkpoint *checkpoint, anx_error *err) {
+    static const char *const wrappers[] = {"state_dict", "model"};
+    anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
+    if (impl->root->kind != ANX_PICKLE_DICT)
+        return anx_error_set(err, ANX_ERR_FORMAT, "the file holds a %s; a state_dict was expected",
+                             anx_pickle_kind_name(impl->root->kind));
+    impl->state_dict = impl->root;
+    for (size_t i = 0; i < sizeof wrappers / sizeof wrappers[0] && impl->state_dict == impl->root; i++) {
+        anx_pickle_value *inner = anx_pickle_dict_find(impl->root, wrappers[i]);
+        if (inner == NULL || inner->kind != ANX_PICKLE_DICT) continue;
+        impl->state_dict = inner;
+        checkpoint->wrapped_in = strdup(wrappers[i]);
+        if (checkpoint->wrapped_in == NULL) return out_of_memory(err);
+    }
+    if (count_tensors(impl->state_dict) > 0) return ANX_OK;
+    char keys[1024];
+    if (impl->state_dict->u.dict.count == 0)
+        return anx_error_set(err, ANX_ERR_FORMAT, "%s%s is an empty dict; tensors were expected in it",
+                             checkpoint->wrapped_in != NULL ? "its " : "the file",
+                             checkpoint->wrapped_in != NULL ? checkpoint->wrapped_in : "");
+    return anx_error_set(err, ANX_ERR_FORMAT,
+                         "no tensors among %s; a state_dict was expected, by itself, or under 'state_dict' or 'model'",
+                         list_keys(impl->state_dict, keys, sizeof keys));
+}
+
+/* ---- its tensors ---------------------------------------------------------------------------------------- */
+
+static anx_tensor view_of(const anx_pickle_tensor *t) {
+    const char *data = t->storage->data;
+    const int64_t element_bytes = (int64_t)anx_dtype_bytes(t->storage->dtype);
+    anx_tensor view = anx_tensor_view(t->storage->dtype, t->rank, t->shape, data + t->offset * element_bytes);
+    memcpy(view.stride, t->stride, sizeof view.stride);
+    return view;
+}
+
+static anx_status add(anx_checkpoint *checkpoint, const char *name, const anx_tensor *tensor, anx_error *err) {
+    if (checkpoint->module_prefix_removed) name += module_bytes;
+    anx_status status = anx_state_dict_add(&checkpoint->tensors, name, tensor, err);
+    if (status != ANX_ERR_EXISTS) return status;
+    char text[200];
+    return anx_error_set(err, ANX_ERR_FORMAT, "the key '%s' occurs twice",
+                         anx_text_printable(name, strlen(name), text, sizeof text));
+}
+
+static anx_status key_text(anx_checkpoint_impl *impl, const anx_pickle_value *key, const char **out, anx_error *err) {
+    char text[200];
+    if (key->kind != ANX_PICKLE_STRING)
+        return anx_error_set(err, ANX_ERR_FORMAT, "the state_dict has a %s as a key; names were expected",
+                             anx_pickle_kind_name(key->kind));
+    if (memchr(key->u.text.bytes, '\0', key->u.text.n_bytes) != NULL)
+        return anx_error_set(err, ANX_ERR_FORMAT, "the key '%s' holds a NUL",
+                             anx_text_printable(key->u.text.bytes, key->u.text.n_bytes, text, sizeof text));
+    const char *copy = anx_arena_text(&impl->arena, key->u.text.bytes, key->u.text.n_bytes);
+    if (copy == NULL) return out_of_memory(err);
+    *out = copy;
+    return ANX_OK;
+}
+
+anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err) {
+    anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
+    anx_status status = find_state_dict(checkpoint, err);
+    if (status != ANX_OK) return status;
+    const anx_pickle_value *dict = impl->state_dict;
+    const size_t n_tensors = count_tensors(dict);
+    impl->others = anx_arena_alloc(&impl->arena, dict->u.dict.count - n_tensors, sizeof *impl->others);
+    if (impl->others == NULL) return out_of_memory(err);
+    size_t prefixed = 0;
+    for (size_t i = 0; i < dict->u.dict.count; i++) {
+        const anx_pickle_value *key = dict->u.dict.items[2 * i];
+        prefixed += dict->u.dict.items[2 * i + 1]->kind == ANX_PICKLE_TENSOR && key->kind == ANX_PICKLE_STRING &&
+                    has_module_prefix(key->u.text.bytes, key->u.text.n_bytes);
+    }
+    checkpoint->module_prefix_removed = prefixed == n_tensors;
+    for (size_t i = 0; i < dict->u.dict.count && status == ANX_OK; i++) {
+        const anx_pickle_value *value = dict->u.dict.items[2 * i + 1];
+        const char *name = NULL;
+        status = key_text(impl, dict->u.dict.items[2 * i], &name, err);
+        if (status != ANX_OK) break;
+        if (value->kind != ANX_PICKLE_TENSOR) {
+            impl->others[impl->n_others++] = name;
+            continue;
+        }
+        const anx_tensor view = view_of(value->u.tensor);
+        status = add(checkpoint, name, &view, err);
+    }
+    return status;
+}
+
+anx_status anx_state_dict_from_safetensors(anx_checkpoint *checkpoint, anx_error *err) {
+    const anx_state_dict *tensors = &anx_checkpoint_impl_of(checkpoint)->safetensors->tensors;
+    size_t prefixed = 0;
+    for (size_t i = 0; i < tensors->count; i++)
+        prefixed += has_module_prefix(tensors->items[i].name, strlen(tensors->items[i].name));
+    if (tensors->count == 0) return anx_error_set(err, ANX_ERR_FORMAT, "the file holds no tensors");
+    checkpoint->module_prefix_removed = prefixed == tensors->count;
+    anx_status status = ANX_OK;
+    for (size_t i = 0; i < tensors->count && status == ANX_OK; i++) {
+        anx_tensor view = tensors->items[i].tensor;
+        view.owned = NULL; /* stays with the safetensors file, which lives as long */
+        status = add(checkpoint, tensors->items[i].name, &view, err);
+    }
+    return status;
+}

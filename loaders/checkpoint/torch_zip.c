@@ -1,0 +1,282 @@
+/*
+ * PyTorch's zip archives (torch/serialization.py, _load; caffe2/serialize/inline_container.cc): one folder, in it
+ * "data.pkl", "data/KEY" for each storage, and "byteorder" and "version" where the writer was new enough.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loaders/checkpoint/checkpoint_impl.h"
+#include "loaders/checkpoint/pickle_globals.h"
+#include "loaders/checkpoint/sniff.h"
+#include "loaders/checkpoint/text.h"
+#include "loaders/checkpoint/zip_index.h"
+#include "src/base/checked.h"
+#include "src/base/threads.h"
+
+enum {
+    max_pickle_bytes = 16 << 20, /* ten thousand tensors take 2 MB */
+    max_name_bytes = 1024,
+    max_version = 10 /* kMaxSupportedFileFormatVersion */
+};
+
+static const size_t max_value_bytes = (size_t)512 << 20;
+
+typedef struct reader {
+    anx_checkpoint_impl *impl;
+    const anx_zip_index *index;
+    const char *folder; /* with its slash, not terminated */
+    size_t folder_bytes;
+    bool big_endian;
+    const anx_pickle_storage **storages; /* for each entry of the index: the storage made of it, or NULL */
+} reader;
+
+static anx_status out_of_memory(anx_error *err) {
+    return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+}
+
+/* The entry "FOLDER/name". */
+static const anx_zip_entry *find(const reader *r, const char *name, size_t name_bytes) {
+    char full[max_name_bytes];
+    if (name_bytes > sizeof full || r->folder_bytes > sizeof full - name_bytes) return NULL;
+    memcpy(full, r->folder, r->folder_bytes);
+    memcpy(full + r->folder_bytes, name, name_bytes);
+    return anx_zip_index_find(r->index, full, r->folder_bytes + name_bytes);
+}
+
+/* "FOLDER/data/KEY", with "data/" put before the key. */
+static const anx_zip_entry *find_storage(const reader *r, const char *key, size_t key_bytes) {
+    char name[max_name_bytes];
+    if (key_bytes > sizeof name - 5) return NULL;
+    memcpy(name, "data/", 5);
+    memcpy(name + 5, key, key_bytes);
+    return find(r, name, key_bytes + 5);
+}
+
+static anx_status in_entry(anx_status status, anx_error *err, const anx_zip_entry *e) {
+    char text[200];
+    if (status != ANX_OK) anx_error_in_entry(err, anx_text_printable(e->name, e->name_bytes, text, sizeof text));
+    return status;
+}
+
+/* All entries in one folder: that of the first, as PyTorch takes it. */
+static anx_status find_folder(reader *r, anx_error *err) {
+    const anx_zip_entry *first = &r->index->entries[0];
+    const char *slash = memchr(first->name, '/', first->name_bytes);
+    if (slash == NULL)
+        return in_entry(anx_error_set(err, ANX_ERR_FORMAT, "it is in no folder; PyTorch puts all entries into one"),
+                        err, first);
+    r->folder = first->name;
+    r->folder_bytes = (size_t)(slash + 1 - first->name);
+    for (size_t i = 1; i < r->index->count; i++) {
+        const anx_zip_entry *e = &r->index->entries[i];
+        if (e->name_bytes >= r->folder_bytes && memcmp(e->name, r->folder, r->folder_bytes) == 0) continue;
+        char text[200];
+        return in_entry(anx_error_set(err, ANX_ERR_FORMAT, "it is not in the folder '%s' of the entries before it",
+                                      anx_text_printable(r->folder, r->folder_bytes, text, sizeof text)),
+                        err, e);
+    }
+    return ANX_OK;
+}
+
+static anx_status read_byte_order(reader *r, anx_error *err) {
+    const anx_zip_entry *e = find(r, "byteorder", 9);
+    if (e == NULL) return ANX_OK; /* older than the entry: all of those are little-endian */
+    const uint8_t *bytes = r->index->bytes + e->data_offset;
+    char text[100];
+    if (e->n_bytes == 3 && memcmp(bytes, "big", 3) == 0)
+        r->big_endian = true;
+    else if (e->n_bytes != 6 || memcmp(bytes, "little", 6) != 0)
+        return in_entry(anx_error_set(err, ANX_ERR_FORMAT, "it says '%s'; 'little' or 'big' was expected",
+                                      anx_text_printable(bytes, (size_t)e->n_bytes, text, sizeof text)),
+                        err, e);
+    return ANX_OK;
+}
+
+/* A decimal number and an optional newline. */
+static anx_status check_version(const reader *r, anx_error *err) {
+    const anx_zip_entry *e = find(r, "version", 7);
+    if (e == NULL) return ANX_OK;
+    const char *bytes = (const char *)r->index->bytes + e->data_offset;
+    size_t digits = 0;
+    int version = 0;
+    while (digits < e->n_bytes && digits < 4 && bytes[digits] >= '0' && bytes[digits] <= '9')
+        version = version * 10 + (bytes[digits++] - '0');
+    char text[100];
+    if (digits == 0 || e->n_bytes > digits + 1 || (e->n_bytes == digits + 1 && bytes[digits] != '\n'))
+        return in_entry(anx_error_set(err, ANX_ERR_FORMAT, "it says '%s'; a number was expected",
+                                      anx_text_printable(bytes, (size_t)e->n_bytes, text, sizeof text)),
+                        err, e);
+    if (version > max_version)
+        return in_entry(anx_error_set(err, ANX_ERR_UNSUPPORTED, "file format version %d; at most %d is known", version,
+                                      (int)max_version),
+                        err, e);
+    return ANX_OK;
+}
+
+/* ---- storages ------------------------------------------------------------------------------------------- */
+
+static void swap_bytes(void *data, size_t n_elems, size_t element_bytes) {
+    for (size_t i = 0; i < n_elems; i++) {
+        uint8_t *p = (uint8_t *)data + i * element_bytes;
+        for (size_t k = 0; k < element_bytes / 2; k++) {
+            const uint8_t byte = p[k];
+            p[k] = p[element_bytes - 1 - k];
+            p[element_bytes - 1 - k] = byte;
+        }
+    }
+}
+
+/* The record's bytes in place, or a copy in host order and aligned. */
+static anx_status place(reader *r, const anx_zip_entry *e, size_t element_bytes, const void **out, anx_error *err) {
+    const uint8_t *bytes = r->index->bytes + e->data_offset;
+    const bool swapped = r->big_endian && element_bytes > 1;
+    if (!swapped && (uintptr_t)bytes % element_bytes == 0) {
+        *out = bytes;
+        return ANX_OK;
+    }
+    anx_checkpoint_impl *impl = r->impl;
+    if (impl->n_copies == impl->copies_capacity) {
+        const size_t capacity = impl->copies_capacity == 0 ? 16 : impl->copies_capacity * 2;
+        void **copies = reallocarray(impl->copies, capacity, sizeof *copies);
+        if (copies == NULL) return out_of_memory(err);
+        impl->copies = copies;
+        impl->copies_capacity = capacity;
+    }
+    size_t rounded;
+    void *copy = NULL;
+    if (anx_checked_align_size((size_t)e->n_bytes + 1, ANX_ALIGNMENT_BYTES, &rounded))
+        copy = aligned_alloc(ANX_ALIGNMENT_BYTES, rounded);
+    if (copy == NULL) return out_of_memory(err);
+    impl->copies[impl->n_copies++] = copy;
+    memcpy(copy, bytes, (size_t)e->n_bytes);
+    if (swapped) swap_bytes(copy, (size_t)e->n_bytes / element_bytes, element_bytes);
+    *out = copy;
+    return ANX_OK;
+}
+
+/* The five items of ('storage', class, key, location, number of elements). */
+typedef struct storage_id {
+    const anx_pickle_global *class;
+    const char *key;
+    size_t key_bytes;
+    int64_t n_elems;
+} storage_id;
+
+static anx_status parse_id(const anx_pickle_value *id, storage_id *out, anx_error *err) {
+    anx_pickle_value *const *items = id->u.list.items;
+    if (id->kind != ANX_PICKLE_TUPLE || id->u.list.count != 5 || !anx_pickle_is_string(items[0], "storage") ||
+        items[1]->kind != ANX_PICKLE_GLOBAL || !items[1]->u.global->is_storage || items[2]->kind != ANX_PICKLE_STRING ||
+        items[3]->kind != ANX_PICKLE_STRING || items[4]->kind != ANX_PICKLE_INT)
+        return anx_error_set(err, ANX_ERR_FORMAT,
+                             "a persistent id other than ('storage', storage class, key, location, elements)");
+    if (items[4]->u.integer < 0)
+        return anx_error_set(err, ANX_ERR_FORMAT, "a storage of %lld elements", (long long)items[4]->u.integer);
+    *out = (storage_id){.class = items[1]->u.global,
+                        .key = items[2]->u.text.bytes,
+                        .key_bytes = items[2]->u.text.n_bytes,
+                        .n_elems = items[4]->u.integer};
+    return ANX_OK;
+}
+
+static anx_status make_storage(reader *r, const storage_id *id, const anx_zip_entry *e, anx_pickle_storage **out,
+                               anx_error *err) {
+    char key[100];
+    const size_t element_bytes = anx_dtype_bytes(id->class->dtype);
+    size_t bytes;
+    if (!anx_checked_mul_size((size_t)id->n_elems, element_bytes, &bytes) || bytes != e->n_bytes)
+        return anx_error_set(err, ANX_ERR_FORMAT,
+                             "storage '%s' of %lld %s elements (%zu bytes each) does not fit its record of %llu bytes",
+                             anx_text_printable(id->key, id->key_bytes, key, sizeof key), (long long)id->n_elems,
+                             anx_dtype_name(id->class->dtype), element_bytes, (unsigned long long)e->n_bytes);
+    anx_pickle_storage *storage = anx_arena_alloc(&r->impl->arena, 1, sizeof *storage);
+    char *copy = anx_arena_text(&r->impl->arena, id->key, id->key_bytes);
+    if (storage == NULL || copy == NULL) return out_of_memory(err);
+    storage->dtype = id->class->dtype;
+    storage->n_elems = id->n_elems;
+    storage->key = copy;
+    anx_status status = place(r, e, element_bytes, &storage->data, err);
+    if (status == ANX_OK) *out = storage;
+    return status;
+}
+
+static anx_status load_storage(void *user, const anx_pickle_value *value, const anx_pickle_storage **out,
+                               anx_error *err) {
+    reader *r = user;
+    char key[100];
+    storage_id id = {0};
+    anx_status status = parse_id(value, &id, err);
+    if (status != ANX_OK) return status;
+    const anx_zip_entry *e = find_storage(r, id.key, id.key_bytes);
+    if (e == NULL)
+        return anx_error_set(err, ANX_ERR_FORMAT, "storage '%s' has no record data/%s in the archive",
+                             anx_text_printable(id.key, id.key_bytes, key, sizeof key), key);
+    const anx_pickle_storage **slot = &r->storages[e - r->index->entries];
+    if (*slot == NULL) {
+        anx_pickle_storage *made = NULL;
+        status = make_storage(r, &id, e, &made, err);
+        if (status != ANX_OK) return status;
+        *slot = made;
+    } else if ((*slot)->dtype != id.class->dtype || (*slot)->n_elems != id.n_elems) {
+        return anx_error_set(err, ANX_ERR_FORMAT, "storage '%s' of %lld %s elements was %lld %s elements before",
+                             anx_text_printable(id.key, id.key_bytes, key, sizeof key), (long long)id.n_elems,
+                             anx_dtype_name(id.class->dtype), (long long)(*slot)->n_elems,
+                             anx_dtype_name((*slot)->dtype));
+    }
+    *out = *slot;
+    return ANX_OK;
+}
+
+/* ---- the archive ---------------------------------------------------------------------------------------- */
+
+static anx_status run_pickle(reader *r, anx_error *err) {
+    const anx_zip_entry *e = find(r, "data.pkl", 8);
+    if (e == NULL)
+        return anx_error_set(err, ANX_ERR_FORMAT, "no entry data.pkl in the archive's folder '%.*s'",
+                             (int)(r->folder_bytes - 1 < 200 ? r->folder_bytes - 1 : 200), r->folder);
+    if (e->n_bytes > max_pickle_bytes)
+        return in_entry(anx_error_set(err, ANX_ERR_LIMIT, "a pickle of %llu bytes; at most %d are taken",
+                                      (unsigned long long)e->n_bytes, (int)max_pickle_bytes),
+                        err, e);
+    r->storages = calloc(r->index->count, sizeof *r->storages);
+    if (r->storages == NULL) return out_of_memory(err);
+    r->impl->arena.limit_bytes = max_value_bytes;
+    const anx_pickle_input input = {.bytes = r->index->bytes + e->data_offset,
+                                    .n_bytes = (size_t)e->n_bytes,
+                                    .load_storage = load_storage,
+                                    .user = r};
+    size_t used = 0;
+    anx_status status = anx_pickle_run(&input, &r->impl->arena, &r->impl->root, &used, err);
+    if (status == ANX_OK && used != input.n_bytes) {
+        status = anx_error_set(err, ANX_ERR_FORMAT, "%zu bytes after the pickle's end", input.n_bytes - used);
+        anx_error_at_offset(err, used);
+    }
+    return in_entry(status, err, e);
+}
+
+anx_status anx_torch_zip_read(anx_checkpoint_impl *impl, const anx_checkpoint_options *options, size_t *n_bad_crc,
+                              anx_error *err) {
+    anx_zip_index *index = NULL;
+    reader r = {.impl = impl};
+    anx_status status = anx_zip_index_create(impl->map.bytes, impl->map.n_bytes, &index, err);
+    if (status != ANX_OK) return status;
+    r.index = index;
+    const anx_file_format *other = anx_sniff_zip(index);
+    if (other != NULL) {
+        status = anx_sniff_refuse(other, err);
+        goto out;
+    }
+    status = anx_zip_index_locate(index, err);
+    if (status == ANX_OK) status = anx_zip_index_confirm(index, err);
+    if (status == ANX_OK) status = find_folder(&r, err);
+    if (status == ANX_OK) anx_file_map_prefetch(&impl->map);
+    if (status == ANX_OK && !options->skip_crc)
+        status = anx_zip_index_check_crcs(index, anx_threads_available(), options->accept_bad_crc, n_bad_crc, err);
+    if (status == ANX_OK) status = check_version(&r, err);
+    if (status == ANX_OK) status = read_byte_order(&r, err);
+    if (status == ANX_OK) status = run_pickle(&r, err);
+out:
+    free(r.storages);
+    anx_zip_index_destroy(index);
+    return status;
+}

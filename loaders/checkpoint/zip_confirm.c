@@ -1,0 +1,124 @@
+/* What libraries say of an archive's bytes: libzip of its directory, zlib of its records' CRC-32. */
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zip.h>
+#include <zlib.h>
+
+#include "loaders/checkpoint/text.h"
+#include "loaders/checkpoint/zip_index.h"
+
+static anx_status in_entry(anx_status status, anx_error *err, const anx_zip_entry *e) {
+    char text[200];
+    anx_error_in_entry(err, anx_text_printable(e->name, e->name_bytes, text, sizeof text));
+    return status;
+}
+
+static anx_status libzip_failed(zip_error_t *error, anx_error *err) {
+    const anx_status status = zip_error_code_zip(error) == ZIP_ER_MEMORY ? ANX_ERR_OUT_OF_MEMORY : ANX_ERR_FORMAT;
+    anx_error_set(err, status, "libzip refuses the archive: %s", zip_error_strerror(error));
+    if (err != NULL) err->native_code = zip_error_code_zip(error);
+    return status;
+}
+
+static anx_status confirm_entry(zip_t *archive, size_t i, const anx_zip_entry *e, anx_error *err) {
+    zip_stat_t st;
+    const zip_uint64_t wanted = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_CRC |
+                                ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+    if (zip_stat_index(archive, i, ZIP_FL_ENC_RAW, &st) != 0)
+        return in_entry(libzip_failed(zip_get_error(archive), err), err, e);
+    if ((st.valid & wanted) != wanted || strcmp(st.name, e->name) != 0 || st.size != e->n_bytes ||
+        st.comp_size != e->packed_bytes || st.crc != e->crc || st.comp_method != e->method ||
+        st.encryption_method != ZIP_EM_NONE)
+        return in_entry(anx_error_set(err, ANX_ERR_FORMAT, "libzip reads this entry otherwise"), err, e);
+    return ANX_OK;
+}
+
+anx_status anx_zip_index_confirm(const anx_zip_index *index, anx_error *err) {
+    zip_error_t error;
+    zip_error_init(&error);
+    anx_status status = ANX_OK;
+    zip_t *archive = NULL;
+    zip_source_t *source = zip_source_buffer_create(index->bytes, index->n_bytes, 0, &error);
+    if (source != NULL) archive = zip_open_from_source(source, ZIP_RDONLY | ZIP_CHECKCONS, &error);
+    if (archive == NULL) {
+        status = libzip_failed(&error, err);
+        zip_source_free(source); /* an opened archive owns it */
+        goto out;
+    }
+    const zip_int64_t count = zip_get_num_entries(archive, 0);
+    if (count < 0 || (uint64_t)count != index->count) {
+        status = anx_error_set(err, ANX_ERR_FORMAT, "libzip counts %lld entries, the directory has %zu",
+                               (long long)count, index->count);
+        goto out;
+    }
+    for (size_t i = 0; i < index->count && status == ANX_OK; i++)
+        status = confirm_entry(archive, i, &index->entries[i], err);
+out:
+    if (archive != NULL) zip_discard(archive);
+    zip_error_fini(&error);
+    return status;
+}
+
+/* ---- CRC-32 --------------------------------------------------------------------------------------------- */
+
+enum { chunk_bytes = 1 << 20 };
+
+static size_t chunk_count(const anx_zip_entry *e) {
+    return (size_t)(e->n_bytes / chunk_bytes + (e->n_bytes % chunk_bytes != 0));
+}
+
+static size_t chunk_length(const anx_zip_entry *e, size_t chunk) {
+    const uint64_t left = e->n_bytes - (uint64_t)chunk * chunk_bytes;
+    return left < chunk_bytes ? (size_t)left : chunk_bytes;
+}
+
+/* A piece of a record; records are cut so that threads share even a single large one. */
+typedef struct chunk {
+    const anx_zip_entry *entry;
+    size_t index;
+    uint32_t crc;
+} chunk;
+
+static uint32_t combine(const anx_zip_entry *e, const chunk *chunks) {
+    uLong crc = crc32(0, NULL, 0);
+    for (size_t i = 0; i < chunk_count(e); i++) crc = crc32_combine(crc, chunks[i].crc, (z_off_t)chunk_length(e, i));
+    return (uint32_t)crc;
+}
+
+anx_status anx_zip_index_check_crcs(const anx_zip_index *index, int threads, bool accept_bad, size_t *n_bad,
+                                    anx_error *err) {
+    size_t n = 0, bad = 0;
+    for (size_t i = 0; i < index->count; i++) n += chunk_count(&index->entries[i]);
+    chunk *chunks = calloc(n + 1, sizeof *chunks);
+    if (chunks == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    n = 0;
+    for (size_t i = 0; i < index->count; i++)
+        for (size_t k = 0; k < chunk_count(&index->entries[i]); k++)
+            chunks[n++] = (chunk){.entry = &index->entries[i], .index = k};
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
+    for (size_t i = 0; i < n; i++) {
+        const anx_zip_entry *e = chunks[i].entry;
+        const uint8_t *data = index->bytes + e->data_offset + (uint64_t)chunks[i].index * chunk_bytes;
+        chunks[i].crc = (uint32_t)crc32_z(crc32(0, NULL, 0), data, chunk_length(e, chunks[i].index));
+    }
+    anx_status status = ANX_OK;
+    const chunk *first = chunks;
+    for (size_t i = 0; i < index->count && status == ANX_OK; i++) {
+        const anx_zip_entry *e = &index->entries[i];
+        const uint32_t crc = combine(e, first);
+        first += chunk_count(e);
+        if (crc == e->crc) continue;
+        bad++;
+        if (!accept_bad)
+            status = in_entry(anx_error_set(err, ANX_ERR_FORMAT,
+                                            "its CRC-32 is %08x, the directory says %08x: damaged, or written with "
+                                            "torch.serialization.set_crc32_options(False); a reader can be told to "
+                                            "accept such a file",
+                                            crc, e->crc),
+                              err, e);
+    }
+    if (status == ANX_OK) *n_bad = bad;
+    free(chunks);
+    return status;
+}
