@@ -1,0 +1,33 @@
+#include "parity/diagnose.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "parity/diagnose_inside.h"
+
+double anx_diagnose_tolerance(const anx_suspect *s, int64_t i) {
+    const double g = s->gauge != NULL ? s->gauge[i] : 0;
+    return 0x1p-24 * (16 * g + 4 * fabs(s->expected[i]));
+}
+
+bool anx_diagnose_is_got(const anx_suspect *s, int64_t i, double value) {
+    return fabs((double)s->got[i] - value) <= anx_diagnose_tolerance(s, i);
+}
+
+bool anx_diagnose_is_wrong(const anx_suspect *s, int64_t i) {
+    return !anx_diagnose_is_got(s, i, s->expected[i]);
+}
+
+int64_t anx_diagnose_elems(const anx_suspect *s) {
+    return s->batch * anx_graph_node_elems(s->graph, s->node);
+}
+
+anx_status anx_diagnose(const anx_suspect *s, anx_judged *judged, anx_error *err) {
+    anx_status status = ANX_OK;
+    if (s->weights_differ)
+        status = anx_judged_add_cause(judged, "weights", 0.97, err,
+                                      "the recording was made with other weights of this layer than the checkpoint's");
+    if (status == ANX_OK) status = anx_diagnose_patterns(s, judged, err);
+    if (status == ANX_OK) status = anx_diagnose_recompute(s, judged, err);
+    return status;
+}
