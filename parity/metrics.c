@@ -104,6 +104,10 @@ static bool is_subnormal(float v) {
     return v != 0 && fabsf(v) < FLT_MIN;
 }
 
+static bool same_bits(float a, float b) {
+    return memcmp(&a, &b, sizeof a) == 0 || (isnan(a) && isnan(b));
+}
+
 /* Do two values agree whose difference is not a finite number? Equal infinities and NaN with NaN do. */
 static bool same_class(float got, float expected) {
     return isnan(expected) ? isnan(got) : got == expected;
@@ -121,10 +125,7 @@ static void compare_equal(const anx_rule *rule, const anx_values *v, anx_compari
     for (int64_t i = 0; i < c->elems; i++) {
         const float got = v->got[i], expected = v->y32 != NULL ? v->y32[i] : (float)v->y64[i];
         c->subnormals += is_subnormal(expected);
-        uint32_t gb, eb;
-        memcpy(&gb, &got, sizeof gb);
-        memcpy(&eb, &expected, sizeof eb);
-        if (gb == eb || (isnan(got) && isnan(expected))) continue;
+        if (same_bits(got, expected)) continue;
         c->different++;
         if (got == expected) { /* zeros of two signs */
             c->zero_signs++;
@@ -229,7 +230,7 @@ static sums measure_part(rounding_measure *m, int64_t begin, int64_t end) {
             s.dy += r * t;
             s.yy += t * t;
             m->truth->subnormals += is_subnormal((float)y64);
-            m->truth->different += (float)got != (float)y64;
+            m->truth->different += !same_bits((float)got, (float)y64);
             note_error(m->truth, m, i, d, unit, limit * unit, y64);
         }
         if (has_pytorch) {
@@ -242,7 +243,7 @@ static sums measure_part(rounding_measure *m, int64_t begin, int64_t end) {
             const double d = got - y32, r = d / unit;
             s.pytorch += r * r;
             m->pytorch->subnormals += is_subnormal((float)y32);
-            m->pytorch->different += got != y32;
+            m->pytorch->different += !same_bits((float)got, (float)y32);
             m->pytorch->zero_signs += got == 0 && y32 == 0 && signbit(got) != signbit(y32);
             /* with no truth PyTorch's own error is unknown, but bounded as ours is */
             note_error(m->pytorch, m, i, d, unit, has_truth ? limit * unit + own : 2 * limit * unit, y32);

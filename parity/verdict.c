@@ -326,13 +326,20 @@ static double severity(const anx_judged *j) {
     return worst;
 }
 
+/* Does a fail before b on the way from the image to the result? Equals: as they were found. */
+static bool comes_before(const anx_judged *a, const anx_judged *b) {
+    return a->path != b->path ? a->path < b->path : a->node < b->node;
+}
+
 void anx_verdicts_conclude(anx_verdicts *list) {
     memset(list->counts, 0, sizeof list->counts);
     list->first_bad = -1;
     for (size_t i = 0; i < list->n_judged; i++) {
         const anx_verdict v = list->judged[i].verdict;
         list->counts[v]++;
-        if (v == ANX_VERDICT_FAIL && list->first_bad < 0) list->first_bad = (int64_t)i;
+        if (v == ANX_VERDICT_FAIL &&
+            (list->first_bad < 0 || comes_before(&list->judged[i], &list->judged[list->first_bad])))
+            list->first_bad = (int64_t)i;
     }
     const bool failed = list->counts[ANX_VERDICT_FAIL] > 0 || list->counts[ANX_VERDICT_PASS] == 0;
     const bool doubtful = list->counts[ANX_VERDICT_WARN] + list->counts[ANX_VERDICT_SKIP] > 0;

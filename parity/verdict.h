@@ -235,7 +235,7 @@ typedef struct anx_verdicts {
     size_t n_fixtures;
     anx_judged *judged;
     size_t n_judged;
-    int64_t first_bad; /* index of the first failure in the order of execution; -1 */
+    int64_t first_bad; /* the first failure by path, then by node, then as found: its index; -1 */
     anx_top5 *top5;
     size_t n_top5;
     anx_duration *durations;

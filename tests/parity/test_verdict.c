@@ -80,6 +80,15 @@ static void test_overall(void) {
     CU_ASSERT_EQUAL(list->overall, ANX_VERDICT_FAIL);
     CU_ASSERT_EQUAL(list->first_bad, 3);
     CU_ASSERT_EQUAL(list->counts[ANX_VERDICT_FAIL], 2);
+
+    /* an earlier path, and within a path an earlier node, come first however late they were found */
+    list->judged[3].node = 7;
+    list->judged[4].node = 5;
+    anx_verdicts_conclude(list);
+    CU_ASSERT_EQUAL(list->first_bad, 4);
+    add(list, ANX_PATH_PREPROCESS, "crop", "x", ANX_VERDICT_FAIL, 1);
+    anx_verdicts_conclude(list);
+    CU_ASSERT_EQUAL(list->first_bad, 5);
     anx_verdicts_destroy(list);
 }
 

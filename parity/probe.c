@@ -1,0 +1,254 @@
+/*
+ * The exact integer probe: at every convolution's and linear layer's own shape, inputs and weights for which each
+ * product and each partial sum is an integer below 2^24. float32 holds those exactly, so in any order of summation
+ * there is one right answer; arithmetic that keeps fewer bits of an operand (TF32, half precision), or does not form
+ * the products themselves (FFT, large Winograd tiles), gives others, whatever a network's real weights hide.
+ *
+ * Odd integers of 12 bits (2049 .. 4095, either sign) have no shorter representation: 11 bits of TF32 and half
+ * precision must round every one. Where one operand is such an integer the other one is -1, 0 or 1, with at most 4,000
+ * non-zero products per output: 4000 * 4095 + |b| < 2^24. The two roles are exchanged from one input channel (feature)
+ * to the next, so that one run shows rounded inputs as well as rounded weights.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parity/judge_run.h"
+#include "src/backend/reference/ops.h"
+
+enum { MOST_PRODUCTS = 4000, MASK_PERIOD = 64 };
+
+/* A well-mixed word for each index (the finaliser of "lowbias32", C. Wellons, hash prospector). */
+static inline uint32_t mix(uint32_t x) {
+    x ^= x >> 16;
+    x *= 0x7feb352dU;
+    x ^= x >> 15;
+    x *= 0x846ca68bU;
+    return x ^ (x >> 16);
+}
+
+/* +-(2049, 2051, ..., 4095) */
+static inline float odd_integer(uint32_t r) {
+    const int magnitude = 2049 + 2 * (int)(r & 1023);
+    return (float)((r & 1024) != 0 ? -magnitude : magnitude);
+}
+
+/* -1 or 1, or 0 in one case of four. */
+static inline float small_integer(uint32_t r) {
+    return (float)((int)((r >> 11) & 1) * 2 - 1) * (float)((r >> 12 & 3) != 0);
+}
+
+/* How many of MASK_PERIOD neighbouring weights may be other than 0. */
+static int mask_of(int64_t terms) {
+    return terms <= MOST_PRODUCTS ? MASK_PERIOD : (int)(MASK_PERIOD * (int64_t)MOST_PRODUCTS / (terms + MASK_PERIOD));
+}
+
+/* Is the input of this channel (feature) the long integer? The weights on it are then the short ones. */
+static inline bool long_input(int64_t channel) {
+    return channel % 2 == 0;
+}
+
+/* batch images of `channels` planes of `plane` elements (a linear layer: planes of one). */
+static void fill_input(float *x, int64_t batch, int64_t channels, int64_t plane, uint32_t salt) {
+    for (int64_t p = 0; p < batch * channels; p++)
+        for (int64_t i = 0; i < plane; i++) {
+            const uint32_t r = mix((uint32_t)(p * plane + i) ^ salt);
+            x[p * plane + i] = long_input(p % channels) ? odd_integer(r) : small_integer(r);
+        }
+}
+
+/* Weights of `outputs` outputs of channels * taps products each, reading channels first .. first+channels-1. */
+static void fill_output_weights(float *w, int64_t first_channel, int64_t channels, int64_t taps, int mask,
+                                uint32_t salt) {
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t t = 0; t < taps; t++) {
+            const int64_t i = c * taps + t;
+            const uint32_t r = mix((uint32_t)i ^ salt);
+            const float v = long_input(first_channel + c) ? small_integer(r) : odd_integer(r);
+            w[i] = (int)((uint64_t)i % MASK_PERIOD) < mask ? v : 0;
+        }
+}
+
+static void fill_weights(const anx_node *n, const anx_param *p, float *w, int threads, uint32_t salt) {
+    const bool conv = n->layer->op == ANX_OP_CONV2D;
+    const int64_t outputs = p->shape[0], channels = p->shape[1];
+    const int64_t taps = conv ? p->shape[2] * p->shape[3] : 1;
+    const int64_t per_group = outputs / (conv ? n->conv.groups : 1);
+    const int mask = mask_of(n->terms);
+#pragma omp parallel for num_threads(threads)
+    for (int64_t o = 0; o < outputs; o++)
+        fill_output_weights(w + o * channels * taps, o / per_group * channels, channels, taps, mask,
+                            mix((uint32_t)o ^ salt));
+}
+
+/* What one probe of one layer needs. Owned. */
+typedef struct probe {
+    float *x, *w, *b, *got;
+    double *right, *carried; /* of the rounding node; of the group's last node */
+    float *no_gauge, *no_gauge_carried;
+} probe;
+
+static void probe_fini(probe *p) {
+    free(p->x);
+    free(p->w);
+    free(p->b);
+    free(p->got);
+    free(p->right);
+    free(p->carried);
+    free(p->no_gauge);
+    free(p->no_gauge_carried);
+}
+
+/* Takes the right result of `node` through the rest of its group. */
+static anx_status carry_rest(const anx_graph *graph, const anx_group *group, int node, int64_t batch, probe *p,
+                             anx_error *err) {
+    anx_status status = anx_judge_alloc(graph, node, batch, sizeof(float), &p->no_gauge, err);
+    if (status != ANX_OK) return status;
+    memset(p->no_gauge, 0, (size_t)(batch * anx_graph_node_elems(graph, node)) * sizeof *p->no_gauge);
+    p->carried = p->right;
+    p->right = NULL;
+    for (int i = 0; i < group->n_nodes; i++) {
+        const int next = group->nodes[i];
+        if (next <= node) continue;
+        double *y = NULL;
+        float *g = NULL;
+        status = anx_judge_alloc(graph, next, batch, sizeof *y, &y, err);
+        if (status == ANX_OK) status = anx_judge_alloc(graph, next, batch, sizeof *g, &g, err);
+        if (status == ANX_OK && !anx_carry_through(graph, next, batch, p->carried, p->no_gauge, y, g))
+            status = anx_error_set(err, ANX_ERR_UNSUPPORTED, "'%s' rounds", graph->nodes[next].layer->name);
+        if (status != ANX_OK) {
+            free(y);
+            free(g);
+            return status;
+        }
+        free(p->carried);
+        free(p->no_gauge);
+        p->carried = y;
+        p->no_gauge = g;
+    }
+    return ANX_OK;
+}
+
+static anx_status write_param(anx_plan *plan, const anx_graph *graph, int index, const float *data, anx_error *err) {
+    const anx_param *p = &graph->params[index];
+    const anx_tensor t = anx_tensor_view(ANX_F32, p->rank, p->shape, data);
+    return anx_plan_write(plan, (anx_value){ANX_VALUE_PARAM, index}, &t, err);
+}
+
+static int64_t param_elems(const anx_param *p) {
+    int64_t n = 1;
+    for (int i = 0; i < p->rank; i++) n *= p->shape[i];
+    return n;
+}
+
+static anx_status fill(const anx_judge_run *run, const anx_graph *graph, int node, int64_t batch, probe *p,
+                       anx_error *err) {
+    const anx_node *n = &graph->nodes[node];
+    const anx_param *weight = &graph->params[n->weight];
+    const uint32_t salt = mix((uint32_t)node + 1);
+    anx_status status = anx_judge_alloc(graph, n->inputs[0], batch, sizeof(float), &p->x, err);
+    if (status != ANX_OK) return status;
+    p->w = malloc((size_t)param_elems(weight) * sizeof *p->w);
+    if (n->bias != ANX_NO_PARAM) p->b = malloc((size_t)weight->shape[0] * sizeof *p->b);
+    if (p->w == NULL || (n->bias != ANX_NO_PARAM && p->b == NULL))
+        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory to probe '%s'", n->layer->name);
+    const int64_t plane = n->in.rank == 3 ? n->in.dim[1] * n->in.dim[2] : 1;
+    fill_input(p->x, batch, n->in.dim[0], plane, salt);
+    fill_weights(n, weight, p->w, run->threads, mix(salt));
+    for (int64_t o = 0; p->b != NULL && o < weight->shape[0]; o++) p->b[o] = odd_integer(mix((uint32_t)o ^ ~salt));
+    return ANX_OK;
+}
+
+static anx_status add_row(anx_judge_run *run, const anx_graph *graph, int node, int last, int64_t batch, const probe *p,
+                          anx_error *err) {
+    anx_judged j;
+    anx_status status =
+        anx_judged_init(&j, ANX_JUDGED_PROBE, ANX_PATH_PROBE, graph->nodes[node].layer->name, "", NULL, err);
+    if (status != ANX_OK) return status;
+    j.node = node;
+    j.op = graph->nodes[node].layer->op;
+    const anx_rule equal = anx_rule_for_equality(false);
+    anx_measure(
+        &equal,
+        &(anx_values){.extent = anx_graph_extent(graph, last), .batch = batch, .got = p->got, .y64 = p->carried},
+        ANX_BASIS_ARITHMETIC, ANX_BASIS_NONE, &j);
+    anx_comparison *c = &j.versus[0];
+    c->bound = ANX_BOUND_INTEGER;
+    if (c->over == 0)
+        status = anx_judged_conclude(&j, ANX_VERDICT_PASS, err,
+                                     "all %lld integers right: products and sums are float32", (long long)c->elems);
+    else {
+        char where[96];
+        anx_element_format(&c->worst, where, sizeof where);
+        status = anx_judged_conclude(&j, ANX_VERDICT_FAIL, err,
+                                     "%lld of %lld integers wrong, first at %s: %.9g instead of %.9g",
+                                     (long long)c->over, (long long)c->elems, where, c->worst.got, c->worst.expected);
+        const double share = (double)c->over / (double)c->elems;
+        if (status == ANX_OK && share > 0.3 && c->worst_abs < 1 << 20)
+            status =
+                anx_judged_add_cause(&j, "reduced-precision", 0.9, err,
+                                     "%.0f %% of the outputs are off by at most %.0f: operands are rounded to fewer "
+                                     "than 12 bits (TF32, half precision), or the products are not formed directly "
+                                     "(FFT, large Winograd tiles)",
+                                     100 * share, c->worst_abs);
+    }
+    if (status == ANX_OK) status = anx_verdicts_add(run->list, &j, err);
+    anx_judged_fini(&j);
+    return status;
+}
+
+static anx_status probe_group(anx_judge_run *run, anx_plan *plan, int index, int node, anx_error *err) {
+    const anx_graph *graph = anx_plan_graph(plan);
+    const anx_group *group = anx_plan_group(plan, index);
+    const anx_node *n = &graph->nodes[node];
+    const int64_t batch = anx_plan_batch(plan);
+    const int last = group->nodes[group->n_nodes - 1];
+    probe p = {NULL};
+    anx_status status = fill(run, graph, node, batch, &p, err);
+    if (status != ANX_OK) goto out;
+    const anx_tensor x = anx_judge_view(graph, n->inputs[0], batch, p.x);
+    if ((status = write_param(plan, graph, n->weight, p.w, err)) != ANX_OK) goto out;
+    if (p.b != NULL && (status = write_param(plan, graph, n->bias, p.b, err)) != ANX_OK) goto out;
+    if ((status = anx_plan_write(plan, anx_value_output(n->inputs[0]), &x, err)) != ANX_OK) goto out;
+    if ((status = anx_plan_run_groups(plan, index, 1, err)) != ANX_OK) goto out;
+    if ((status = anx_judge_alloc(graph, last, batch, sizeof(float), &p.got, err)) != ANX_OK) goto out;
+    anx_tensor got = anx_judge_view(graph, last, batch, p.got);
+    if ((status = anx_plan_read(plan, anx_value_output(last), &got, err)) != ANX_OK) goto out;
+    if ((status = anx_device_sync(run->judged, err)) != ANX_OK) goto out;
+
+    if ((status = anx_judge_alloc(graph, node, batch, sizeof(double), &p.right, err)) != ANX_OK) goto out;
+    const anx_param *weight = &graph->params[n->weight];
+    const anx_tensor w = anx_tensor_view(ANX_F32, weight->rank, weight->shape, p.w);
+    const anx_tensor b = anx_tensor_view(ANX_F32, 1, weight->shape, p.b);
+    status = anx_reference_node(graph, node, batch, &x, &w, p.b != NULL ? &b : NULL, p.right, run->threads, err);
+    if (status != ANX_OK) goto out;
+    if ((status = carry_rest(graph, group, node, batch, &p, err)) != ANX_OK) goto out;
+    status = add_row(run, graph, node, last, batch, &p, err);
+out:
+    probe_fini(&p);
+    return status;
+}
+
+anx_status anx_judge_probe(anx_judge_run *run, anx_error *err) {
+    anx_status status = ANX_OK;
+    if (run->sized == NULL) {
+        const anx_extent *e = &run->model->graph->input;
+        status = anx_judge_resize(run, e->dim[1], e->dim[2], 1, err);
+    }
+    if (status == ANX_OK) status = anx_judge_plan(run, run->judged, ANX_PLAN_INFER, &run->plans.infer, err);
+    for (int g = 0; status == ANX_OK && g < anx_plan_group_count(run->plans.infer); g++) {
+        const anx_group *group = anx_plan_group(run->plans.infer, g);
+        const anx_graph *graph = run->sized->graph;
+        int node = -1, sums = 0;
+        for (int i = 0; i < group->n_nodes; i++) {
+            const anx_rule rule = anx_rule_for_node(graph, group->nodes[i]);
+            if (rule.kind == ANX_BOUND_BITS) continue;
+            sums++;
+            if (rule.kind == ANX_BOUND_SUM) node = group->nodes[i];
+        }
+        if (node >= 0 && sums == 1 && anx_judge_wants(run, graph, node))
+            status = probe_group(run, run->plans.infer, g, node, err);
+    }
+    anx_judge_drop_plans(run); /* their parameters are the probe's now */
+    return status;
+}
