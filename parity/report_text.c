@@ -1,0 +1,369 @@
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loaders/checkpoint/text.h"
+#include "parity/report_text_inside.h"
+
+enum { label_width = 12, max_images_shown = 3, class_name_width = 30 };
+
+/* ---- writing ---- */
+
+anx_report_style anx_report_verdict_style(anx_verdict verdict) {
+    switch (verdict) {
+    case ANX_VERDICT_PASS: return ANX_STYLE_GOOD;
+    case ANX_VERDICT_SKIP:
+    case ANX_VERDICT_WARN: return ANX_STYLE_DOUBTFUL;
+    case ANX_VERDICT_FAIL: return ANX_STYLE_BAD;
+    case ANX_VERDICT_INFO:
+    case ANX_VERDICT_COUNT: break;
+    }
+    return ANX_STYLE_PLAIN;
+}
+
+static const char *style_begin(const anx_text_report *r, anx_report_style style) {
+    static const char *const codes[] = {"", "\033[1m", "\033[2m", "\033[32m", "\033[33m", "\033[1;31m"};
+    return r->options->color ? codes[style] : "";
+}
+
+static const char *style_end(const anx_text_report *r, anx_report_style style) {
+    return r->options->color && style != ANX_STYLE_PLAIN ? "\033[0m" : "";
+}
+
+void anx_report_put(const anx_text_report *r, anx_report_style style, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs(style_begin(r, style), r->to);
+    vfprintf(r->to, format, args);
+    fputs(style_end(r, style), r->to);
+    va_end(args);
+}
+
+/* Characters, counting UTF-8's continuation bytes as nothing. */
+static int width_of(const char *text, size_t n_bytes) {
+    int width = 0;
+    for (size_t i = 0; i < n_bytes; i++) width += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return width;
+}
+
+void anx_report_put_wrapped(const anx_text_report *r, anx_report_style style, int at, int indent, const char *text) {
+    fputs(style_begin(r, style), r->to);
+    bool fresh = true; /* nothing of this text on the line yet */
+    while (*text != '\0') {
+        if (*text == '\n' || *text == ' ') {
+            if (*text++ == ' ') continue;
+            fprintf(r->to, "\n%*s", indent, "");
+            at = indent;
+            fresh = true;
+            continue;
+        }
+        const size_t n = strcspn(text, " \n");
+        const int width = width_of(text, n);
+        if (!fresh && at + 1 + width > ANX_REPORT_COLUMNS) {
+            fprintf(r->to, "\n%*s", indent, "");
+            at = indent;
+            fresh = true;
+        }
+        at += fprintf(r->to, "%s", fresh ? "" : " ") + width;
+        for (size_t i = 0; i < n; i++) fputc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i], r->to);
+        fresh = false;
+        text += n;
+    }
+    fprintf(r->to, "%s\n", style_end(r, style));
+}
+
+int anx_report_put_name(const anx_text_report *r, const char *name, int width) {
+    char shown[512];
+    anx_text_printable(name, strlen(name), shown, sizeof shown);
+    const int n = width_of(shown, strlen(shown));
+    fprintf(r->to, "%s%*s", shown, n < width ? width - n : 0, "");
+    return n < width ? width : n;
+}
+
+char *anx_report_number(double value, char buf[16]) {
+    const double magnitude = fabs(value);
+    if (isnan(value))
+        snprintf(buf, 16, "-");
+    else if (isinf(value))
+        snprintf(buf, 16, value > 0 ? "inf" : "-inf");
+    else if (magnitude >= 1e6)
+        snprintf(buf, 16, "%.1e", value);
+    else if (magnitude >= 100 || value == trunc(value))
+        snprintf(buf, 16, "%.0f", value);
+    else
+        snprintf(buf, 16, magnitude >= 10 ? "%.1f" : "%.2f", value);
+    return buf;
+}
+
+char *anx_report_share(double fraction, char buf[16]) {
+    if (isnan(fraction))
+        buf[0] = '\0';
+    else if (isinf(fraction))
+        snprintf(buf, 16, "inf");
+    else if (fraction >= 1e6)
+        snprintf(buf, 16, "%.0ex", fraction);
+    else if (fraction >= 10)
+        snprintf(buf, 16, "%.0fx", fraction);
+    else
+        snprintf(buf, 16, fraction < 0.01 ? "%.1f%%" : "%.0f%%", 100 * fraction);
+    return buf;
+}
+
+static void put_fact(const anx_text_report *r, const char *label, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void put_fact(const anx_text_report *r, const char *label, const char *format, ...) {
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    const int n = vasprintf(&text, format, args);
+    va_end(args);
+    if (n < 0) return; /* out of memory: the stream will say so too */
+    anx_report_put(r, ANX_STYLE_FAINT, "%-*s", label_width, label);
+    anx_report_put_wrapped(r, ANX_STYLE_PLAIN, label_width, label_width, text);
+    free(text);
+}
+
+/* "244,409,783" into buf. */
+static char *grouped(int64_t value, char buf[32]) {
+    char digits[24];
+    const int n = snprintf(digits, sizeof digits, "%" PRId64, value);
+    int used = 0;
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0 && digits[i - 1] != '-') buf[used++] = ',';
+        buf[used++] = digits[i];
+    }
+    buf[used] = '\0';
+    return buf;
+}
+
+/* ---- the head: what was judged where ---- */
+
+static void put_machine(const anx_text_report *r) {
+    const anx_verdicts *v = r->verdicts;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    if (f == NULL) return;
+    for (size_t i = 0; i < v->n_environment; i++) {
+        const anx_fact *e = &v->environment[i];
+        const bool clear = strcmp(e->key, "cpu") == 0 || strcmp(e->key, "os") == 0 || strcmp(e->key, "compiler") == 0;
+        fprintf(f, "%s%s%s%s", i > 0 ? ", " : "", clear ? "" : e->key, clear ? "" : " ", e->value);
+    }
+    fclose(f);
+    if (text != NULL) put_fact(r, "machine", "%s", text);
+    free(text);
+}
+
+static void put_engine(const anx_text_report *r) {
+    const anx_device_facts *d = &r->verdicts->device;
+    if (strcmp(d->backend, "dump") == 0) {
+        put_fact(r, "judged", "the activations in %s", d->device);
+        return;
+    }
+    put_fact(r, "judged", "%s: %s%s%s%s%s, %d thread%s%s", d->device, d->library, d->library[0] != '\0' ? ", " : "",
+             d->isa, d->isa[0] != '\0' ? ", " : "", d->arithmetic, d->threads, d->threads == 1 ? "" : "s",
+             d->pytorch_bits ? "; claims PyTorch's own bits" : "");
+}
+
+static void put_checkpoint(const anx_text_report *r) {
+    const anx_checkpoint_facts *c = &r->verdicts->checkpoint;
+    char bytes[32], params[32], hex[ANX_SHA256_HEX];
+    put_fact(r, "checkpoint", "%s: %s, %s bytes", c->path, c->format, grouped((int64_t)c->file_bytes, bytes));
+    put_fact(r, "", "%s, %" PRId64 " classes, %s parameters, their SHA-256 %.16s...", c->arch, c->num_classes,
+             grouped(c->n_params, params), anx_digest_hex(&c->params_digest, hex));
+    if (c->has_file_digest) put_fact(r, "", "file's SHA-256 %s", anx_digest_hex(&c->file_digest, hex));
+    if (c->official) put_fact(r, "", "torchvision's published %s", c->official_name);
+    if (c->n_converted > 0)
+        put_fact(r, "", "%d tensor%s converted from %s to float32", c->n_converted, c->n_converted == 1 ? "" : "s",
+                 c->converted_from);
+    if (c->wrapped_in != NULL) put_fact(r, "", "tensors taken from under '%s'", c->wrapped_in);
+    if (c->module_prefix_removed) put_fact(r, "", "prefix 'module.' removed from the names");
+}
+
+/* A recording that applies nowhere and was not asked for is left out unless asked for more. */
+static void put_fixtures(const anx_text_report *r) {
+    const anx_verdicts *v = r->verdicts;
+    const char *label = "recordings";
+    for (size_t i = 0; i < v->n_fixtures; i++) {
+        const anx_fixture_facts *f = &v->fixtures[i];
+        if (f->cases_run == 0 && !f->asked_for && !r->options->verbose) continue;
+        put_fact(r, label, "%s: %s; %d of %d cases run; %s", f->name, f->applies, f->cases_run, f->cases_total,
+                 f->recorded_by);
+        label = "";
+    }
+    if (label[0] != '\0') put_fact(r, label, "none that applies");
+}
+
+static void put_head(const anx_text_report *r) {
+    const anx_verdicts *v = r->verdicts;
+    put_fact(r, "anx-parity", "%s%s%s%s%s", v->version, v->full ? ", every recording" : "", v->strict ? ", strict" : "",
+             v->points_glob != NULL ? ", points " : "", v->points_glob != NULL ? v->points_glob : "");
+    put_machine(r);
+    put_engine(r);
+    put_checkpoint(r);
+    put_fixtures(r);
+}
+
+/* ---- failures ---- */
+
+static void put_comparison(const anx_text_report *r, const anx_comparison *c) {
+    char at[96], worst[16], share[16], rms[16];
+    if (c->over > 0) {
+        char over[32], elems[32];
+        put_fact(r, "", "against %s: %s of %s elements beyond the bound", anx_basis_name(c->basis),
+                 grouped(c->over, over), grouped(c->elems, elems));
+    }
+    if (c->worst.known && isnan(c->worst_r))
+        put_fact(r, "", "first at %s: %.9g instead of %.9g", anx_element_format(&c->worst, at, sizeof at), c->worst.got,
+                 c->worst.expected);
+    else if (c->worst.known)
+        put_fact(r, "", "worst element %s: %.9g instead of %.9g, %s u*G off, %s of its bound; RMS %s",
+                 anx_element_format(&c->worst, at, sizeof at), c->worst.got, c->worst.expected,
+                 anx_report_number(c->worst_r, worst), anx_report_share(c->worst_fraction, share),
+                 anx_report_number(c->rms, rms));
+}
+
+static void put_failure(const anx_text_report *r, const char *title, const anx_judged *j) {
+    fputc('\n', r->to);
+    anx_report_put(r, ANX_STYLE_BAD, "%s", title);
+    fputc(' ', r->to);
+    anx_report_put_name(r, j->point, 0);
+    if (j->node >= 0) fprintf(r->to, " (%s)", anx_op_name(j->op));
+    fprintf(r->to, ", on the path '%s'%s", anx_judged_path_name(j->path), j->input[0] != '\0' ? ", input " : "");
+    anx_report_put_name(r, j->input, 0);
+    fputc('\n', r->to);
+    put_fact(r, "found", "%s", j->reason);
+    for (int i = 0; i < j->n_versus; i++) put_comparison(r, &j->versus[i]);
+    for (int i = 0; i < j->n_causes; i++) put_fact(r, i == 0 ? "fits" : "", "%s", j->causes[i].text);
+    if (j->n_causes == 0) put_fact(r, "fits", "no kind of mistake that is known here");
+}
+
+static void put_failures(const anx_text_report *r) {
+    const anx_verdicts *v = r->verdicts;
+    if (v->first_bad < 0) return;
+    put_failure(r, "First bad point:", &v->judged[v->first_bad]);
+    if (!r->options->verbose) return;
+    for (size_t i = (size_t)v->first_bad + 1; i < v->n_judged; i++)
+        if (v->judged[i].verdict == ANX_VERDICT_FAIL) put_failure(r, "Also bad:", &v->judged[i]);
+}
+
+/* ---- top-5 ---- */
+
+static void put_ranked(const anx_text_report *r, const anx_ranked *ranked, int width) {
+    char label[96];
+    const char *name = anx_class_name(r->options->classes, r->verdicts->checkpoint.num_classes, ranked->index);
+    if (name[0] != '\0')
+        snprintf(label, sizeof label, "%.*s (%" PRId64 ")", class_name_width, name, ranked->index);
+    else
+        snprintf(label, sizeof label, "class %" PRId64, ranked->index);
+    fprintf(r->to, "%9.4f %%  %-*s", 100 * ranked->prob, width, label);
+}
+
+static void put_top5(const anx_text_report *r, const anx_top5 *t) {
+    const bool beside = t->other_basis != ANX_BASIS_NONE;
+    fputc('\n', r->to);
+    anx_report_put(r, ANX_STYLE_TITLE, "Top-%d of ", t->k);
+    anx_report_put_name(r, t->input, 0);
+    if (t->image > 0) fprintf(r->to, ", image %" PRId64, t->image);
+    if (beside) fprintf(r->to, ", beside %s", anx_basis_name(t->other_basis));
+    fputs(!beside                                 ? ""
+          : t->same_order                         ? ": the same\n"
+          : t->ambiguous_top1 || t->ambiguous_set ? ": ordered otherwise where rounding decides\n"
+                                                  : ": not the same\n",
+          r->to);
+    if (!beside) fputc('\n', r->to);
+    for (int i = 0; i < t->k; i++) {
+        fprintf(r->to, "  %d", i + 1);
+        put_ranked(r, &t->judged[i], beside ? 37 : 0);
+        if (beside) put_ranked(r, &t->other[i], 0);
+        fputc('\n', r->to);
+    }
+}
+
+/* An image that the user named: its ranking rests on no recording. */
+static bool is_users(const anx_text_report *r, const anx_top5 *t) {
+    const anx_verdicts *v = r->verdicts;
+    for (size_t i = 0; i < v->n_judged; i++) {
+        const anx_judged *j = &v->judged[i];
+        if (j->kind == ANX_JUDGED_TOPK && j->fixture == NULL && strcmp(j->input, t->input) == 0) return true;
+    }
+    return false;
+}
+
+static void put_rankings(const anx_text_report *r) {
+    const anx_verdicts *v = r->verdicts;
+    size_t shown = 0;
+    for (size_t i = 0; i < v->n_top5; i++) {
+        const anx_top5 *t = &v->top5[i];
+        const bool matters = is_users(r, t) || (t->other_basis != ANX_BASIS_NONE && !t->same_order);
+        if (shown >= max_images_shown && !matters && !r->options->verbose) continue;
+        put_top5(r, t);
+        shown++;
+    }
+    if (shown < v->n_top5)
+        fprintf(r->to, "  and %zu more images, the same classes in the same order (-v shows them)\n",
+                v->n_top5 - shown);
+}
+
+/* ---- the foot ---- */
+
+static void put_legend(const anx_text_report *r) {
+    bool measured = false;
+    for (size_t i = 0; i < r->n_rows; i++) {
+        const anx_judged_path path = r->rows[i].worst->path;
+        measured = measured || path == ANX_PATH_OBSERVE || path == ANX_PATH_INFER || path == ANX_PATH_AGAINST;
+    }
+    if (!measured) return;
+    fputc('\n', r->to);
+    anx_report_put_wrapped(
+        r, ANX_STYLE_FAINT, 0, 0,
+        "u = 2^-24, G = sum |w||x| + |b|: the unit of one rounding error. worst: largest |y - truth|; bound: its share "
+        "of min(h, 4 sqrt h), h roundings in one sum; RMS: over the worst image, at most 32; PyTorch: its own worst; "
+        "vs PyTorch: |y - PyTorch's y| as a share of the bound; chained: |y - PyTorch's y| when run from the input, "
+        "for "
+        "information. rests on: 'recording' what PyTorch computed elsewhere, 'exact' PyTorch's order of summation "
+        "carried out here, 'fp64' the same layer in double.");
+}
+
+static void put_last_line(const anx_text_report *r) {
+    const anx_verdicts *v = r->verdicts;
+    const bool pass = v->overall == ANX_VERDICT_PASS;
+    fputc('\n', r->to);
+    anx_report_put(r, pass ? ANX_STYLE_GOOD : ANX_STYLE_BAD, "%s", pass ? "PASS" : "FAIL");
+    fprintf(r->to, "  %" PRId64 " passed, %" PRId64 " failed, %" PRId64 " warnings, %" PRId64 " skipped in %.2f s\n",
+            v->counts[ANX_VERDICT_PASS], v->counts[ANX_VERDICT_FAIL], v->counts[ANX_VERDICT_WARN],
+            v->counts[ANX_VERDICT_SKIP], v->total_seconds);
+}
+
+anx_status anx_report_text(const anx_verdicts *verdicts, const anx_report_options *options, char **text,
+                           size_t *n_bytes, anx_error *err) {
+    anx_text_report r = {.verdicts = verdicts, .options = options};
+    anx_verdict_row *rows = NULL;
+    char *out = NULL;
+    size_t size = 0;
+    anx_status status = anx_verdicts_rows(verdicts, &rows, &r.n_rows, err);
+    if (status != ANX_OK) return status;
+    r.rows = rows;
+    r.to = open_memstream(&out, &size);
+    bool failed = r.to == NULL;
+    if (!failed) {
+        put_head(&r);
+        anx_report_put_tables(&r);
+        put_failures(&r);
+        put_rankings(&r);
+        put_legend(&r);
+        put_last_line(&r);
+        failed = ferror(r.to) != 0;
+        failed = fclose(r.to) != 0 || failed;
+    }
+    free(rows);
+    if (failed) {
+        free(out);
+        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the report");
+    }
+    if (n_bytes != NULL) *n_bytes = size;
+    *text = out;
+    return ANX_OK;
+}

@@ -1,0 +1,48 @@
+/* Inside the text report: what report_text.c and report_tables.c share. Not for other files. */
+#ifndef ANX_PARITY_REPORT_TEXT_INSIDE_H
+#define ANX_PARITY_REPORT_TEXT_INSIDE_H
+
+#include <stdio.h>
+
+#include "parity/report.h"
+
+enum { ANX_REPORT_COLUMNS = 100 };
+
+typedef struct anx_text_report {
+    FILE *to;
+    const anx_verdicts *verdicts;
+    const anx_report_options *options;
+    const anx_verdict_row *rows;
+    size_t n_rows;
+} anx_text_report;
+
+typedef enum anx_report_style {
+    ANX_STYLE_PLAIN = 0,
+    ANX_STYLE_TITLE,
+    ANX_STYLE_FAINT,
+    ANX_STYLE_GOOD,
+    ANX_STYLE_DOUBTFUL,
+    ANX_STYLE_BAD
+} anx_report_style;
+
+anx_report_style anx_report_verdict_style(anx_verdict verdict);
+/* printf in a style; nothing but the text where there are no colours. */
+void anx_report_put(const anx_text_report *r, anx_report_style style, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Words, broken before column 100; the first line begins behind what stands at column `at`, the others are indented to
+   `indent`. Ends the line. */
+void anx_report_put_wrapped(const anx_text_report *r, anx_report_style style, int at, int indent, const char *text);
+
+/* Prints a name that came from outside, padded to `width`: control characters must not reach a terminal. Returns the
+   characters printed. */
+int anx_report_put_name(const anx_text_report *r, const char *name, int width);
+
+/* "8.32", "1,234", "inf", "-" for NaN: at most 8 characters. Returns buf. */
+char *anx_report_number(double value, char buf[16]);
+/* A fraction as "11%", beyond 9.99 as "12x"; "" for NaN. Returns buf. */
+char *anx_report_share(double fraction, char buf[16]);
+
+/* report_tables.c: every path's rows. */
+void anx_report_put_tables(const anx_text_report *r);
+
+#endif
