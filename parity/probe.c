@@ -203,7 +203,7 @@ static anx_status probe_group(anx_judge_run *run, anx_plan *plan, int index, int
     const anx_node *n = &graph->nodes[node];
     const int64_t batch = anx_plan_batch(plan);
     const int last = group->nodes[group->n_nodes - 1];
-    probe p = {NULL};
+    probe p = {.x = NULL};
     anx_status status = fill(run, graph, node, batch, &p, err);
     if (status != ANX_OK) goto out;
     const anx_tensor x = anx_judge_view(graph, n->inputs[0], batch, p.x);
