@@ -26,6 +26,12 @@ static inline vec vec_relu(vec v) {
     return _mm256_andnot_ps(_mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_LT_OQ), v);
 }
 
+/* The greater one, m where they are equal; v where v is NaN. */
+static inline vec vec_pool(vec m, vec v) {
+    const vec takes_v = _mm256_or_ps(_mm256_cmp_ps(v, m, _CMP_GT_OQ), _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    return _mm256_blendv_ps(m, v, takes_v);
+}
+
 static inline vec vec_rows(const float *p, long stride) {
     return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + stride), 1);
 }

@@ -26,6 +26,12 @@ static inline vec vec_relu(vec v) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ), v, _mm512_setzero_ps());
 }
 
+/* The greater one, m where they are equal; v where v is NaN. */
+static inline vec vec_pool(vec m, vec v) {
+    const __mmask16 takes_v = _mm512_cmp_ps_mask(v, m, _CMP_GT_OQ) | _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    return _mm512_mask_blend_ps(takes_v, m, v);
+}
+
 static inline vec vec_rows(const float *p, long stride) {
     vec v = _mm512_castps128_ps512(_mm_loadu_ps(p));
     v = _mm512_insertf32x4(v, _mm_loadu_ps(p + stride), 1);

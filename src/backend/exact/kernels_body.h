@@ -3,7 +3,7 @@
  * Before including it they define
  *
  *   vec                      a vector of VEC_LANES floats (a divisor or a multiple of ANX_EXACT_BLOCK)
- *   vec_load, vec_store, vec_set1, vec_relu
+ *   vec_load, vec_store, vec_set1, vec_relu, vec_pool
  *   vec_fma(a, b, c)         a*b + c, rounded once
  *   vec_rows(p, stride)      4 floats from each of VEC_LANES/4 rows, row j in lanes 4j .. 4j+3
  *   vec_unpack_low, vec_unpack_high, vec_pair_low, vec_pair_high
@@ -295,22 +295,34 @@ static void conv_channel(const anx_exact_conv *conv, const float *x, float *y, i
 
 /* ---- linear --------------------------------------------------------------------------------------------- */
 
+/* to[k][PANEL] = from[o][SPAN] for VEC_LANES rows of 4 columns. */
+ALWAYS_INLINE void transpose_four(const float *from, int64_t ld, float *to) {
+    const vec a = vec_rows(from, 4 * ld), b = vec_rows(from + ld, 4 * ld);
+    const vec c = vec_rows(from + 2 * ld, 4 * ld), d = vec_rows(from + 3 * ld, 4 * ld);
+    const vec ab0 = vec_unpack_low(a, b), ab2 = vec_unpack_high(a, b);
+    const vec cd0 = vec_unpack_low(c, d), cd2 = vec_unpack_high(c, d);
+    vec_store(to, vec_pair_low(ab0, cd0));
+    vec_store(to + PANEL, vec_pair_high(ab0, cd0));
+    vec_store(to + 2 * PANEL, vec_pair_low(ab2, cd2));
+    vec_store(to + 3 * PANEL, vec_pair_high(ab2, cd2));
+}
+
 /* wt[k][PANEL] = w[o][k] for `count` outputs and `inputs` inputs; outputs past count become zeros. */
 static void transpose_weights(const float *w, int64_t ld, int64_t count, int64_t inputs, float *wt) {
+    enum { SPAN = 16 }; /* a cache line */
     int64_t o = 0;
     for (; o + VEC_LANES <= count; o += VEC_LANES) {
         const float *rows = w + o * ld;
         float *to = wt + o;
         int64_t k = 0;
-        for (; k + 4 <= inputs; k += 4) {
-            const vec a = vec_rows(rows + k, 4 * ld), b = vec_rows(rows + ld + k, 4 * ld);
-            const vec c = vec_rows(rows + 2 * ld + k, 4 * ld), d = vec_rows(rows + 3 * ld + k, 4 * ld);
-            const vec ab0 = vec_unpack_low(a, b), ab2 = vec_unpack_high(a, b);
-            const vec cd0 = vec_unpack_low(c, d), cd2 = vec_unpack_high(c, d);
-            vec_store(to + k * PANEL, vec_pair_low(ab0, cd0));
-            vec_store(to + (k + 1) * PANEL, vec_pair_high(ab0, cd0));
-            vec_store(to + (k + 2) * PANEL, vec_pair_low(ab2, cd2));
-            vec_store(to + (k + 3) * PANEL, vec_pair_high(ab2, cd2));
+        for (; k + SPAN <= inputs; k += SPAN) {
+            /* Rows lie a multiple of 4096 bytes apart, all in one set of the cache: each line is touched once. */
+            float lines[VEC_LANES * SPAN];
+            UNROLL for (int i = 0; i < VEC_LANES; i++) {
+                memcpy(lines + i * SPAN, rows + i * ld + k, SPAN * sizeof *lines);
+                __builtin_prefetch(rows + i * ld + k + inputs, 0, 2);
+            }
+            UNROLL for (int j = 0; j < SPAN; j += 4) transpose_four(lines + j, SPAN, to + (k + j) * PANEL);
         }
         for (; k < inputs; k++)
             for (int64_t i = 0; i < VEC_LANES; i++) to[k * PANEL + i] = rows[i * ld + k];
@@ -388,25 +400,35 @@ static void linear_panel(const anx_exact_linear *linear, int64_t o0, int64_t cou
 
 /* ---- pooling and ReLU ----------------------------------------------------------------------------------- */
 
+/* The window of one output pixel, as far as it lies inside. */
+ALWAYS_INLINE void max_pool_window(const float *x, int64_t row_elems, int64_t rows, int64_t columns, float *y) {
+    vec m[BLOCK_VECS];
+    UNROLL for (int v = 0; v < BLOCK_VECS; v++) m[v] = vec_set1(-__builtin_inff());
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) {
+            UNROLL for (int v = 0; v < BLOCK_VECS; v++) m[v] =
+                vec_pool(m[v], vec_load(x + i * row_elems + j * BLOCK + v * VEC_LANES));
+        }
+    UNROLL for (int v = 0; v < BLOCK_VECS; v++) vec_store(y + v * VEC_LANES, m[v]);
+}
+
 static void max_pool(const anx_exact_pool *pool, const float *x, float *y) {
     const anx_pool2d_params *p = &pool->p;
     const anx_exact_layout *in = &pool->in, *out = &pool->out;
     clear_borders(out, y, 0, out->height);
-    for (int64_t oh = 0; oh < out->height; oh++)
+    for (int64_t oh = 0; oh < out->height; oh++) {
+        const int64_t ih = oh * p->stride_h - p->pad_h;
+        int64_t kh0, kh1;
+        taps_inside(ih, 1, p->kernel_h, in->height, &kh0, &kh1);
+        const float *row = x + (ih + kh0) * in->row_elems + in->border * BLOCK;
+        float *to = y + oh * out->row_elems + out->border * BLOCK;
         for (int64_t ow = 0; ow < out->width; ow++) {
-            const int64_t ih = oh * p->stride_h - p->pad_h, iw = ow * p->stride_w - p->pad_w;
-            int64_t kh0, kh1, kw0, kw1;
-            taps_inside(ih, 1, p->kernel_h, in->height, &kh0, &kh1);
+            const int64_t iw = ow * p->stride_w - p->pad_w;
+            int64_t kw0, kw1;
             taps_inside(iw, 1, p->kernel_w, in->width, &kw0, &kw1);
-            float m[BLOCK];
-            for (int c = 0; c < BLOCK; c++) m[c] = -__builtin_inff();
-            for (int64_t kh = kh0; kh < kh1; kh++)
-                for (int64_t kw = kw0; kw < kw1; kw++) {
-                    const float *v = x + (ih + kh) * in->row_elems + (in->border + iw + kw) * BLOCK;
-                    for (int c = 0; c < BLOCK; c++) m[c] = v[c] > m[c] || v[c] != v[c] ? v[c] : m[c];
-                }
-            memcpy(y + oh * out->row_elems + (out->border + ow) * BLOCK, m, sizeof m);
+            max_pool_window(row + (iw + kw0) * BLOCK, in->row_elems, kh1 - kh0, kw1 - kw0, to + ow * BLOCK);
         }
+    }
 }
 
 static void relu(const float *x, float *y, int64_t elems) {

@@ -49,6 +49,12 @@ static inline vec vec_relu(vec v) {
     return (vec)((vec_mask)v & ~(vec_mask)(v < zero));
 }
 
+/* The greater one, m where they are equal; v where v is NaN. */
+static inline vec vec_pool(vec m, vec v) {
+    const vec_mask takes_v = (vec_mask)(v > m) | (vec_mask)(v != v);
+    return (vec)(((vec_mask)v & takes_v) | ((vec_mask)m & ~takes_v));
+}
+
 static inline vec vec_rows(const float *p, long stride) {
     (void)stride;
     return vec_load(p);
