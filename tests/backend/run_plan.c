@@ -4,6 +4,11 @@
  * Runs a plan on raw little-endian float32 files: PARAMS holds the parameters in graph order, INPUT a (N, 3, H, W)
  * batch; OUTPUT gets every value that the plan lets be read, each as its (N, ...) elements, in order. For each one a
  * line "NAME ELEMS" goes to stdout, before them one with the device's instruction set.
+ *
+ * ARCH is an architecture's name, or a network written out: the input's channels, then rows, separated by ';', each
+ * an operation's name and its numbers. Rows are named "0", "1", ...
+ *   conv2d OC KH KW SH SW PH PW DH DW GROUPS; max_pool2d KH KW SH SW PH PW CEIL; adaptive_avg_pool2d H W; linear OUT
+ *   relu; dropout; flatten; softmax
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +24,100 @@ typedef struct request {
     int64_t classes, height, width, batch;
     int threads;
 } request;
+
+/* ---- a network written out ------------------------------------------------------------------------------ */
+
+enum { MAX_ROWS = 32, MAX_NUMBERS = 10 };
+
+typedef struct custom {
+    anx_arch arch;
+    anx_layer layers[MAX_ROWS];
+    char names[MAX_ROWS][4];
+} custom;
+
+static int numbers_of(anx_op op) {
+    switch (op) {
+    case ANX_OP_CONV2D: return 10;
+    case ANX_OP_MAX_POOL2D: return 7;
+    case ANX_OP_ADAPTIVE_AVG_POOL2D: return 2;
+    case ANX_OP_LINEAR: return 1;
+    default: return 0;
+    }
+}
+
+static void set_numbers(anx_layer *layer, const int *v) {
+    switch (layer->op) {
+    case ANX_OP_CONV2D:
+        layer->u.conv = (anx_conv2d_params){.out_channels = v[0],
+                                            .kernel_h = v[1],
+                                            .kernel_w = v[2],
+                                            .stride_h = v[3],
+                                            .stride_w = v[4],
+                                            .pad_h = v[5],
+                                            .pad_w = v[6],
+                                            .dilation_h = v[7],
+                                            .dilation_w = v[8],
+                                            .groups = v[9]};
+        break;
+    case ANX_OP_MAX_POOL2D:
+        layer->u.pool = (anx_pool2d_params){.kernel_h = v[0],
+                                            .kernel_w = v[1],
+                                            .stride_h = v[2],
+                                            .stride_w = v[3],
+                                            .pad_h = v[4],
+                                            .pad_w = v[5],
+                                            .ceil_mode = v[6] != 0};
+        break;
+    case ANX_OP_ADAPTIVE_AVG_POOL2D:
+        layer->u.adaptive.out_h = v[0];
+        layer->u.adaptive.out_w = v[1];
+        break;
+    case ANX_OP_LINEAR: layer->u.linear.out_features = v[0]; break;
+    default: break;
+    }
+}
+
+static bool parse_row(char *row, anx_layer *layer) {
+    char *save = NULL;
+    const char *name = strtok_r(row, " ", &save);
+    int op = 0, values[MAX_NUMBERS] = {0};
+    while (name != NULL && op < ANX_OP_COUNT && strcmp(name, anx_op_name((anx_op)op)) != 0) op++;
+    if (name == NULL || op == ANX_OP_COUNT) return false;
+    layer->op = (anx_op)op;
+    for (int i = 0; i < numbers_of(layer->op); i++) {
+        const char *number = strtok_r(NULL, " ", &save);
+        if (number == NULL) return false;
+        values[i] = atoi(number);
+    }
+    set_numbers(layer, values);
+    return strtok_r(NULL, " ", &save) == NULL;
+}
+
+/* Cuts `text` up. */
+static bool parse_custom(char *text, custom *out) {
+    char *save = NULL;
+    const char *channels = strtok_r(text, ";", &save);
+    int n = 0;
+    if (channels == NULL) return false;
+    for (char *row = strtok_r(NULL, ";", &save); row != NULL; row = strtok_r(NULL, ";", &save), n++) {
+        if (n == MAX_ROWS || !parse_row(row, &out->layers[n])) return false;
+        snprintf(out->names[n], sizeof out->names[n], "%d", n);
+        out->layers[n].name = out->names[n];
+    }
+    out->arch = (anx_arch){.name = "custom",
+                           .summary = "",
+                           .in_channels = atoi(channels),
+                           .default_size = 1,
+                           .min_size = 1,
+                           .default_classes = 1,
+                           .logits = out->names[n - 1],
+                           .layers = out->layers,
+                           .n_layers = n,
+                           .internal = true};
+    return n > 0;
+}
+
+/* ---- running -------------------------------------------------------------------------------------------- */
 
 static anx_status map_params(const request *r, const anx_graph *graph, anx_file_map *map, anx_tensor *params,
                              anx_error *err) {
@@ -79,7 +178,7 @@ static anx_status run(const request *r, anx_error *err) {
     anx_file_map map = ANX_FILE_MAP_INIT;
     anx_status status = anx_graph_create(r->arch, r->classes, r->height, r->width, &graph, err);
     if (status != ANX_OK) goto out;
-    params = calloc((size_t)graph->n_params, sizeof *params);
+    params = calloc((size_t)graph->n_params + 1, sizeof *params);
     if (params == NULL) {
         status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
         goto out;
@@ -112,19 +211,21 @@ int main(int argc, char **argv) {
                         "OUTPUT\n");
         return 64;
     }
-    const request r = {.device = argv[1],
-                       .mode = strcmp(argv[2], "infer") == 0 ? ANX_PLAN_INFER : ANX_PLAN_OBSERVE,
-                       .arch = anx_arch_find(argv[3]),
-                       .classes = atoll(argv[4]),
-                       .height = atoll(argv[5]),
-                       .width = atoll(argv[6]),
-                       .batch = atoll(argv[7]),
-                       .threads = atoi(argv[8]),
-                       .params = argv[9],
-                       .input = argv[10],
-                       .output = argv[11]};
+    static custom written_out;
+    request r = {.device = argv[1],
+                 .mode = strcmp(argv[2], "infer") == 0 ? ANX_PLAN_INFER : ANX_PLAN_OBSERVE,
+                 .arch = anx_arch_find(argv[3]),
+                 .classes = atoll(argv[4]),
+                 .height = atoll(argv[5]),
+                 .width = atoll(argv[6]),
+                 .batch = atoll(argv[7]),
+                 .threads = atoi(argv[8]),
+                 .params = argv[9],
+                 .input = argv[10],
+                 .output = argv[11]};
     anx_error err = ANX_ERROR_INIT;
     char text[1024];
+    if (r.arch == NULL && parse_custom(argv[3], &written_out)) r.arch = &written_out.arch;
     if (r.arch == NULL) {
         fprintf(stderr, "run_plan: unknown architecture '%s'\n", argv[3]);
         return 64;

@@ -3,18 +3,24 @@
 
 #include "src/backend/exact/ops.h"
 
-/* What oneDNN's blocked layouts make of groups: as many channels as both sides are multiples of. */
+/* The channels in a block of the layout that oneDNN takes for groups: what both sides are multiples of; 0 if none. */
 static int64_t group_block(int64_t in, int64_t out) {
-    for (int64_t block = 16; block >= 4; block /= 2)
+    for (int64_t block = ANX_EXACT_BLOCK; block >= 4; block /= 2)
         if (in % block == 0 && out % block == 0) return block;
-    return ANX_EXACT_BLOCK;
+    return 0;
 }
 
-void anx_exact_conv_order(anx_exact_conv *conv) {
-    const int64_t groups = conv->p.groups, out = conv->out.channels / groups;
-    conv->chain_block = groups == 1 ? ANX_EXACT_BLOCK : group_block(conv->channels, out);
-    conv->bias_starts_chain = groups > 1 && conv->channels == 1 && out == 1;
-    conv->dense = groups == 1 || (conv->channels % ANX_EXACT_BLOCK == 0 && out % ANX_EXACT_BLOCK == 0);
+void anx_exact_conv_settle(anx_exact_conv *conv) {
+    const int64_t out = conv->out.channels / conv->p.groups;
+    conv->order = ANX_EXACT_CONV_BLOCKS;
+    conv->block = ANX_EXACT_BLOCK;
+    if (conv->p.groups > 1 && conv->channels == 1 && out == 1)
+        conv->order = ANX_EXACT_CONV_FROM_BIAS;
+    else if (conv->p.groups > 1) {
+        conv->block = group_block(conv->channels, out);
+        if (conv->block == 0) conv->order = ANX_EXACT_CONV_GEMM;
+    }
+    conv->dense = conv->p.groups == 1 || (conv->order == ANX_EXACT_CONV_BLOCKS && conv->block == ANX_EXACT_BLOCK);
 }
 
 int64_t anx_exact_conv_packed_elems(const anx_exact_conv *conv) {
@@ -61,6 +67,6 @@ void anx_exact_conv_pack(anx_exact_conv *conv, const float *weight, const float 
     conv->bias = padded_bias;
     conv->packed = packed;
     if (!conv->dense) return;
-#pragma omp parallel for num_threads(threads) schedule(static)
+#pragma omp parallel for num_threads(threads) schedule(static) if (elems > 1 << 16)
     for (int64_t block = 0; block < blocks; block++) pack_block(conv, weight, block, packed);
 }

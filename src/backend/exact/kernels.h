@@ -9,23 +9,37 @@
 #include "src/backend/exact/layout.h"
 
 /*
- * A convolution whose output channels are taken in blocks of ANX_EXACT_BLOCK. The order of every sum is oneDNN's
- * (jit_avx512_common_convolution, which PyTorch calls on an AVX-512 machine):
- *
- *   t = bias; for each block of 16 input channels: chain = 0; for kh, kw, c in the block: chain = fma(x, w, chain);
- *   t = t + chain
- *
- * Taps that fall into the padding take no part, which a zero for x shows only where w is not finite (NaN) or where
- * the bias is -0 (its sign): `skip_padding` says that the weights hold such a thing, and the columns at the edges
- * are then computed with the taps that exist.
+ * The orders in which oneDNN sums a convolution on an AVX-512 machine, where PyTorch calls it. A chain is
+ * chain = fma(x, w, chain), term by term.
+ */
+typedef enum anx_exact_conv_order {
+    /*
+     * jit_avx512_common_convolution: t = bias; for each block of channels: a chain from 0 over kh, kw, c in the block;
+     * t = t + chain. Taps in the padding take no part.
+     */
+    ANX_EXACT_CONV_BLOCKS = 0,
+    /* jit_uni_dw_convolution (depthwise): one chain over kh, kw that starts at the bias. */
+    ANX_EXACT_CONV_FROM_BIAS,
+    /*
+     * gemm_convolution: t = 0; for each part of the terms, ordered c, kh, kw: a chain from 0; t = t + chain; at last
+     * t = t + bias. Parts of 384 while 768 terms or more are left, then halves, then the rest if it is 384 at most.
+     * Taps in the padding are zeros, and a weight that is not finite makes them NaN.
+     */
+    ANX_EXACT_CONV_GEMM
+} anx_exact_conv_order;
+
+/*
+ * A convolution. A tap in the padding that is skipped differs from a zero only where its weight is not finite (NaN)
+ * or where the bias is -0 (its sign): `skip_padding` says that there is such a thing, and the packed kernel then
+ * computes the columns at the edges with the taps that exist.
  */
 typedef struct anx_exact_conv {
     anx_conv2d_params p;
     anx_exact_layout in, out;
-    int64_t channels;       /* input channels: of a group, where there are groups */
-    int64_t chain_block;    /* input channels in one chain: ANX_EXACT_BLOCK, in groups 16, 8 or 4 (conv.c) */
-    bool bias_starts_chain; /* depthwise: t is the chain itself, which starts at the bias */
-    bool dense;             /* groups start at whole blocks on both sides: the packed kernel may run */
+    int64_t channels; /* input channels: of a group, where there are groups */
+    anx_exact_conv_order order;
+    int64_t block; /* channels in a block: ANX_EXACT_BLOCK, in groups 16, 8 or 4 */
+    bool dense;    /* blocks of ANX_EXACT_BLOCK, groups start at whole ones: the packed kernel may run */
     bool skip_padding;
     bool relu;           /* the ReLU that follows is applied to what is stored */
     const float *packed; /* dense: [out block][chain][kh][kw][c][16] */

@@ -254,34 +254,72 @@ static void conv_rows(const anx_exact_conv *conv, const float *x, float *y, int6
     }
 }
 
-/* Offset of channel c of the group whose first channel is c0, in an image of that layout. */
+/* Offset of channel c in an image of that layout. */
 ALWAYS_INLINE int64_t channel_offset(const anx_exact_layout *l, int64_t c) {
     return c / l->block * l->block_elems + c % l->block;
 }
 
-static float conv_element(const anx_exact_conv *conv, const float *x, int64_t oc, int64_t oh, int64_t ow) {
+/* What one output element reads: its first tap, its first weight, the input channel its group starts with. */
+typedef struct conv_window {
+    const float *weight;
+    int64_t c0, ih, iw;
+} conv_window;
+
+/* ANX_EXACT_CONV_BLOCKS and, with the chain started at the bias, ANX_EXACT_CONV_FROM_BIAS. */
+static float conv_sum_blocks(const anx_exact_conv *conv, const float *x, conv_window at, float bias) {
     const anx_conv2d_params *p = &conv->p;
-    const int64_t c0 = oc / (conv->out.channels / p->groups) * conv->channels;
-    const int64_t ih = oh * p->stride_h - p->pad_h, iw = ow * p->stride_w - p->pad_w;
-    const int64_t taps = (int64_t)p->kernel_h * p->kernel_w;
-    const float *weight = conv->weight + oc * conv->channels * taps;
+    const bool from_bias = conv->order == ANX_EXACT_CONV_FROM_BIAS;
     int64_t kh0, kh1, kw0, kw1;
-    taps_inside(ih, p->dilation_h, p->kernel_h, conv->in.height, &kh0, &kh1);
-    taps_inside(iw, p->dilation_w, p->kernel_w, conv->in.width, &kw0, &kw1);
-    float sum = conv->bias[oc];
-    for (int64_t first = 0; first < conv->channels; first += conv->chain_block) {
-        const int64_t last = first + conv->chain_block < conv->channels ? first + conv->chain_block : conv->channels;
-        float chain = conv->bias_starts_chain ? sum : 0.0f;
+    taps_inside(at.ih, p->dilation_h, p->kernel_h, conv->in.height, &kh0, &kh1);
+    taps_inside(at.iw, p->dilation_w, p->kernel_w, conv->in.width, &kw0, &kw1);
+    float sum = bias;
+    for (int64_t first = 0; first < conv->channels; first += conv->block) {
+        const int64_t last = first + conv->block < conv->channels ? first + conv->block : conv->channels;
+        float chain = from_bias ? sum : 0.0f;
         for (int64_t kh = kh0; kh < kh1; kh++)
             for (int64_t kw = kw0; kw < kw1; kw++) {
-                const float *tap = x + (ih + kh * p->dilation_h) * conv->in.row_elems +
-                                   (conv->in.border + iw + kw * p->dilation_w) * conv->in.block;
+                const float *tap = x + (at.ih + kh * p->dilation_h) * conv->in.row_elems +
+                                   (conv->in.border + at.iw + kw * p->dilation_w) * conv->in.block;
+                const float *w = at.weight + kh * p->kernel_w + kw;
                 for (int64_t c = first; c < last; c++)
-                    chain = __builtin_fmaf(tap[channel_offset(&conv->in, c0 + c)],
-                                           weight[c * taps + kh * p->kernel_w + kw], chain);
+                    chain = __builtin_fmaf(tap[channel_offset(&conv->in, at.c0 + c)], w[c * p->kernel_h * p->kernel_w],
+                                           chain);
             }
-        sum = conv->bias_starts_chain ? chain : sum + chain;
+        sum = from_bias ? chain : sum + chain;
     }
+    return sum;
+}
+
+static float conv_sum_gemm(const anx_exact_conv *conv, const float *x, conv_window at, float bias) {
+    enum { PART = 384 };
+    const anx_conv2d_params *p = &conv->p;
+    const int64_t taps = (int64_t)p->kernel_h * p->kernel_w, terms = conv->channels * taps;
+    float sum = 0.0f;
+    for (int64_t k = 0; k < terms;) {
+        const int64_t left = terms - k, part = left >= 2 * PART ? PART : left > PART ? (left + 1) / 2 : left;
+        const int64_t end = k + part;
+        float chain = 0.0f;
+        for (; k < end; k++) {
+            const int64_t ih = at.ih + k % taps / p->kernel_w * p->dilation_h;
+            const int64_t iw = at.iw + k % p->kernel_w * p->dilation_w;
+            const bool inside = ih >= 0 && ih < conv->in.height && iw >= 0 && iw < conv->in.width;
+            const float *row = x + channel_offset(&conv->in, at.c0 + k / taps);
+            const float v = inside ? row[ih * conv->in.row_elems + (conv->in.border + iw) * conv->in.block] : 0.0f;
+            chain = __builtin_fmaf(v, at.weight[k], chain);
+        }
+        sum += chain;
+    }
+    return sum + bias;
+}
+
+static float conv_element(const anx_exact_conv *conv, const float *x, int64_t oc, int64_t oh, int64_t ow) {
+    const anx_conv2d_params *p = &conv->p;
+    const conv_window at = {.weight = conv->weight + oc * conv->channels * p->kernel_h * p->kernel_w,
+                            .c0 = oc / (conv->out.channels / p->groups) * conv->channels,
+                            .ih = oh * p->stride_h - p->pad_h,
+                            .iw = ow * p->stride_w - p->pad_w};
+    const float sum = conv->order == ANX_EXACT_CONV_GEMM ? conv_sum_gemm(conv, x, at, conv->bias[oc])
+                                                         : conv_sum_blocks(conv, x, at, conv->bias[oc]);
     return conv->relu && sum < 0.0f ? 0.0f : sum;
 }
 

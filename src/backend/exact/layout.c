@@ -62,7 +62,7 @@ static int64_t min_i64(int64_t a, int64_t b) {
 static void each_row(const anx_exact_layout *l, int64_t batch, anx_tensor *host, float *data, bool import,
                      int threads) {
     const int64_t plane = l->height * l->width, slices = batch * l->blocks;
-#pragma omp parallel for num_threads(threads) schedule(static) if (slices > 1)
+#pragma omp parallel for num_threads(threads) schedule(static) if (slices * l->block_elems > 1 << 16)
     for (int64_t slice = 0; slice < slices; slice++) {
         const int64_t n = slice / l->blocks, b = slice % l->blocks;
         const int64_t count = min_i64(l->block, l->channels - b * l->block);

@@ -11,7 +11,7 @@ void anx_exact_linear_interleave(const float *x, int64_t batch, int64_t in, int 
         const int64_t rows = anx_exact_part(batch, n, most), spans = (in + SPAN - 1) / SPAN;
         const float *from = x + n * in;
         float *tile = to + n * in;
-#pragma omp parallel for num_threads(threads) schedule(static) if (spans > 8)
+#pragma omp parallel for num_threads(threads) schedule(static)
         for (int64_t span = 0; span < spans; span++) {
             const int64_t k1 = (span + 1) * SPAN < in ? (span + 1) * SPAN : in;
             for (int64_t k = span * SPAN; k < k1; k++)
@@ -36,7 +36,7 @@ static float dot_in_lanes(const float *x, const float *w, int64_t in, int lanes,
 void anx_exact_linear_few(const anx_exact_linear *linear, int threads) {
     const int64_t in = linear->in, out = linear->out, fours = out / 4 * 4;
     const int64_t alone = out == 1 && in >= 4 ? 4 : 0;
-#pragma omp parallel for num_threads(threads) schedule(static) collapse(2) if (linear->batch * out * in > 1 << 16)
+#pragma omp parallel for num_threads(threads) schedule(static) collapse(2)
     for (int64_t n = 0; n < linear->batch; n++)
         for (int64_t o = 0; o < out; o++) {
             const float *x = linear->x + n * in, *w = linear->weight + o * in;

@@ -12,11 +12,11 @@
 
 /*
  * Settles the order of a convolution's sums, and whether the packed kernel can run (conv->dense), from p, channels,
- * in and out. Proven: one group with any channel counts, strides, paddings, dilations and kernels above 1x1; groups
- * whose channels are multiples of 16, 8 or 4 on both sides (chains of as many channels); depthwise. Defined (chains
- * of 16): other groups, 1x1 kernels.
+ * in and out. Proven: kernels above 1x1 with any channel counts, strides, paddings, dilations and groups; where the
+ * groups go through gemm, up to 768 terms (beyond, the parts depend on the image's size too). Merely defined: 1x1
+ * kernels.
  */
-void anx_exact_conv_order(anx_exact_conv *conv);
+void anx_exact_conv_settle(anx_exact_conv *conv);
 
 /* Elements of the packed weights of a dense convolution. */
 int64_t anx_exact_conv_packed_elems(const anx_exact_conv *conv);
@@ -38,7 +38,9 @@ void anx_exact_linear_interleave(const float *x, int64_t batch, int64_t in, int 
  * outputs in fours sum in 4 lanes (lane j takes the inputs k = j mod 4), those left over in 8; the upper half of the
  * lanes is added to the lower until one is left, then the inputs past the last full set of lanes, then t = bias + sum.
  * A single output takes its first 4 inputs in lane 0. Proven for 2 to 11 outputs, and for one where the batch is a
- * multiple of 4 (otherwise PyTorch computes its last images differently).
+ * multiple of 4 (otherwise PyTorch computes its last images differently), both where the inputs are a multiple of 4:
+ * otherwise MKL takes the inputs up to the next aligned address alone, so that an image's values depend on its place
+ * in the batch, which no order of ours follows.
  */
 void anx_exact_linear_few(const anx_exact_linear *linear, int threads);
 

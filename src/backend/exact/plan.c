@@ -141,7 +141,7 @@ static anx_status prepare_conv(anx_exact_plan *plan, int i, anx_error *err) {
                                  .out = anx_exact_plan_value(plan, i)->layout,
                                  .channels = node->in.dim[0] / node->conv.groups,
                                  .relu = relu_follows(plan, i)};
-    anx_exact_conv_order(&own->conv);
+    anx_exact_conv_settle(&own->conv);
     anx_status status = ANX_OK;
     if (own->conv.dense) status = alloc_floats(anx_exact_conv_packed_elems(&own->conv), 1, &own->packed, err);
     if (status == ANX_OK) status = alloc_floats(own->conv.out.blocks * ANX_EXACT_BLOCK, 1, &own->bias, err);

@@ -8,14 +8,26 @@ static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
+/* How many threads so many vector operations are worth: waking one up and waiting for it costs microseconds. */
+static int threads_for(const anx_exact_plan *plan, double operations) {
+    return operations < 32768.0 ? 1 : plan->threads;
+}
+
+/* Products summed for one output channel of every image. */
+static double conv_products(const anx_exact_plan *plan, const anx_exact_conv *conv) {
+    return (double)(plan->batch * conv->out.height * conv->out.width) *
+           (double)(conv->channels * conv->p.kernel_h * conv->p.kernel_w);
+}
+
 static void run_conv_dense(const anx_exact_plan *plan, const anx_exact_conv *conv, const float *x, float *y) {
     const int64_t groups = conv->p.groups, group_blocks = conv->out.blocks / groups;
     const int64_t tile = plan->kernels->conv_out_blocks, tiles = ceil_div(group_blocks, tile);
-    const int64_t pieces = plan->batch * groups * tiles, wanted = ceil_div(4 * plan->threads, pieces);
-    const int64_t chunks = plan->threads == 1 ? 1 : wanted < conv->out.height ? wanted : conv->out.height;
+    const int threads = threads_for(plan, conv_products(plan, conv) * (double)conv->out.blocks);
+    const int64_t pieces = plan->batch * groups * tiles, wanted = ceil_div(4 * threads, pieces);
+    const int64_t chunks = threads == 1 ? 1 : wanted < conv->out.height ? wanted : conv->out.height;
     const int64_t rows = ceil_div(conv->out.height, chunks);
     /* The weights of a tile of output channels stay in cache while all images pass. */
-#pragma omp parallel for num_threads(plan->threads) schedule(dynamic)
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t piece = 0; piece < pieces * chunks; piece++) {
         const int64_t chunk = piece % chunks, n = piece / chunks % plan->batch, t = piece / chunks / plan->batch;
         const int64_t first = t % tiles * tile, left = group_blocks - first;
@@ -29,7 +41,8 @@ static void run_conv_dense(const anx_exact_plan *plan, const anx_exact_conv *con
 static void run_conv_any(const anx_exact_plan *plan, const anx_exact_conv *conv, const float *x, float *y) {
     const int64_t channels = conv->out.channels;
     memset(y, 0, (size_t)(plan->batch * conv->out.image_elems) * sizeof *y); /* borders, unused channels */
-#pragma omp parallel for num_threads(plan->threads) schedule(dynamic) collapse(2)
+    const int threads = threads_for(plan, conv_products(plan, conv) * (double)channels);
+#pragma omp parallel for num_threads(threads) schedule(dynamic) collapse(2)
     for (int64_t n = 0; n < plan->batch; n++)
         for (int64_t oc = 0; oc < channels; oc++)
             plan->kernels->conv_channel(conv, x + n * conv->in.image_elems, y + n * conv->out.image_elems, oc);
@@ -38,16 +51,17 @@ static void run_conv_any(const anx_exact_plan *plan, const anx_exact_conv *conv,
 static void run_linear(anx_exact_plan *plan, const anx_exact_linear *layer) {
     anx_exact_linear linear = *layer;
     if (linear.out < ANX_EXACT_LINEAR_FEW) {
-        anx_exact_linear_few(&linear, plan->threads);
+        anx_exact_linear_few(&linear, threads_for(plan, (double)linear.batch * (double)(linear.in * linear.out) / 4.0));
         return;
     }
     if (linear.batch > 1) {
         anx_exact_linear_interleave(layer->x, linear.batch, linear.in, plan->kernels->linear_rows, plan->interleaved,
-                                    plan->threads);
+                                    threads_for(plan, (double)(linear.batch * linear.in) / 4.0));
         linear.x = plan->interleaved;
     }
     const int64_t panel = plan->kernels->linear_panel, panels = ceil_div(linear.out, panel);
-#pragma omp parallel for num_threads(plan->threads) schedule(dynamic)
+    const int threads = threads_for(plan, (double)(linear.batch * linear.in) * (double)panels);
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t i = 0; i < panels; i++) {
         const int64_t first = i * panel, left = linear.out - first;
         plan->kernels->linear_panel_run(&linear, first, left < panel ? left : panel,
@@ -57,14 +71,16 @@ static void run_linear(anx_exact_plan *plan, const anx_exact_linear *layer) {
 
 static void run_max_pool(const anx_exact_plan *plan, const anx_exact_pool *pool, const float *x, float *y) {
     const int64_t slices = plan->batch * pool->in.blocks;
-#pragma omp parallel for num_threads(plan->threads) schedule(static)
+    const int threads = threads_for(plan, (double)(slices * pool->in.block_elems) / 4.0);
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < slices; i++)
         plan->kernels->max_pool(pool, x + i * pool->in.block_elems, y + i * pool->out.block_elems);
 }
 
 static void run_avg_pool(const anx_exact_plan *plan, const anx_exact_value *x, anx_exact_value *y) {
     const int64_t slices = plan->batch * x->layout.blocks;
-#pragma omp parallel for num_threads(plan->threads) schedule(static)
+    const int threads = threads_for(plan, (double)(slices * x->layout.block_elems) / 4.0);
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < slices; i++)
         anx_exact_adaptive_avg_pool(&x->layout, &y->layout, x->data + i * x->layout.block_elems,
                                     y->data + i * y->layout.block_elems);
@@ -75,7 +91,8 @@ static void run_rows(const anx_exact_plan *plan, const anx_exact_value *x, anx_e
     const anx_exact_layout *in = &x->layout, *out = &y->layout;
     const int64_t rows = plan->batch * in->blocks * in->height, elems = in->width * in->block;
     const int64_t border = out->border * out->block;
-#pragma omp parallel for num_threads(plan->threads) schedule(static) if (rows * elems > 1 << 14)
+    const int threads = threads_for(plan, (double)(rows * elems) / 4.0);
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < rows; i++) {
         const float *from = x->data + i * in->row_elems + in->border * in->block;
         float *to = y->data + i * out->row_elems;
@@ -91,12 +108,14 @@ static void run_rows(const anx_exact_plan *plan, const anx_exact_value *x, anx_e
 static void run_flatten(const anx_exact_plan *plan, const anx_exact_value *x, anx_exact_value *y) {
     const int64_t shape[2] = {plan->batch, y->layout.channels};
     anx_tensor flat = anx_tensor_view(ANX_F32, 2, shape, y->data);
-    anx_exact_layout_export(&x->layout, plan->batch, x->data, &flat, plan->threads);
+    anx_exact_layout_export(&x->layout, plan->batch, x->data, &flat,
+                            threads_for(plan, (double)(plan->batch * y->layout.channels) / 4.0));
 }
 
 static void run_softmax(const anx_exact_plan *plan, const anx_exact_value *x, anx_exact_value *y) {
     const int64_t columns = x->layout.channels;
-#pragma omp parallel for num_threads(plan->threads) schedule(static) if (plan->batch * columns > 1 << 14)
+    const int threads = threads_for(plan, (double)(plan->batch * columns));
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t n = 0; n < plan->batch; n++) anx_exact_softmax(x->data + n * columns, y->data + n * columns, columns);
 }
 
