@@ -209,7 +209,9 @@ static anx_status probe_group(anx_judge_run *run, anx_plan *plan, int index, int
     const anx_tensor x = anx_judge_view(graph, n->inputs[0], batch, p.x);
     if ((status = write_param(plan, graph, n->weight, p.w, err)) != ANX_OK) goto out;
     if (p.b != NULL && (status = write_param(plan, graph, n->bias, p.b, err)) != ANX_OK) goto out;
-    if ((status = anx_plan_write(plan, anx_value_output(n->inputs[0]), &x, err)) != ANX_OK) goto out;
+    /* What the group does before the sum only moves elements, and not among each other: the group's input is x. */
+    const anx_tensor border = anx_judge_view(graph, group->inputs[0], batch, p.x);
+    if ((status = anx_plan_write(plan, anx_value_output(group->inputs[0]), &border, err)) != ANX_OK) goto out;
     if ((status = anx_plan_run_groups(plan, index, 1, err)) != ANX_OK) goto out;
     if ((status = anx_judge_alloc(graph, last, batch, sizeof(float), &p.got, err)) != ANX_OK) goto out;
     anx_tensor got = anx_judge_view(graph, last, batch, p.got);
@@ -240,13 +242,18 @@ anx_status anx_judge_probe(anx_judge_run *run, anx_error *err) {
         const anx_group *group = anx_plan_group(run->plans.infer, g);
         const anx_graph *graph = run->sized->graph;
         int node = -1, sums = 0;
+        bool moves = true; /* nothing but flatten and dropout before the sum */
         for (int i = 0; i < group->n_nodes; i++) {
             const anx_rule rule = anx_rule_for_node(graph, group->nodes[i]);
-            if (rule.kind == ANX_BOUND_BITS) continue;
+            if (rule.kind == ANX_BOUND_BITS) {
+                const anx_op op = graph->nodes[group->nodes[i]].layer->op;
+                if (sums == 0) moves = moves && (op == ANX_OP_FLATTEN || op == ANX_OP_DROPOUT);
+                continue;
+            }
             sums++;
             if (rule.kind == ANX_BOUND_SUM) node = group->nodes[i];
         }
-        if (node >= 0 && sums == 1 && anx_judge_wants(run, graph, node))
+        if (node >= 0 && sums == 1 && moves && anx_judge_wants(run, graph, node))
             status = probe_group(run, run->plans.infer, g, node, err);
     }
     anx_judge_drop_plans(run); /* their parameters are the probe's now */

@@ -1,0 +1,227 @@
+/*
+ * test_faults BACKEND [FILTER...]: every fault, put into that backend, must be found by the judge at the right point
+ * and nowhere before it; every correct engine must be accepted without a warning.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parity/judge.h"
+#include "tests/faults/faults.h"
+#include "tests/faults/faulty_backend.h"
+#include "tests/support/anx_test.h"
+#include "tests/support/random.h"
+
+static const char *inner; /* the wrapped backend */
+
+/* 41x41 leaves the average 5x5, so that every kind of wrong window shows; the ceil-mode pool does not divide. */
+enum { SIZE = 41, FAULTY_BATCH = 3 };
+
+/* ---- the checkpoint and the input ----------------------------------------------------------------------- */
+
+static anx_model *make_model(void) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_model *model = calloc(1, sizeof *model);
+    if (model == NULL) abort();
+    ANX_CHECK_OK(anx_graph_create(anx_arch_find("narrow"), 0, SIZE, SIZE, &model->graph, &err), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(model->graph);
+    model->params = calloc((size_t)model->graph->n_params, sizeof *model->params);
+    if (model->params == NULL) abort();
+    test_random r = {.state = 5};
+    for (int i = 0; i < model->graph->n_params; i++) {
+        const anx_param *p = &model->graph->params[i];
+        ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, p->rank, p->shape, &model->params[i], &err), &err);
+        float *data = model->params[i].data;
+        for (int64_t k = 0; k < anx_tensor_elems(&model->params[i]); k++)
+            data[k] = test_random_normal(&r) * (p->is_bias ? 0.2f : 1.4f / sqrtf((float)p->fan_in));
+    }
+    return model;
+}
+
+/* Slow waves with some noise, each image another: what a photograph is like after normalisation. */
+static anx_tensor make_input(int64_t batch) {
+    const int64_t shape[4] = {batch, 3, SIZE, SIZE};
+    anx_tensor t = ANX_TENSOR_INIT;
+    anx_error err = ANX_ERROR_INIT;
+    ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, 4, shape, &t, &err), &err);
+    test_random r = {.state = 9};
+    float *at = t.data;
+    for (int64_t n = 0; n < batch; n++)
+        for (int c = 0; c < 3; c++)
+            for (int y = 0; y < SIZE; y++)
+                for (int x = 0; x < SIZE; x++) {
+                    const double slow = sin(0.061 * (x + 3 * c) + (double)n) * cos(0.083 * y);
+                    const double fast = 0.7 * sin(0.31 * (x - y) + c + (double)n);
+                    *at++ = (float)(slow + fast) + 0.2f * test_random_normal(&r);
+                }
+    return t;
+}
+
+/* Judges a device on a batch. The input is lent by a recording made with other weights, which fits nothing else. */
+static anx_verdicts *judge(anx_device *device, int64_t batch) {
+    anx_tensor input = make_input(batch);
+    anx_fixture_case c = {.name = "waves",
+                          .quick = true,
+                          .shape = {batch, 3, SIZE, SIZE},
+                          .recorded_at_batch = batch,
+                          .input_kind = ANX_FIXTURE_INPUT_TENSOR,
+                          .tensor = input};
+    anx_fixture fixture = {.path = "lent input",
+                           .name = "lent input",
+                           .kind = ANX_FIXTURE_FORWARD,
+                           .arch = "narrow",
+                           .num_classes = 11,
+                           .model = "none",
+                           .cases = &c,
+                           .n_cases = 1};
+    anx_fixture *items[] = {&fixture};
+    const anx_fixture_set set = {.items = items, .count = 1};
+    anx_model *model = make_model();
+    const anx_judge_options options = {.model = model, .fixtures = &set, .device = device, .threads = 1};
+    anx_error err = ANX_ERROR_INIT;
+    anx_verdicts *verdicts = NULL;
+    ANX_CHECK_OK(anx_judge(&options, &verdicts, &err), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(verdicts);
+    anx_model_destroy(model);
+    anx_tensor_fini(&input);
+    return verdicts;
+}
+
+/* ---- saying what went wrong ----------------------------------------------------------------------------- */
+
+static void complain(const char *name, const char *what, const anx_judged *j) {
+    char text[2048];
+    snprintf(text, sizeof text, "%s: %s%s%s %s %s: %s", name, what, j != NULL ? "; " : "",
+             j != NULL ? anx_judged_path_name(j->path) : "", j != NULL ? j->point : "",
+             j != NULL ? anx_verdict_name(j->verdict) : "", j != NULL ? j->reason : "");
+    CU_assertImplementation(CU_FALSE, __LINE__, text, __FILE__, "", CU_FALSE);
+}
+
+static const anx_judged *first_of(const anx_verdicts *v, anx_verdict verdict) {
+    for (size_t i = 0; i < v->n_judged; i++)
+        if (v->judged[i].verdict == verdict) return &v->judged[i];
+    return NULL;
+}
+
+/* ---- faults --------------------------------------------------------------------------------------------- */
+
+static bool names_a_cause(const anx_judged *j, const fault_row *row) {
+    if (row->causes[0] == NULL) return true;
+    for (int c = 0; c < j->n_causes; c++)
+        for (int i = 0; i < FAULT_MAX_CAUSES && row->causes[i] != NULL; i++)
+            if (strcmp(j->causes[c].id, row->causes[i]) == 0) return true;
+    return false;
+}
+
+/* The point itself, or a fused group that reaches over it. */
+static bool is_at(const anx_graph *graph, const anx_judged *j, const fault_row *row) {
+    if (row->where == IN_BOTH) return j->path == ANX_PATH_OBSERVE && strcmp(j->point, row->point) == 0;
+    if (row->where == IN_WHOLE) return j->kind == ANX_JUDGED_WHOLE;
+    const int node = anx_graph_find_node(graph, row->point);
+    /* The group's last node is the fault's or one behind it that is fused with it; its first is not behind it. */
+    return j->path == ANX_PATH_INFER && j->kind == ANX_JUDGED_GROUP && j->node >= node && j->node <= node + 2;
+}
+
+static void check_fault(const fault_row *row) {
+    const faulty_options options = {.inner = inner,
+                                    .node = row->point,
+                                    .fault = &row->fault,
+                                    .observe = row->where == IN_BOTH,
+                                    .infer = true,
+                                    .whole_only = row->where == IN_WHOLE};
+    anx_error err = ANX_ERROR_INIT;
+    anx_device *device = NULL;
+    ANX_CHECK_OK(faulty_device_open(&options, 1, &device, &err), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(device);
+    anx_verdicts *v = judge(device, FAULTY_BATCH);
+    anx_graph *graph = NULL;
+    ANX_CHECK_OK(anx_graph_create(anx_arch_find("narrow"), 0, SIZE, SIZE, &graph, &err), &err);
+    const anx_judged *bad = row->warns          ? first_of(v, ANX_VERDICT_WARN)
+                            : v->first_bad >= 0 ? &v->judged[v->first_bad]
+                                                : NULL;
+    if (bad == NULL)
+        complain(row->name, row->warns ? "no warning" : "not found", NULL);
+    else if (!is_at(graph, bad, row))
+        complain(row->name, "found at the wrong point", bad);
+    else if (!names_a_cause(bad, row))
+        complain(row->name, "no fitting cause is named", bad);
+    else
+        CU_PASS("found");
+    if (!row->warns && v->overall != ANX_VERDICT_FAIL) complain(row->name, "the run as a whole does not fail", bad);
+    if (row->warns && v->overall != ANX_VERDICT_PASS) complain(row->name, "fails where it should warn", bad);
+    anx_graph_destroy(graph);
+    anx_verdicts_destroy(v);
+    anx_device_close(device);
+}
+
+static void test_faults(void) {
+    for (int i = 0; fault_row_at(i) != NULL; i++) check_fault(fault_row_at(i));
+}
+
+/* The wrapper without a fault, at every node in turn: what is found above is the faults' doing. */
+static void test_no_fault(void) {
+    for (int i = 0; i < anx_arch_find("narrow")->n_layers; i++) {
+        const plain_fault none = {.kind = FAULT_NONE};
+        const faulty_options options = {.inner = inner,
+                                        .node = anx_arch_find("narrow")->layers[i].name,
+                                        .fault = &none,
+                                        .observe = true,
+                                        .infer = true};
+        anx_error err = ANX_ERROR_INIT;
+        anx_device *device = NULL;
+        ANX_CHECK_OK(faulty_device_open(&options, 1, &device, &err), &err);
+        anx_verdicts *v = judge(device, FAULTY_BATCH);
+        if (v->counts[ANX_VERDICT_FAIL] > 0) complain(options.node, "fails", first_of(v, ANX_VERDICT_FAIL));
+        if (v->counts[ANX_VERDICT_WARN] > 0) complain(options.node, "warns", first_of(v, ANX_VERDICT_WARN));
+        anx_verdicts_destroy(v);
+        anx_device_close(device);
+    }
+}
+
+/* ---- correct engines ------------------------------------------------------------------------------------ */
+
+static bool is_built_in(const char *backend) {
+    for (int i = 0; anx_backend_at(i) != NULL; i++)
+        if (strcmp(anx_backend_at(i)->name, backend) == 0) return true;
+    return false;
+}
+
+static void check_benign(const benign_row *row) {
+    if (row->device != NULL && !is_built_in(row->device)) return;
+    anx_error err = ANX_ERROR_INIT;
+    anx_device *device = NULL;
+    const faulty_options plain = {.inner = inner, .sum = row->sum, .observe = true, .infer = true};
+    const anx_device_options options = {.threads = row->threads};
+    if (row->device == NULL)
+        ANX_CHECK_OK(faulty_device_open(&plain, 1, &device, &err), &err);
+    else
+        ANX_CHECK_OK(anx_device_open(row->device, &options, &device, &err), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(device);
+    anx_verdicts *v = judge(device, row->batch);
+    if (v->counts[ANX_VERDICT_FAIL] > 0) complain(row->name, "fails", first_of(v, ANX_VERDICT_FAIL));
+    if (v->counts[ANX_VERDICT_WARN] > 0) complain(row->name, "warns", first_of(v, ANX_VERDICT_WARN));
+    if (v->overall != ANX_VERDICT_PASS) complain(row->name, "does not pass", NULL);
+    anx_verdicts_destroy(v);
+    anx_device_close(device);
+}
+
+static void test_benign(void) {
+    for (int i = 0; benign_row_at(i) != NULL; i++) check_benign(benign_row_at(i));
+}
+
+static const anx_test tests[] = {
+    {"every_fault_is_found_where_it_is", test_faults},
+    {"the_wrapper_without_a_fault_is_accepted", test_no_fault},
+    {"correct_engines_in_any_order_are_accepted", test_benign},
+    {NULL, NULL},
+};
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s BACKEND [FILTER...]\n", argv[0]);
+        return 64;
+    }
+    inner = argv[1];
+    return anx_test_main(inner, tests, argc - 1, argv + 1);
+}
