@@ -98,6 +98,26 @@ static anx_status overwritten(const anx_suspect *s, const layout *l, int64_t wro
         (long long)n);
 }
 
+/* Values dropped, the others scaled up: dropout as in training. */
+static anx_status dropout_active(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
+    (void)l;
+    double p = 0; /* of the dropout in the group, if there is one */
+    for (int node = s->first; node <= s->node; node++)
+        if (s->graph->nodes[node].layer->op == ANX_OP_DROPOUT) p = s->graph->nodes[node].layer->u.dropout.p;
+    if (!(p > 0 && p < 1)) return ANX_OK;
+    int64_t dropped = 0, scaled_up = 0;
+    for (int64_t i = 0; i < anx_diagnose_elems(s); i++) {
+        if (!anx_diagnose_is_wrong(s, i)) continue;
+        dropped += s->got[i] == 0;
+        scaled_up += s->got[i] != 0 && anx_diagnose_is_got(s, i, s->expected[i] / (1 - p));
+    }
+    if (dropped == 0 || dropped + scaled_up < wrong) return ANX_OK;
+    return anx_judged_add_cause(j, "dropout-active", 0.98, err,
+                                "%lld values are dropped and %lld scaled by 1/(1 - p): dropout runs as in training "
+                                "(model.eval() was not called)",
+                                (long long)dropped, (long long)scaled_up);
+}
+
 static anx_status clipped(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
     (void)l;
     float top = -FLT_MAX;
@@ -424,20 +444,10 @@ static anx_status truncation(const anx_suspect *s, const layout *l, int64_t wron
 }
 
 anx_status anx_diagnose_patterns(const anx_suspect *s, anx_judged *judged, anx_error *err) {
-    static const pattern patterns[] = {not_finite,
-                                       overwritten,
-                                       all_zero,
-                                       flushed,
-                                       negative,
-                                       clipped,
-                                       scaled,
-                                       rounded_output,
-                                       other_image,
-                                       confined,
-                                       moved,
-                                       permuted,
-                                       constant_per_channel,
-                                       truncation};
+    static const pattern patterns[] = {
+        not_finite, overwritten,    dropout_active, all_zero, flushed, negative, clipped,
+        scaled,     rounded_output, other_image,    confined, moved,   permuted, constant_per_channel,
+        truncation};
     const layout l = layout_of(s);
     const int64_t wrong = count_wrong(s);
     anx_status status = ANX_OK;

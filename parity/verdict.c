@@ -356,7 +356,7 @@ anx_status anx_verdicts_rows(const anx_verdicts *list, anx_verdict_row **out, si
             const anx_judged *j = &list->judged[i];
             if ((int)j->path != path) continue;
             size_t r = begin;
-            while (r < count && !(rows[r].worst->kind == j->kind && strcmp(rows[r].worst->point, j->point) == 0)) r++;
+            while (r < count && strcmp(rows[r].worst->point, j->point) != 0) r++;
             if (r == count) rows[count++] = (anx_verdict_row){.worst = j, .index = i};
             anx_verdict_row *row = &rows[r];
             row->n++;

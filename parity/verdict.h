@@ -277,8 +277,8 @@ void anx_fixture_facts_fini(anx_fixture_facts *fixture);
 void anx_verdicts_conclude(anx_verdicts *list);
 
 /*
- * Rows for a table: the judged things folded by (path, kind, point), in the order of path, then of first appearance.
- * Several inputs judged at one point become one row that shows the worst of them.
+ * Rows for a table: the judged things folded by (path, point), in the order of path, then of first appearance. Several
+ * inputs (and a sketch beside full values) judged at one point become one row that shows the worst of them.
  */
 typedef struct anx_verdict_row {
     const anx_judged *worst; /* the greatest verdict; among equals the greatest fraction of the bound */
