@@ -1,0 +1,104 @@
+"""anx-parity check's real reports: the JSON obeys its schema and agrees with the text; colours come on a terminal
+alone and NO_COLOR is honoured."""
+import json
+import os
+import pty
+import subprocess
+import sys
+import tempfile
+
+SOURCE = os.environ["ANX_SOURCE_DIR"]
+TOOLS = os.environ["ANX_BUILD_DIR"] + "/tools/"
+sys.path.insert(0, SOURCE + "/tests/parity")
+from schema import problems  # noqa: E402
+
+failures = 0
+
+
+def check(good, what):
+    global failures
+    if not good:
+        failures += 1
+        print("FAILED:", what)
+
+
+def refuse_constant(name):
+    raise ValueError(f"{name} is not JSON")
+
+
+def run(*arguments, code=0):
+    done = subprocess.run([TOOLS + "anx-parity", "check", *arguments], capture_output=True, text=True)
+    check(done.returncode == code, f"exit {done.returncode}, expected {code}: {arguments}\n{done.stderr}")
+    return done
+
+
+def on_terminal(environment, *arguments):
+    """What is printed where standard output is a terminal."""
+    parent, child = pty.openpty()
+    process = subprocess.Popen([TOOLS + "anx-parity", "check", *arguments], stdout=child, stderr=subprocess.DEVNULL,
+                               env=dict(os.environ, TERM="xterm", **environment))
+    os.close(child)
+    text = b""
+    while True:
+        try:
+            part = os.read(parent, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        text += part
+    os.close(parent)
+    process.wait()
+    return text.decode()
+
+
+def check_report(what, report, text, schema):
+    for problem in problems(report, schema, schema):
+        check(False, f"{what}: {problem}")
+    counts = report["counts"]
+    last = text.splitlines()[-1]
+    check(last.startswith(f"{report['verdict'].upper()}  {counts['pass']} passed, {counts['fail']} failed, "
+                          f"{counts['warn']} warnings, {counts['skip']} skipped in "), f"{what}: {last}")
+    flat = " ".join(text.split())
+    for judged in report["judged"]:
+        if judged["path"] in ("observe", "infer", "against"):
+            check(judged["point"] in flat or judged["kind"] == "whole", f"{what}: {judged['point']} is not in the text")
+        if judged["verdict"] in ("skip", "warn", "fail") and judged["path"] != "accumulated":
+            check(" ".join(judged["reason"].split()) in flat, f"{what}: the text lacks {judged['reason']!r}")
+    for line in text.splitlines():
+        check(len(line) <= 100 or folder_in(line), f"{what}: a line of {len(line)} characters: {line}")
+
+
+def folder_in(line):
+    return "/" in line  # a path cannot be broken
+
+
+def main():
+    os.environ.pop("NO_COLOR", None)
+    schema = json.load(open(f"{SOURCE}/parity/report.schema.json", encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        for seed in (3, 4):
+            subprocess.run([TOOLS + "anx-convert", "init", "--arch", "narrow", "--seed", str(seed), "-o",
+                            f"narrow{seed}.pth"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([TOOLS + "anx-parity", "dump", "--image", SOURCE + "/tests/cli/gray.png", "-o", "d.safetensors",
+                        "narrow3.pth"], check=True)
+        for what, code, arguments in (
+            ("pass", 0, ["narrow3.pth"]),
+            ("image", 0, ["--image", SOURCE + "/tests/cli/gray.png", "-v", "narrow3.pth"]),
+            ("strict", 1, ["--strict", "narrow3.pth"]),
+            ("dump", 0, ["--against", "d.safetensors", "narrow3.pth"]),
+            ("other dump", 1, ["--against", "d.safetensors", "-v", "narrow4.pth"]),
+        ):
+            done = run("--json", "-", *arguments, code=code)
+            check_report(what, json.loads(done.stdout, parse_constant=refuse_constant), done.stderr, schema)
+            check("\033" not in done.stderr, f"{what}: colours in a file")
+        check("\033[32mPASS\033[0m" in on_terminal({}, "narrow3.pth"), "no colours on a terminal")
+        check("\033" not in on_terminal({"NO_COLOR": "1"}, "narrow3.pth"), "colours with NO_COLOR")
+        check("\033" in on_terminal({"NO_COLOR": ""}, "narrow3.pth"), "an empty NO_COLOR forbids nothing")
+    print(f"{failures} failures")
+    return failures > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+#!/bin/sh
+# anx-parity dump: exit codes, usage, what is left behind. The values are tested in parity_dump.py.
+. "$ANX_SOURCE_DIR/tests/cli/lib.sh"
+parity=$bin/anx-parity
+png=$ANX_SOURCE_DIR/tests/cli/gray.png
+"$bin/anx-convert" init --arch narrow --seed 3 -o narrow.pth >/dev/null || exit 2
+
+expect 0 "$parity" dump --image "$png" -o out.safetensors narrow.pth
+quiet
+[ -s out.safetensors ] || fail "nothing was written"
+cp out.safetensors before
+expect 2 "$parity" dump --image "$png" -o out.safetensors narrow.pth
+: | out
+err <<'TEXT'
+anx-parity: out.safetensors: exists already and is not overwritten unless forced
+anx-parity: --force overwrites it
+TEXT
+cmp -s before out.safetensors || fail "out.safetensors was touched"
+expect 0 "$parity" dump --image "$png" -o out.safetensors --force narrow.pth
+cmp -s before out.safetensors || fail "dumping twice gives other bytes"
+
+# What was dumped can be taken as input: one image is a batch of one only with its batch dimension.
+trouble() { # what is said, then arguments
+    said=$1
+    shift
+    expect 2 "$parity" dump "$@"
+    : | out
+    echo "anx-parity: $said" | err
+}
+trouble "out.safetensors: the tensor 'input' is float32 (3, 224, 224); floating point of shape (N, 3, H, W) was expected" \
+    --input out.safetensors -o x.safetensors narrow.pth
+expect 0 "$parity" dump --image "$png" --points crop -o crop.safetensors narrow.pth
+trouble "crop.safetensors: has no tensor named 'input'; it holds: crop" \
+    --input crop.safetensors -o x.safetensors narrow.pth
+trouble "no point of this input and network matches 'features.12'" \
+    --image "$png" --points features.12 -o x.safetensors narrow.pth
+trouble "nothing.png: cannot open: No such file or directory" --image nothing.png -o x.safetensors narrow.pth
+trouble "nothing.pth: cannot open: No such file or directory" --image "$png" -o x.safetensors nothing.pth
+trouble "nowhere/x: cannot create a file in its folder: No such file or directory" \
+    --image "$png" -o nowhere/x narrow.pth
+
+usage() { # what is wrong, then arguments
+    said=$1
+    shift
+    expect 64 "$parity" dump "$@"
+    : | out
+    printf "anx-parity: %s\nTry 'anx-parity dump --help'.\n" "$said" | err
+}
+usage "a checkpoint is missing" --image a.png -o x
+usage "give either --image or --input" -o x a.pth
+usage "give either --image or --input" --image a.png --input b.safetensors -o x a.pth
+usage "-o is missing: the file to write" --image a.png a.pth
+usage "unexpected argument 'b.pth'" --image a.png -o x a.pth b.pth
+usage "--points: no point matches 'nothing'" --image a.png -o x --points nothing a.pth
+usage "unknown device 'tpu'; there is: auto, cpu, reference, exact" --image a.png -o x --device tpu a.pth
+expect 0 "$parity" dump --help
+grep -q 'anx-parity dump --image photo.jpg -o values.safetensors alexnet-seed0.pth' .out || fail "--help has no example"
+
+[ -z "$(ls -A | grep -vxE 'narrow.pth|(out|crop).safetensors|before|\.(out|err|wanted)')" ] || fail "left behind: $(ls -A)"
+finish
