@@ -20,10 +20,16 @@ typedef struct anx_dnnl_layout {
     int64_t stride_n, stride_block, stride_h, stride_w;
 } anx_dnnl_layout;
 
+/* The instruction sets that the loops are compiled for; the results are the same in each. */
+typedef enum anx_dnnl_isa { ANX_DNNL_PORTABLE = 0, ANX_DNNL_AVX2, ANX_DNNL_AVX512 } anx_dnnl_isa;
+/* The best one that this processor has. */
+anx_dnnl_isa anx_dnnl_best_isa(void);
+
 typedef struct anx_dnnl_pooling {
     anx_dnnl_layout src, dst;
     int64_t batch, in_h, in_w, out_h, out_w;
-    bool adaptive; /* average over windows [floor(i*H/OH), ceil((i+1)*H/OH)); else maximum over the below */
+    anx_dnnl_isa isa; /* one that the processor has */
+    bool adaptive;    /* average over windows [floor(i*H/OH), ceil((i+1)*H/OH)); else maximum over the below */
     int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
 } anx_dnnl_pooling;
 
@@ -32,6 +38,10 @@ typedef struct anx_dnnl_pooling {
  * aten/src/ATen/native/cpu/AdaptiveAvgPoolKernel.cpp: summed in row order, divided by the height, then the width.
  */
 void anx_dnnl_pooling_run(const anx_dnnl_pooling *pooling, const float *src, float *dst);
+
+/* One output row (n, oh), for each instruction set. */
+typedef void anx_dnnl_pool_row_fn(const anx_dnnl_pooling *pooling, const float *src, float *dst, int64_t n, int64_t oh);
+anx_dnnl_pool_row_fn anx_dnnl_pool_row_portable, anx_dnnl_pool_row_avx2, anx_dnnl_pool_row_avx512;
 
 /* x < 0 gives +0, everything else (-0 and NaN too) stays. src may be dst. */
 void anx_dnnl_relu_run(const float *src, float *dst, size_t elems);

@@ -1,0 +1,157 @@
+/*
+ * One output row of pooling. Included once for each instruction set, by files compiled for it: the vector types below
+ * become what the target has, with the same results.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "src/backend/dnnl/pooling.h"
+
+/* Channels worked on at once: a cache line, and the largest block of oneDNN's layouts. */
+enum { CHUNK = 16 };
+
+static int64_t channel_offset(const anx_dnnl_layout *layout, int64_t channel) {
+    return channel / layout->block * layout->stride_block + channel % layout->block;
+}
+
+static int64_t min_i64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* How many channels from `channel` on lie side by side in memory, at most CHUNK. */
+static int contiguous_channels(const anx_dnnl_layout *layout, int64_t channel) {
+    const int64_t in_block = layout->block - channel % layout->block;
+    return (int)min_i64(CHUNK, min_i64(in_block, layout->channels - channel));
+}
+
+typedef struct window {
+    int64_t h0, h1, w0, w1; /* half-open, inside the input */
+} window;
+
+static void range_of(int64_t i, int64_t in, int64_t out, bool adaptive, int kernel, int stride, int pad, int64_t *from,
+                     int64_t *to) {
+    if (adaptive) {
+        *from = i * in / out;
+        *to = ((i + 1) * in + out - 1) / out;
+        return;
+    }
+    const int64_t start = i * stride - pad;
+    *from = start > 0 ? start : 0;
+    *to = min_i64(start + kernel, in);
+}
+
+/* What the functions below are told as a constant, so that each use becomes a loop without it. */
+#define POOL_INLINE static inline __attribute__((always_inline))
+
+/* The target's widest vectors. vec_larger(x, m) is m where x is NaN, and where both are equal. */
+#if defined(__AVX512F__)
+#include <immintrin.h>
+typedef __m512 vec;
+#define vec_larger(x, m) _mm512_max_ps(x, m)
+#elif defined(__AVX__)
+#include <immintrin.h>
+typedef __m256 vec;
+#define vec_larger(x, m) _mm256_max_ps(x, m)
+#elif defined(__SSE__)
+#include <xmmintrin.h>
+typedef __m128 vec;
+#define vec_larger(x, m) _mm_max_ps(x, m)
+#else
+typedef float vec __attribute__((vector_size(sizeof(float))));
+#define vec_larger(x, m) ((vec){(x)[0] > (m)[0] ? (x)[0] : (m)[0]})
+#endif
+/* What comparing them gives: all bits set where true. */
+typedef int32_t vec_mask __attribute__((vector_size(sizeof(vec))));
+enum { LANES = sizeof(vec) / sizeof(float), VECS = CHUNK / LANES };
+
+/* One output position of CHUNK neighbouring channels. src: the first of them in the input's row 0, column 0. */
+POOL_INLINE void pool_position(const float *src, int64_t stride_h, int64_t stride_w, const window *win, bool average,
+                               float *out) {
+    vec acc[VECS];
+    vec_mask nan[VECS];
+    for (int i = 0; i < VECS; i++) {
+        acc[i] = (vec){0.0f} - (average ? 0.0f : INFINITY);
+        nan[i] = (vec_mask){0};
+    }
+    for (int64_t h = win->h0; h < win->h1; h++) {
+        for (int64_t w = win->w0; w < win->w1; w++) {
+            for (int i = 0; i < VECS; i++) {
+                vec x;
+                memcpy(&x, src + h * stride_h + w * stride_w + i * LANES, sizeof x);
+                if (average) {
+                    acc[i] += x;
+                } else {
+                    acc[i] = vec_larger(x, acc[i]);
+                    nan[i] |= (vec_mask)(x != x);
+                }
+            }
+        }
+    }
+    const float height = (float)(win->h1 - win->h0), width = (float)(win->w1 - win->w0);
+    for (int i = 0; i < VECS; i++) {
+        if (average)
+            acc[i] = acc[i] / height / width;
+        else
+            acc[i] = (vec)((vec_mask)acc[i] | nan[i]); /* all bits set is a NaN */
+    }
+    memcpy(out, acc, sizeof acc);
+}
+
+/* The same for one channel. */
+POOL_INLINE float pool_single(const float *src, int64_t stride_h, int64_t stride_w, const window *win, bool average) {
+    float acc = average ? 0.0f : -INFINITY;
+    for (int64_t h = win->h0; h < win->h1; h++) {
+        for (int64_t w = win->w0; w < win->w1; w++) {
+            const float x = src[h * stride_h + w * stride_w];
+            if (average)
+                acc += x;
+            else if (x > acc || x != x)
+                acc = x;
+        }
+    }
+    return average ? acc / (float)(win->h1 - win->h0) / (float)(win->w1 - win->w0) : acc;
+}
+
+/* Output row oh of `count` channels from `channel` on, which lie side by side in the input. */
+POOL_INLINE void pool_chunk(const anx_dnnl_pooling *p, const float *src, float *dst, int64_t oh, int64_t channel,
+                            int count, bool average) {
+    window win;
+    range_of(oh, p->in_h, p->out_h, average, p->kernel_h, p->stride_h, p->pad_h, &win.h0, &win.h1);
+    const float *x = src + channel_offset(&p->src, channel);
+    float *y = dst + oh * p->dst.stride_h;
+    const bool together = count == CHUNK && contiguous_channels(&p->dst, channel) == CHUNK;
+    int64_t offset[CHUNK]; /* of each channel in an output position */
+    for (int c = 0; c < count; c++) offset[c] = channel_offset(&p->dst, channel + c);
+    for (int64_t ow = 0; ow < p->out_w; ow++, y += p->dst.stride_w) {
+        range_of(ow, p->in_w, p->out_w, average, p->kernel_w, p->stride_w, p->pad_w, &win.w0, &win.w1);
+        if (count < CHUNK) {
+            for (int c = 0; c < count; c++)
+                y[offset[c]] = pool_single(x + c, p->src.stride_h, p->src.stride_w, &win, average);
+            continue;
+        }
+        float out[CHUNK];
+        pool_position(x, p->src.stride_h, p->src.stride_w, &win, average, out);
+        if (together) {
+            memcpy(y + offset[0], out, sizeof out);
+        } else {
+            for (int c = 0; c < CHUNK; c++) y[offset[c]] = out[c];
+        }
+    }
+}
+
+POOL_INLINE void pool_row(const anx_dnnl_pooling *p, const float *src, float *dst, int64_t n, int64_t oh) {
+    const float *x = src + n * p->src.stride_n;
+    float *y = dst + n * p->dst.stride_n;
+    for (int64_t c = 0; c < p->src.channels;) {
+        const int count = contiguous_channels(&p->src, c);
+        if (p->adaptive)
+            pool_chunk(p, x, y, oh, c, count, true);
+        else
+            pool_chunk(p, x, y, oh, c, count, false);
+        c += count;
+    }
+    /* oneDNN relies on zeros in the channels that fill up the last block. */
+    for (int64_t c = p->dst.channels; c < p->dst.padded_channels; c++)
+        for (int64_t ow = 0; ow < p->out_w; ow++)
+            y[oh * p->dst.stride_h + ow * p->dst.stride_w + channel_offset(&p->dst, c)] = 0.0f;
+}

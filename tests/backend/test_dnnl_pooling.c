@@ -1,0 +1,157 @@
+/*
+ * The CPU device's own loops, on every layout and with every instruction set this processor has, against PyTorch's
+ * definitions written down plainly: to the bit, with NaN, infinities, zeros of both signs and ties in the data.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/backend/dnnl/pooling.h"
+#include "tests/support/anx_test.h"
+#include "tests/support/random.h"
+
+static anx_dnnl_layout layout(int64_t c, int64_t h, int64_t w, int64_t block) {
+    if (block == 0) block = c;
+    const int64_t blocks = (c + block - 1) / block;
+    return (anx_dnnl_layout){.channels = c,
+                             .padded_channels = blocks * block,
+                             .block = block,
+                             .stride_n = blocks * block * h * w,
+                             .stride_block = block * h * w,
+                             .stride_h = block * w,
+                             .stride_w = block};
+}
+
+static int64_t offset(const anx_dnnl_layout *l, int64_t n, int64_t c, int64_t h, int64_t w) {
+    return n * l->stride_n + c / l->block * l->stride_block + h * l->stride_h + w * l->stride_w + c % l->block;
+}
+
+static float special(test_random *r) {
+    static const float values[] = {NAN, INFINITY, -INFINITY, 0.0f, -0.0f, 1.0f, 1.0f, -1.0f, 0x1p-149f, -0x1p-149f};
+    const int64_t which = test_random_int(r, 0, 39);
+    return which < 10 ? values[which] : test_random_normal(r);
+}
+
+/* Maximum: replaced where v > m or v is NaN. Average: summed in row order, divided by height, then width. */
+static float expected_at(const anx_dnnl_pooling *p, const float *src, int64_t n, int64_t c, int64_t oh, int64_t ow) {
+    float m = p->adaptive ? 0.0f : -INFINITY;
+    int64_t h0 = oh * p->stride_h - p->pad_h, h1 = h0 + p->kernel_h, w0 = ow * p->stride_w - p->pad_w,
+            w1 = w0 + p->kernel_w;
+    if (p->adaptive) {
+        h0 = (int64_t)floor((double)(oh * p->in_h) / (double)p->out_h);
+        h1 = (int64_t)ceil((double)((oh + 1) * p->in_h) / (double)p->out_h);
+        w0 = (int64_t)floor((double)(ow * p->in_w) / (double)p->out_w);
+        w1 = (int64_t)ceil((double)((ow + 1) * p->in_w) / (double)p->out_w);
+    }
+    for (int64_t h = h0; h < h1; h++)
+        for (int64_t w = w0; w < w1; w++) {
+            if (h < 0 || h >= p->in_h || w < 0 || w >= p->in_w) continue;
+            const float v = src[offset(&p->src, n, c, h, w)];
+            if (p->adaptive)
+                m += v;
+            else if (v > m || isnan(v))
+                m = v;
+        }
+    return p->adaptive ? m / (float)(h1 - h0) / (float)(w1 - w0) : m;
+}
+
+static void check(anx_dnnl_pooling p, int64_t c, int64_t src_block, int64_t dst_block, test_random *r) {
+    p.src = layout(c, p.in_h, p.in_w, src_block);
+    p.dst = layout(c, p.out_h, p.out_w, dst_block);
+    const size_t in = (size_t)(p.batch * p.src.stride_n), out = (size_t)(p.batch * p.dst.stride_n);
+    float *src = malloc(in * sizeof *src), *dst = malloc(out * sizeof *dst);
+    CU_ASSERT_TRUE_FATAL(src != NULL && dst != NULL);
+    for (size_t i = 0; i < in; i++) src[i] = special(r);
+    for (int isa = ANX_DNNL_PORTABLE; isa <= (int)anx_dnnl_best_isa(); isa++) {
+        p.isa = (anx_dnnl_isa)isa;
+        memset(dst, 0x7f, out * sizeof *dst); /* neither zero nor NaN */
+        anx_dnnl_pooling_run(&p, src, dst);
+        int64_t wrong = 0;
+        for (int64_t n = 0; n < p.batch; n++)
+            for (int64_t k = 0; k < p.dst.padded_channels; k++)
+                for (int64_t h = 0; h < p.out_h; h++)
+                    for (int64_t w = 0; w < p.out_w; w++) {
+                        const float want = k < c ? expected_at(&p, src, n, k, h, w) : 0.0f;
+                        const float got = dst[offset(&p.dst, n, k, h, w)];
+                        wrong += memcmp(&want, &got, sizeof want) != 0 && !(isnan(want) && isnan(got));
+                    }
+        if (wrong == 0) continue;
+        char text[256];
+        snprintf(text, sizeof text, "%lld channels, blocks of %lld to %lld, instruction set %d: %lld wrong",
+                 (long long)c, (long long)src_block, (long long)dst_block, isa, (long long)wrong);
+        CU_assertImplementation(CU_FALSE, __LINE__, text, __FILE__, "", CU_FALSE);
+    }
+    CU_PASS("checked");
+    free(dst);
+    free(src);
+}
+
+static void check_layouts(const anx_dnnl_pooling *p) {
+    static const int64_t channels[] = {1, 5, 16, 17, 40}, blocks[] = {1, 0, 16, 8, 4};
+    test_random r = {.state = 12};
+    for (int c = 0; c < 5; c++)
+        for (int s = 0; s < 5; s++)
+            for (int d = 0; d < 5; d++) check(*p, channels[c], blocks[s], blocks[d], &r);
+}
+
+static void max_pooling_is_pytorchs_on_every_layout(void) {
+    const anx_dnnl_pooling plain = {.batch = 2,
+                                    .in_h = 7,
+                                    .in_w = 9,
+                                    .out_h = 3,
+                                    .out_w = 4,
+                                    .kernel_h = 3,
+                                    .kernel_w = 3,
+                                    .stride_h = 2,
+                                    .stride_w = 2};
+    anx_dnnl_pooling padded = plain; /* with windows that reach over both ends */
+    padded.out_h = 5;
+    padded.pad_h = padded.pad_w = 1;
+    padded.out_w = 5;
+    check_layouts(&plain);
+    check_layouts(&padded);
+}
+
+static void averages_are_pytorchs_on_every_layout(void) {
+    const anx_dnnl_pooling uneven = {.batch = 2, .in_h = 7, .in_w = 5, .out_h = 6, .out_w = 3, .adaptive = true};
+    const anx_dnnl_pooling wider = {.batch = 1, .in_h = 3, .in_w = 8, .out_h = 6, .out_w = 6, .adaptive = true};
+    check_layouts(&uneven);
+    check_layouts(&wider);
+}
+
+static void relu_keeps_nan_and_the_sign_of_zero(void) {
+    const float x[] = {-1.0f, -0.0f, 0.0f, 2.5f, INFINITY, -INFINITY, 0x1p-149f, -0x1p-149f, NAN};
+    const float want[] = {0.0f, -0.0f, 0.0f, 2.5f, INFINITY, 0.0f, 0x1p-149f, 0.0f};
+    float y[9];
+    anx_dnnl_relu_run(x, y, 9);
+    CU_ASSERT_EQUAL(memcmp(y, want, sizeof want), 0);
+    CU_ASSERT_TRUE(isnan(y[8]));
+}
+
+static void the_largest_magnitude_knows_nan_and_infinity(void) {
+    enum { N = 100000 };
+    float *x = calloc(N, sizeof *x);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(x);
+    CU_ASSERT_EQUAL(anx_dnnl_max_magnitude(x, N), 0.0f);
+    x[N - 1] = -3.5f;
+    x[7] = 3.0f;
+    CU_ASSERT_EQUAL(anx_dnnl_max_magnitude(x, N), 3.5f);
+    x[N / 2] = -INFINITY;
+    CU_ASSERT_TRUE(isinf(anx_dnnl_max_magnitude(x, N)));
+    x[3] = -NAN;
+    CU_ASSERT_TRUE(isnan(anx_dnnl_max_magnitude(x, N)));
+    free(x);
+}
+
+static const anx_test tests[] = {
+    {"max-pooling is PyTorch's on every layout", max_pooling_is_pytorchs_on_every_layout},
+    {"averages are PyTorch's on every layout", averages_are_pytorchs_on_every_layout},
+    {"ReLU keeps NaN and the sign of zero", relu_keeps_nan_and_the_sign_of_zero},
+    {"the largest magnitude knows NaN and infinity", the_largest_magnitude_knows_nan_and_infinity},
+    {NULL, NULL},
+};
+
+int main(int argc, char **argv) {
+    return anx_test_main("dnnl_pooling", tests, argc, argv);
+}
