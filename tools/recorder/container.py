@@ -60,7 +60,7 @@ class Container:
 def write_file(path, data, force):
     """Beside the target first, then renamed over it; refuses to overwrite unless asked."""
     if os.path.exists(path) and not force:
-        raise SystemExit(f"record-fixtures: {path} exists; --force overwrites it")
+        raise ValueError(f"{path} exists; --force overwrites it")
     fd, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), prefix=".record-")
     try:
         with os.fdopen(fd, "wb") as f:

@@ -13,8 +13,8 @@ from .preprocess import to_input, stages_of
 
 SUMS = (torch.nn.Conv2d, torch.nn.Linear)
 SKETCHED = SUMS + (torch.nn.MaxPool2d, torch.nn.AdaptiveAvgPool2d)
-MIN_BATCH = 4       # from here on the sums of a linear layer do not depend on the batch
-MIN_OUTPUTS = 50    # ... nor, above this, on the number of outputs
+MIN_BATCH = 4       # below, a linear layer sums in an order that `exact` does not follow
+FEW_OUTPUTS = 50    # below this the last layer is recorded in full in every case: it costs nothing
 SKETCH_SEED = 20140423
 
 
@@ -55,8 +55,10 @@ def load_model(state_dict, arch):
             break
     if state_dict and all(k.startswith("module.") for k in state_dict):
         state_dict = {k[len("module."):]: v for k, v in state_dict.items()}
-    last = [k for k, v in state_dict.items() if k.endswith(".weight") and v.dim() == 2][-1]
-    model = torchvision.models.get_model(arch, num_classes=state_dict[last].shape[0])
+    linear = [v for k, v in state_dict.items() if k.endswith(".weight") and v.dim() == 2]
+    if not linear:
+        raise ValueError("the checkpoint holds no linear layer's weight: not a state_dict of this architecture")
+    model = torchvision.models.get_model(arch, num_classes=linear[-1].shape[0])
     model.load_state_dict({k: v.float() for k, v in state_dict.items()})
     return model.eval().requires_grad_(False)
 
@@ -132,15 +134,15 @@ def record_case(case, model, device, same_bits, out):
     bits = same_bits
     for index, (name, module, given, y) in enumerate(observe(model, x[order].contiguous().to(device))):
         if not torch.equal(y, y[order]):
-            raise SystemExit(f"record-fixtures: {case.name}: {name} depends on the place in the batch")
+            raise RuntimeError(f"{case.name}: {name} depends on the place in the batch")
         given, y = given[:n].cpu(), y[:n].cpu()
-        cut = isinstance(module, torch.nn.Linear) and (batch < MIN_BATCH or module.out_features < MIN_OUTPUTS)
-        bits = bits and not cut
+        linear = isinstance(module, torch.nn.Linear)
+        bits = bits and not (linear and batch < MIN_BATCH)
         y32 = _numpy(y)
         point = {"name": name, "shape": list(y.shape), "digest": files.digest(y32).hexdigest(), "bits": bits}
         summing = isinstance(module, SUMS)
-        beyond_bits = same_bits and not bits and (summing or name == "prob")
-        in_full = beyond_bits or (case.detail == "full" and (summing or name == "prob"))
+        cheap = (linear or name == "prob") and (not bits or y.shape[1] < FEW_OUTPUTS)
+        in_full = cheap or (case.detail == "full" and (summing or name == "prob"))
         sketched = case.detail == "sketch" and isinstance(module, SKETCHED)
         if in_full or sketched:
             y64, gauge, terms = truth(name, copy.deepcopy(module).cpu() if module else None, given, y)
