@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/image/resample_avx2.h"
 #include "src/base/checked.h"
 
 /* Pillow's bilinear_filter: a triangle of half-width 1. */
@@ -49,9 +50,13 @@ static void position_weights(anx_resample_axis *axis, const axis_scale *s, int32
         double k = scratch[t];
         if (sum != 0.0) k /= sum;
         weight[t] = (int32_t)(0.5 + k * (1 << ANX_RESAMPLE_BITS));
+        int16_t *split = axis->split + ((size_t)i * (size_t)axis->stride + (size_t)t / 4 * 4) * 2 + t % 4;
+        split[0] = (int16_t)(weight[t] >> ANX_RESAMPLE_LOW_BITS);
+        split[4] = (int16_t)(weight[t] & ((1 << ANX_RESAMPLE_LOW_BITS) - 1));
     }
     axis->start[i] = begin;
     axis->taps[i] = taps;
+    if (taps > axis->most_taps) axis->most_taps = taps;
 }
 
 anx_status anx_resample_axis_init(anx_resample_axis *axis, int32_t in, int32_t out, int32_t first, int32_t count,
@@ -61,19 +66,20 @@ anx_status anx_resample_axis_init(anx_resample_axis *axis, int32_t in, int32_t o
         return anx_error_set(err, ANX_ERR_LIMIT,
                              "resizing %d pixels to %d needs more filter weights than Pillow can address", in, out);
 
-    anx_resample_axis made = {.in = in, .out = out, .first = first, .count = count, .stride = s.max_taps};
+    anx_resample_axis made = {.in = in, .out = out, .first = first, .count = count, .stride = (s.max_taps + 3) / 4 * 4};
     double *scratch = NULL;
     size_t weights;
     anx_status status = ANX_OK;
-    if (!anx_checked_mul_size((size_t)count, (size_t)s.max_taps, &weights)) {
+    if (!anx_checked_mul_size((size_t)count, (size_t)made.stride, &weights)) {
         status = anx_error_set(err, ANX_ERR_LIMIT, "too many filter weights for %d pixels", count);
         goto out;
     }
     made.start = calloc((size_t)count + 1, sizeof *made.start);
     made.taps = calloc((size_t)count + 1, sizeof *made.taps);
     made.weight = calloc(weights + 1, sizeof *made.weight);
+    made.split = calloc(weights + 1, 2 * sizeof *made.split);
     scratch = malloc((size_t)s.max_taps * sizeof *scratch);
-    if (made.start == NULL || made.taps == NULL || made.weight == NULL || scratch == NULL) {
+    if (made.start == NULL || made.taps == NULL || made.weight == NULL || made.split == NULL || scratch == NULL) {
         status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory for the weights of %d pixels", count);
         goto out;
     }
@@ -91,6 +97,7 @@ void anx_resample_axis_fini(anx_resample_axis *axis) {
     free(axis->start);
     free(axis->taps);
     free(axis->weight);
+    free(axis->split);
     *axis = (anx_resample_axis)ANX_RESAMPLE_AXIS_INIT;
 }
 
@@ -136,9 +143,14 @@ static void column_portable(const int32_t *weight, int32_t taps, const uint8_t *
 static const anx_resample_kernels portable = {"portable", row_portable, column_portable};
 
 const anx_resample_kernels *anx_resample_kernels_named(const char *isa) {
-    return strcmp(isa, portable.isa) == 0 ? &portable : NULL;
+    if (strcmp(isa, portable.isa) == 0) return &portable;
+    if (strcmp(isa, "avx2") == 0) return anx_resample_kernels_avx2();
+    return NULL;
 }
 
 const anx_resample_kernels *anx_resample_kernels_best(void) {
-    return &portable;
+    const char *asked = getenv("ANX_IMAGE_ISA");
+    const anx_resample_kernels *kernels = asked != NULL ? anx_resample_kernels_named(asked) : NULL;
+    if (kernels == NULL) kernels = anx_resample_kernels_avx2();
+    return kernels != NULL ? kernels : &portable;
 }

@@ -8,6 +8,7 @@
 #include "src/base/status.h"
 
 enum {
+    ANX_RESAMPLE_LOW_BITS = 11,
     ANX_RESAMPLE_BITS = 32 - 8 - 2,     /* fraction bits of a weight: Resample.c's PRECISION_BITS */
     ANX_RESAMPLE_READ_AHEAD_BYTES = 16, /* kernels may read (not use) this much beyond a row's last pixel */
     ANX_RESAMPLE_CHANNELS = 3
@@ -20,12 +21,18 @@ enum {
 typedef struct anx_resample_axis {
     int32_t in, out;      /* pixels of the whole axis, before and after */
     int32_t first, count; /* the output positions that are held */
+    int32_t most_taps;    /* the largest of taps */
     int32_t stride;       /* weights between two positions; the unused ones are 0 */
     int32_t *start, *taps, *weight;
+    /*
+     * The same weights as high * 2^ANX_RESAMPLE_LOW_BITS + low, for kernels that multiply 16-bit numbers: for each
+     * four of them the four high halves, then the four low ones. The stride is a multiple of four.
+     */
+    int16_t *split;
 } anx_resample_axis;
 
 #define ANX_RESAMPLE_AXIS_INIT                                                                                         \
-    { .in = 0, .start = NULL, .taps = NULL, .weight = NULL }
+    { .in = 0, .start = NULL, .taps = NULL, .weight = NULL, .split = NULL }
 
 /*
  * The weights of positions first .. first + count - 1 when `in` pixels become `out` (all at least 1, first + count
@@ -52,12 +59,12 @@ typedef void anx_resample_column_fn(const int32_t *weight, int32_t taps, const u
                                     uint8_t *out);
 
 typedef struct anx_resample_kernels {
-    const char *isa; /* "portable", "avx2", "avx512" */
+    const char *isa; /* "portable", "avx2" */
     anx_resample_row_fn *row;
     anx_resample_column_fn *column;
 } anx_resample_kernels;
 
-/* The fastest kernels that this CPU runs; ANX_IMAGE_ISA in the environment (portable, avx2, avx512) caps them. */
+/* The fastest kernels that this CPU runs; ANX_IMAGE_ISA in the environment chooses others. */
 const anx_resample_kernels *anx_resample_kernels_best(void);
 /* The kernels named so, or NULL where this CPU or this build has none. */
 const anx_resample_kernels *anx_resample_kernels_named(const char *isa);

@@ -41,10 +41,7 @@ static anx_status allocate(anx_resizer *r, anx_error *err) {
     const size_t source_pixels = (size_t)(r->source.x1 - r->source.x0);
     const bool ring_is_narrow = r->horizontal && !r->vertical_first;
     const size_t ring_pixels = ring_is_narrow ? window_pixels : source_pixels;
-    r->ring_rows = 1;
-    if (r->vertical)
-        for (int32_t i = 0; i < r->y.count; i++)
-            if (r->y.taps[i] > r->ring_rows) r->ring_rows = r->y.taps[i];
+    r->ring_rows = r->vertical ? r->y.most_taps : 1;
 
     size_t row, stride, ring, between, finished;
     const size_t padding = ANX_RESAMPLE_READ_AHEAD_BYTES;
