@@ -324,6 +324,35 @@ static void nan_in_a_weight_or_bias_is_not_lost_in_a_fused_relu(void) {
     }
 }
 
+/* Probabilities of a row with NaN or +infinity are all NaN; -infinity has none (torch.softmax). */
+static void softmax_of_nan_and_infinity_is_pytorchs(void) {
+    static const float specials[] = {NAN, INFINITY, -INFINITY};
+    for (int s = 0; s < 3; s++) {
+        rig g;
+        rig_init(&g, anx_arch_find("narrow"), 0, 0, 3, 2, 3);
+        anx_plan *plan = plan_of(&g, ANX_PLAN_INFER);
+        const int group = anx_plan_group_count(plan) - 1, node = anx_plan_group(plan, group)->inputs[0];
+        run_on(plan, &g.input);
+        anx_tensor whole = read_node(plan, last_node(plan, group)), logits = read_node(plan, node);
+        const int64_t classes = logits.shape[1];
+        ((float *)logits.data)[classes + 4] = specials[s];
+        write_node(plan, node, &logits);
+        run_groups(plan, group, 1);
+        anx_tensor prob = read_node(plan, last_node(plan, group));
+        const float *p = prob.data, *before = whole.data;
+        for (int64_t i = 0; i < 3 * classes; i++) {
+            const bool other_row = i / classes != 1, the_one = i % classes == 4;
+            const bool is_nan = isnan(p[i]), is_zero = p[i] == 0.0f;
+            CU_ASSERT_TRUE(other_row ? p[i] == before[i] : specials[s] < 0.0f ? !is_nan && is_zero == the_one : is_nan);
+        }
+        anx_tensor_fini(&prob);
+        anx_tensor_fini(&logits);
+        anx_tensor_fini(&whole);
+        anx_plan_destroy(plan);
+        rig_fini(&g);
+    }
+}
+
 /* A guard that looked at a stale input would let the fused path run on the NaN written afterwards. */
 static void the_guard_looks_at_what_is_written_in_between(void) {
     rig g;
@@ -502,6 +531,7 @@ static const anx_test tests[] = {
      parameters_written_anew_are_used_and_the_callers_stay_as_they_are},
     {"NaN and infinity come through every layer", nan_and_infinity_come_through_every_layer},
     {"NaN in a weight or bias is not lost in a fused ReLU", nan_in_a_weight_or_bias_is_not_lost_in_a_fused_relu},
+    {"softmax of NaN and infinity is PyTorch's", softmax_of_nan_and_infinity_is_pytorchs},
     {"the guard looks at what is written in between", the_guard_looks_at_what_is_written_in_between},
     {"nothing less than float32 is computed with", nothing_less_than_float32_is_computed_with},
     {"the inside of a fused group is refused by name", the_inside_of_a_fused_group_is_refused_by_name},

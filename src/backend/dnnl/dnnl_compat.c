@@ -41,12 +41,6 @@ dnnl_status_t anx_dnnl_matmul_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engin
     return dnnl_matmul_primitive_desc_create(out, engine, src, weights, bias, dst, attr);
 }
 
-dnnl_status_t anx_dnnl_softmax_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine, anx_dnnl_const_md src,
-                                  anx_dnnl_const_md dst, int axis, const_dnnl_primitive_attr_t attr) {
-    return dnnl_softmax_forward_primitive_desc_create(out, engine, dnnl_forward_inference, dnnl_softmax_accurate, src,
-                                                      dst, axis, attr);
-}
-
 dnnl_status_t anx_dnnl_post_ops_append_relu(dnnl_post_ops_t post_ops) {
     return dnnl_post_ops_append_eltwise(post_ops, dnnl_eltwise_relu, 0.0f, 0.0f);
 }
@@ -101,14 +95,6 @@ dnnl_status_t anx_dnnl_matmul_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engin
                                  const_dnnl_primitive_attr_t attr) {
     dnnl_matmul_desc_t op;
     dnnl_status_t s = dnnl_matmul_desc_init(&op, src, weights, bias, dst);
-    return s != dnnl_success ? s : dnnl_primitive_desc_create(out, &op, attr, engine, NULL);
-}
-
-dnnl_status_t anx_dnnl_softmax_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine, anx_dnnl_const_md src,
-                                  anx_dnnl_const_md dst, int axis, const_dnnl_primitive_attr_t attr) {
-    dnnl_softmax_v2_desc_t op;
-    dnnl_status_t s =
-        dnnl_softmax_v2_forward_desc_init(&op, dnnl_forward_inference, dnnl_softmax_accurate, src, dst, axis);
     return s != dnnl_success ? s : dnnl_primitive_desc_create(out, &op, attr, engine, NULL);
 }
 

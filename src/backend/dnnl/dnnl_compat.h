@@ -40,8 +40,6 @@ dnnl_status_t anx_dnnl_inner_product_pd(dnnl_primitive_desc_t *out, dnnl_engine_
 dnnl_status_t anx_dnnl_matmul_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine, anx_dnnl_const_md src,
                                  anx_dnnl_const_md weights, anx_dnnl_const_md bias, anx_dnnl_const_md dst,
                                  const_dnnl_primitive_attr_t attr);
-dnnl_status_t anx_dnnl_softmax_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine, anx_dnnl_const_md src,
-                                  anx_dnnl_const_md dst, int axis, const_dnnl_primitive_attr_t attr);
 
 /* Appends max(x, 0). */
 dnnl_status_t anx_dnnl_post_ops_append_relu(dnnl_post_ops_t post_ops);

@@ -10,7 +10,7 @@
 
 #include "src/backend/dnnl/block.h"
 #include "src/backend/dnnl/device.h"
-#include "src/backend/dnnl/pooling.h"
+#include "src/backend/dnnl/loops.h"
 #include "src/backend/memory_plan.h"
 
 enum { ANX_DNNL_MAX_ARGS = 5 };
@@ -47,7 +47,7 @@ struct anx_dnnl_step {
     dnnl_exec_arg_t args[ANX_DNNL_MAX_ARGS];
     int n_args;
     int src_buffer, dst_buffer; /* of a loop of our own */
-    size_t elems;               /* ReLU: elements with their padding */
+    size_t elems;               /* ReLU: all, with their padding; softmax: of a row */
     anx_dnnl_pooling pooling;
     /* A convolution with a fused ReLU; see anx_dnnl_run_guarded. */
     int node;
@@ -120,6 +120,7 @@ anx_status anx_dnnl_run_primitive(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_
 anx_status anx_dnnl_run_guarded(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 anx_status anx_dnnl_run_relu(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 anx_status anx_dnnl_run_pooling(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
+anx_status anx_dnnl_run_softmax(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 
 /* For an anx_backend table; see backend.h. */
 anx_status anx_dnnl_plan_create(void *device, const anx_plan_desc *desc, void **out, anx_error *err);

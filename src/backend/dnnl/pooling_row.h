@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "src/backend/dnnl/pooling.h"
+#include "src/backend/dnnl/loops.h"
 
 /* Channels worked on at once: a cache line, and the largest block of oneDNN's layouts. */
 enum { CHUNK = 16 };

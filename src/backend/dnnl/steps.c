@@ -31,6 +31,13 @@ anx_status anx_dnnl_run_pooling(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_er
     return ANX_OK;
 }
 
+anx_status anx_dnnl_run_softmax(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    (void)err;
+    anx_dnnl_softmax_run(anx_dnnl_buffer_data(plan, step->src_buffer), anx_dnnl_buffer_data(plan, step->dst_buffer),
+                         plan->batch, (int64_t)step->elems);
+    return ANX_OK;
+}
+
 /* Bound of every output of the step's convolution, given one of its input; NaN where there is none. */
 static double output_bound(const anx_dnnl_plan *plan, const anx_node *node, double input) {
     const double weights = plan->params[node->weight].magnitude;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/backend/dnnl/pooling.h"
+#include "src/backend/dnnl/loops.h"
 #include "tests/support/anx_test.h"
 #include "tests/support/random.h"
 
@@ -153,5 +153,5 @@ static const anx_test tests[] = {
 };
 
 int main(int argc, char **argv) {
-    return anx_test_main("dnnl_pooling", tests, argc, argv);
+    return anx_test_main("dnnl_loops", tests, argc, argv);
 }

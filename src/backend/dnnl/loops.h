@@ -1,11 +1,12 @@
 /*
- * Pooling and ReLU as PyTorch defines them, to the bit and NaN included, on any layout that oneDNN uses.
+ * What the CPU device does in loops of its own: pooling and ReLU as PyTorch defines them, to the bit and NaN included,
+ * on any layout that oneDNN uses, and softmax.
  *
  * oneDNN's own max-pooling starts from -FLT_MAX and compares so that a NaN loses (a window of -inf gives -3.4e38, a
- * NaN disappears), and its ReLU turns NaN into 0. Both are bound by memory, so plain loops lose nothing.
+ * NaN disappears), and its ReLU turns NaN into 0. All are bound by memory or small, so plain loops lose nothing.
  */
-#ifndef ANX_SRC_BACKEND_DNNL_POOLING_H
-#define ANX_SRC_BACKEND_DNNL_POOLING_H
+#ifndef ANX_SRC_BACKEND_DNNL_LOOPS_H
+#define ANX_SRC_BACKEND_DNNL_LOOPS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,6 +46,12 @@ anx_dnnl_pool_row_fn anx_dnnl_pool_row_portable, anx_dnnl_pool_row_avx2, anx_dnn
 
 /* x < 0 gives +0, everything else (-0 and NaN too) stays. src may be dst. */
 void anx_dnnl_relu_run(const float *src, float *dst, size_t elems);
+
+/*
+ * exp(x - max) over its sum, row by row, in double. A row with NaN or +infinity in it, or of -infinity alone, becomes
+ * NaN, as in torch.softmax; oneDNN's makes numbers of it.
+ */
+void anx_dnnl_softmax_run(const float *src, float *dst, int64_t rows, int64_t features);
 
 /* The largest magnitude; NaN where there is one; 0 for none. */
 float anx_dnnl_max_magnitude(const float *x, size_t elems);

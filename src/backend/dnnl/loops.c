@@ -1,5 +1,6 @@
-#include "src/backend/dnnl/pooling.h"
+#include "src/backend/dnnl/loops.h"
 
+#include <math.h>
 #include <string.h>
 
 anx_dnnl_isa anx_dnnl_best_isa(void) {
@@ -33,6 +34,18 @@ static const size_t parallel_elems = 1 << 14;
 void anx_dnnl_relu_run(const float *src, float *dst, size_t elems) {
 #pragma omp parallel for schedule(static) if (elems >= parallel_elems)
     for (size_t i = 0; i < elems; i++) dst[i] = src[i] < 0.0f ? 0.0f : src[i];
+}
+
+static void softmax_row(const float *x, float *y, int64_t features) {
+    double max = -INFINITY, sum = 0.0;
+    for (int64_t i = 0; i < features; i++) max = (double)x[i] > max ? (double)x[i] : max;
+    for (int64_t i = 0; i < features; i++) sum += exp((double)x[i] - max);
+    for (int64_t i = 0; i < features; i++) y[i] = (float)(exp((double)x[i] - max) / sum);
+}
+
+void anx_dnnl_softmax_run(const float *src, float *dst, int64_t rows, int64_t features) {
+#pragma omp parallel for schedule(static) if (rows > 1)
+    for (int64_t i = 0; i < rows; i++) softmax_row(src + i * features, dst + i * features, features);
 }
 
 float anx_dnnl_max_magnitude(const float *x, size_t elems) {
