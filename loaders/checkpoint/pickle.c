@@ -9,72 +9,72 @@
 
 enum { max_global_bytes = 256 };
 
-typedef anx_status (*opcode_handler)(anx_pickle_machine *m);
+typedef anx_status (*opcode_handler)(anx_unpickle_machine *m);
 
 /* ---- operands -------------------------------------------------------------------------------------------- */
 
-static anx_status take_u8(anx_pickle_machine *m, uint8_t *out) {
+static anx_status take_u8(anx_unpickle_machine *m, uint8_t *out) {
     const uint8_t *p = NULL;
-    anx_status status = anx_pickle_take(m, 1, &p);
+    anx_status status = anx_unpickle_take(m, 1, &p);
     if (status == ANX_OK) *out = *p;
     return status;
 }
 
-static anx_status take_u32(anx_pickle_machine *m, uint32_t *out) {
+static anx_status take_u32(anx_unpickle_machine *m, uint32_t *out) {
     const uint8_t *p = NULL;
-    anx_status status = anx_pickle_take(m, 4, &p);
+    anx_status status = anx_unpickle_take(m, 4, &p);
     if (status == ANX_OK) memcpy(out, p, 4);
     return status;
 }
 
-static anx_status push_integer(anx_pickle_machine *m, int64_t integer) {
+static anx_status push_integer(anx_unpickle_machine *m, int64_t integer) {
     anx_pickle_value *v;
-    anx_status status = anx_pickle_push_new(m, ANX_PICKLE_INT, &v);
+    anx_status status = anx_unpickle_push_new(m, ANX_PICKLE_INT, &v);
     if (status == ANX_OK) v->u.integer = integer;
     return status;
 }
 
-static anx_status push_text(anx_pickle_machine *m, anx_pickle_kind kind, const uint8_t *bytes, size_t n_bytes) {
+static anx_status push_text(anx_unpickle_machine *m, anx_pickle_kind kind, const uint8_t *bytes, size_t n_bytes) {
     anx_pickle_value *v;
-    anx_status status = anx_pickle_push_new(m, kind, &v);
+    anx_status status = anx_unpickle_push_new(m, kind, &v);
     if (status != ANX_OK) return status;
     v->u.text.bytes = (const char *)bytes;
     v->u.text.n_bytes = n_bytes;
     return ANX_OK;
 }
 
-static anx_status tuple_of_last(anx_pickle_machine *m, size_t n) {
-    anx_status status = anx_pickle_need(m, n);
+static anx_status tuple_of_last(anx_unpickle_machine *m, size_t n) {
+    anx_status status = anx_unpickle_need(m, n);
     if (status != ANX_OK) return status;
     m->depth -= n;
-    return anx_pickle_push_tuple(m, m->stack + m->depth, n);
+    return anx_unpickle_push_tuple(m, m->stack + m->depth, n);
 }
 
 /* ---- opcodes, in the order of pickletools.py ------------------------------------------------------------- */
 
-static anx_status op_binint(anx_pickle_machine *m) {
+static anx_status op_binint(anx_unpickle_machine *m) {
     uint32_t v;
     anx_status status = take_u32(m, &v);
     return status == ANX_OK ? push_integer(m, (int32_t)v) : status;
 }
 
-static anx_status op_binint1(anx_pickle_machine *m) {
+static anx_status op_binint1(anx_unpickle_machine *m) {
     uint8_t v;
     anx_status status = take_u8(m, &v);
     return status == ANX_OK ? push_integer(m, v) : status;
 }
 
-static anx_status op_binint2(anx_pickle_machine *m) {
+static anx_status op_binint2(anx_unpickle_machine *m) {
     const uint8_t *p = NULL;
-    anx_status status = anx_pickle_take(m, 2, &p);
+    anx_status status = anx_unpickle_take(m, 2, &p);
     return status == ANX_OK ? push_integer(m, p[0] | p[1] << 8) : status;
 }
 
-static anx_status op_long1(anx_pickle_machine *m) {
+static anx_status op_long1(anx_unpickle_machine *m) {
     uint8_t n;
     const uint8_t *p = NULL;
     anx_status status = take_u8(m, &n);
-    if (status == ANX_OK) status = anx_pickle_take(m, n, &p);
+    if (status == ANX_OK) status = anx_unpickle_take(m, n, &p);
     if (status != ANX_OK) return status;
     if (n > 8) return push_text(m, ANX_PICKLE_BIG_INT, p, n);
     uint64_t v = n > 0 && (p[n - 1] & 0x80) != 0 ? UINT64_MAX : 0; /* the sign fills what the file leaves out */
@@ -82,49 +82,49 @@ static anx_status op_long1(anx_pickle_machine *m) {
     return push_integer(m, (int64_t)v);
 }
 
-static anx_status op_short_binstring(anx_pickle_machine *m) {
+static anx_status op_short_binstring(anx_unpickle_machine *m) {
     uint8_t n;
     const uint8_t *p = NULL;
     anx_status status = take_u8(m, &n);
-    if (status == ANX_OK) status = anx_pickle_take(m, n, &p);
+    if (status == ANX_OK) status = anx_unpickle_take(m, n, &p);
     if (status != ANX_OK) return status;
     return push_text(m, anx_utf8_valid(p, n) ? ANX_PICKLE_STRING : ANX_PICKLE_BYTES, p, n);
 }
 
-static anx_status op_binunicode(anx_pickle_machine *m) {
+static anx_status op_binunicode(anx_unpickle_machine *m) {
     uint32_t n;
     const uint8_t *p = NULL;
     anx_status status = take_u32(m, &n);
-    if (status == ANX_OK) status = anx_pickle_take(m, n, &p);
+    if (status == ANX_OK) status = anx_unpickle_take(m, n, &p);
     if (status != ANX_OK) return status;
     if (!anx_utf8_valid(p, n)) return anx_error_set(m->err, ANX_ERR_FORMAT, "the string is not UTF-8");
     return push_text(m, ANX_PICKLE_STRING, p, n);
 }
 
-static anx_status op_none(anx_pickle_machine *m) {
-    return anx_pickle_push_new(m, ANX_PICKLE_NONE, NULL);
+static anx_status op_none(anx_unpickle_machine *m) {
+    return anx_unpickle_push_new(m, ANX_PICKLE_NONE, NULL);
 }
 
-static anx_status push_boolean(anx_pickle_machine *m, bool boolean) {
+static anx_status push_boolean(anx_unpickle_machine *m, bool boolean) {
     anx_pickle_value *v;
-    anx_status status = anx_pickle_push_new(m, ANX_PICKLE_BOOL, &v);
+    anx_status status = anx_unpickle_push_new(m, ANX_PICKLE_BOOL, &v);
     if (status == ANX_OK) v->u.boolean = boolean;
     return status;
 }
 
-static anx_status op_newtrue(anx_pickle_machine *m) {
+static anx_status op_newtrue(anx_unpickle_machine *m) {
     return push_boolean(m, true);
 }
 
-static anx_status op_newfalse(anx_pickle_machine *m) {
+static anx_status op_newfalse(anx_unpickle_machine *m) {
     return push_boolean(m, false);
 }
 
-static anx_status op_binfloat(anx_pickle_machine *m) {
+static anx_status op_binfloat(anx_unpickle_machine *m) {
     const uint8_t *p = NULL;
     anx_pickle_value *v;
-    anx_status status = anx_pickle_take(m, 8, &p);
-    if (status == ANX_OK) status = anx_pickle_push_new(m, ANX_PICKLE_FLOAT, &v);
+    anx_status status = anx_unpickle_take(m, 8, &p);
+    if (status == ANX_OK) status = anx_unpickle_push_new(m, ANX_PICKLE_FLOAT, &v);
     if (status != ANX_OK) return status;
     uint64_t bits = 0;
     for (int i = 0; i < 8; i++) bits = bits << 8 | p[i]; /* the one big-endian number of the language */
@@ -132,101 +132,101 @@ static anx_status op_binfloat(anx_pickle_machine *m) {
     return ANX_OK;
 }
 
-static anx_status op_empty_list(anx_pickle_machine *m) {
-    return anx_pickle_push_new(m, ANX_PICKLE_LIST, NULL);
+static anx_status op_empty_list(anx_unpickle_machine *m) {
+    return anx_unpickle_push_new(m, ANX_PICKLE_LIST, NULL);
 }
 
-static anx_status op_append(anx_pickle_machine *m) {
-    anx_status status = anx_pickle_need(m, 2);
+static anx_status op_append(anx_unpickle_machine *m) {
+    anx_status status = anx_unpickle_need(m, 2);
     if (status != ANX_OK) return status;
     m->depth--;
-    return anx_pickle_append(m, m->stack[m->depth - 1], m->stack + m->depth, 1);
+    return anx_unpickle_append(m, m->stack[m->depth - 1], m->stack + m->depth, 1);
 }
 
-static anx_status op_appends(anx_pickle_machine *m) {
+static anx_status op_appends(anx_unpickle_machine *m) {
     anx_pickle_value **items;
     size_t n;
-    anx_status status = anx_pickle_pop_mark(m, &items, &n);
-    if (status == ANX_OK) status = anx_pickle_need(m, 1);
-    return status == ANX_OK ? anx_pickle_append(m, m->stack[m->depth - 1], items, n) : status;
+    anx_status status = anx_unpickle_pop_mark(m, &items, &n);
+    if (status == ANX_OK) status = anx_unpickle_need(m, 1);
+    return status == ANX_OK ? anx_unpickle_append(m, m->stack[m->depth - 1], items, n) : status;
 }
 
-static anx_status op_empty_tuple(anx_pickle_machine *m) {
-    return anx_pickle_push_tuple(m, NULL, 0);
+static anx_status op_empty_tuple(anx_unpickle_machine *m) {
+    return anx_unpickle_push_tuple(m, NULL, 0);
 }
 
-static anx_status op_tuple(anx_pickle_machine *m) {
+static anx_status op_tuple(anx_unpickle_machine *m) {
     anx_pickle_value **items;
     size_t n;
-    anx_status status = anx_pickle_pop_mark(m, &items, &n);
-    return status == ANX_OK ? anx_pickle_push_tuple(m, items, n) : status;
+    anx_status status = anx_unpickle_pop_mark(m, &items, &n);
+    return status == ANX_OK ? anx_unpickle_push_tuple(m, items, n) : status;
 }
 
-static anx_status op_tuple1(anx_pickle_machine *m) {
+static anx_status op_tuple1(anx_unpickle_machine *m) {
     return tuple_of_last(m, 1);
 }
 
-static anx_status op_tuple2(anx_pickle_machine *m) {
+static anx_status op_tuple2(anx_unpickle_machine *m) {
     return tuple_of_last(m, 2);
 }
 
-static anx_status op_tuple3(anx_pickle_machine *m) {
+static anx_status op_tuple3(anx_unpickle_machine *m) {
     return tuple_of_last(m, 3);
 }
 
-static anx_status op_empty_dict(anx_pickle_machine *m) {
-    return anx_pickle_push_new(m, ANX_PICKLE_DICT, NULL);
+static anx_status op_empty_dict(anx_unpickle_machine *m) {
+    return anx_unpickle_push_new(m, ANX_PICKLE_DICT, NULL);
 }
 
-static anx_status op_setitem(anx_pickle_machine *m) {
-    anx_status status = anx_pickle_need(m, 3);
+static anx_status op_setitem(anx_unpickle_machine *m) {
+    anx_status status = anx_unpickle_need(m, 3);
     if (status != ANX_OK) return status;
     m->depth -= 2;
-    return anx_pickle_set_items(m, m->stack[m->depth - 1], m->stack + m->depth, 2);
+    return anx_unpickle_set_items(m, m->stack[m->depth - 1], m->stack + m->depth, 2);
 }
 
-static anx_status op_setitems(anx_pickle_machine *m) {
+static anx_status op_setitems(anx_unpickle_machine *m) {
     anx_pickle_value **items;
     size_t n;
-    anx_status status = anx_pickle_pop_mark(m, &items, &n);
-    if (status == ANX_OK) status = anx_pickle_need(m, 1);
-    return status == ANX_OK ? anx_pickle_set_items(m, m->stack[m->depth - 1], items, n) : status;
+    anx_status status = anx_unpickle_pop_mark(m, &items, &n);
+    if (status == ANX_OK) status = anx_unpickle_need(m, 1);
+    return status == ANX_OK ? anx_unpickle_set_items(m, m->stack[m->depth - 1], items, n) : status;
 }
 
-static anx_status op_empty_set(anx_pickle_machine *m) {
-    return anx_pickle_push_new(m, ANX_PICKLE_SET, NULL);
+static anx_status op_empty_set(anx_unpickle_machine *m) {
+    return anx_unpickle_push_new(m, ANX_PICKLE_SET, NULL);
 }
 
-static anx_status op_mark(anx_pickle_machine *m) {
-    return anx_pickle_push_mark(m);
+static anx_status op_mark(anx_unpickle_machine *m) {
+    return anx_unpickle_push_mark(m);
 }
 
-static anx_status op_binget(anx_pickle_machine *m) {
+static anx_status op_binget(anx_unpickle_machine *m) {
     uint8_t index;
     anx_status status = take_u8(m, &index);
-    return status == ANX_OK ? anx_pickle_get(m, index) : status;
+    return status == ANX_OK ? anx_unpickle_get(m, index) : status;
 }
 
-static anx_status op_long_binget(anx_pickle_machine *m) {
+static anx_status op_long_binget(anx_unpickle_machine *m) {
     uint32_t index;
     anx_status status = take_u32(m, &index);
-    return status == ANX_OK ? anx_pickle_get(m, index) : status;
+    return status == ANX_OK ? anx_unpickle_get(m, index) : status;
 }
 
-static anx_status op_binput(anx_pickle_machine *m) {
+static anx_status op_binput(anx_unpickle_machine *m) {
     uint8_t index;
     anx_status status = take_u8(m, &index);
-    return status == ANX_OK ? anx_pickle_put(m, index) : status;
+    return status == ANX_OK ? anx_unpickle_put(m, index) : status;
 }
 
-static anx_status op_long_binput(anx_pickle_machine *m) {
+static anx_status op_long_binput(anx_unpickle_machine *m) {
     uint32_t index;
     anx_status status = take_u32(m, &index);
-    return status == ANX_OK ? anx_pickle_put(m, index) : status;
+    return status == ANX_OK ? anx_unpickle_put(m, index) : status;
 }
 
 /* A line of text, at most max_global_bytes long. */
-static anx_status take_line(anx_pickle_machine *m, const char **line, size_t *n_bytes) {
+static anx_status take_line(anx_unpickle_machine *m, const char **line, size_t *n_bytes) {
     const size_t left = m->in->n_bytes - m->at;
     const char *start = (const char *)m->in->bytes + m->at;
     const char *end = memchr(start, '\n', left < max_global_bytes + 1 ? left : max_global_bytes + 1);
@@ -239,7 +239,7 @@ static anx_status take_line(anx_pickle_machine *m, const char **line, size_t *n_
     return ANX_OK;
 }
 
-static anx_status op_global(anx_pickle_machine *m) {
+static anx_status op_global(anx_unpickle_machine *m) {
     const char *module = NULL, *name = NULL;
     size_t module_bytes = 0, name_bytes = 0;
     anx_status status = take_line(m, &module, &module_bytes);
@@ -259,22 +259,22 @@ static anx_status op_global(anx_pickle_machine *m) {
         return anx_error_set(m->err, ANX_ERR_UNSUPPORTED, "names %s.%s: %s", global->module, global->name,
                              global->refusal);
     anx_pickle_value *v;
-    status = anx_pickle_push_new(m, ANX_PICKLE_GLOBAL, &v);
+    status = anx_unpickle_push_new(m, ANX_PICKLE_GLOBAL, &v);
     if (status == ANX_OK) v->u.global = global;
     return status;
 }
 
 /* Calls the global below the argument tuple; the result takes the place of both. */
-static anx_status call(anx_pickle_machine *m) {
-    anx_status status = anx_pickle_need(m, 2);
+static anx_status call(anx_unpickle_machine *m) {
+    anx_status status = anx_unpickle_need(m, 2);
     if (status != ANX_OK) return status;
     const anx_pickle_value *callee = m->stack[m->depth - 2], *args = m->stack[m->depth - 1];
     if (callee->kind != ANX_PICKLE_GLOBAL || callee->u.global->call == NULL)
-        return anx_error_set(m->err, ANX_ERR_FORMAT, "calls a %s",
+        return anx_error_set(m->err, ANX_ERR_FORMAT, "calls %s",
                              callee->kind == ANX_PICKLE_GLOBAL ? callee->u.global->name
-                                                               : anx_pickle_kind_name(callee->kind));
+                                                               : anx_pickle_kind_phrase(callee->kind));
     if (args->kind != ANX_PICKLE_TUPLE)
-        return anx_error_set(m->err, ANX_ERR_FORMAT, "the arguments are a %s", anx_pickle_kind_name(args->kind));
+        return anx_error_set(m->err, ANX_ERR_FORMAT, "the arguments are %s", anx_pickle_kind_phrase(args->kind));
     anx_pickle_value *result = NULL;
     status = callee->u.global->call(callee->u.global, args, m->arena, &result, m->err);
     if (status != ANX_OK) {
@@ -282,17 +282,17 @@ static anx_status call(anx_pickle_machine *m) {
         return status;
     }
     m->depth -= 2;
-    return anx_pickle_push(m, result);
+    return anx_unpickle_push(m, result);
 }
 
-static anx_status op_build(anx_pickle_machine *m) {
-    anx_status status = anx_pickle_need(m, 2);
+static anx_status op_build(anx_unpickle_machine *m) {
+    anx_status status = anx_unpickle_need(m, 2);
     if (status != ANX_OK) return status;
     anx_pickle_value *state = m->stack[--m->depth], *object = m->stack[m->depth - 1];
     if (object->kind == ANX_PICKLE_DICT && object->u.dict.ordered) {
         if (state->kind != ANX_PICKLE_DICT)
-            return anx_error_set(m->err, ANX_ERR_FORMAT, "gives an OrderedDict a %s as its attributes",
-                                 anx_pickle_kind_name(state->kind));
+            return anx_error_set(m->err, ANX_ERR_FORMAT, "gives an OrderedDict %s as its attributes",
+                                 anx_pickle_kind_phrase(state->kind));
         object->u.dict.attributes = state;
     } else if (object->kind == ANX_PICKLE_OBJECT) {
         object->u.object.state = state;
@@ -303,13 +303,13 @@ static anx_status op_build(anx_pickle_machine *m) {
             return anx_error_set(m->err, ANX_ERR_FORMAT, "gives a Parameter a state that is not (requires_grad, ...)");
         object->u.tensor->requires_grad = state->u.list.items[0]->u.boolean;
     } else {
-        return anx_error_set(m->err, ANX_ERR_FORMAT, "changes a %s", anx_pickle_kind_name(object->kind));
+        return anx_error_set(m->err, ANX_ERR_FORMAT, "changes %s", anx_pickle_kind_phrase(object->kind));
     }
     return ANX_OK;
 }
 
-static anx_status op_binpersid(anx_pickle_machine *m) {
-    anx_status status = anx_pickle_need(m, 1);
+static anx_status op_binpersid(anx_unpickle_machine *m) {
+    anx_status status = anx_unpickle_need(m, 1);
     if (status != ANX_OK) return status;
     if (m->in->load_storage == NULL)
         return anx_error_set(m->err, ANX_ERR_FORMAT, "refers to data outside, which there are none of here");
@@ -318,12 +318,12 @@ static anx_status op_binpersid(anx_pickle_machine *m) {
     if (status != ANX_OK) return status;
     m->depth--;
     anx_pickle_value *v;
-    status = anx_pickle_push_new(m, ANX_PICKLE_STORAGE, &v);
+    status = anx_unpickle_push_new(m, ANX_PICKLE_STORAGE, &v);
     if (status == ANX_OK) v->u.storage = storage;
     return status;
 }
 
-static anx_status op_proto(anx_pickle_machine *m) {
+static anx_status op_proto(anx_unpickle_machine *m) {
     uint8_t protocol;
     anx_status status = take_u8(m, &protocol);
     if (status != ANX_OK) return status;
@@ -333,7 +333,7 @@ static anx_status op_proto(anx_pickle_machine *m) {
     return ANX_OK;
 }
 
-static anx_status op_stop(anx_pickle_machine *m) {
+static anx_status op_stop(anx_unpickle_machine *m) {
     if (m->n_marks != 0) return anx_error_set(m->err, ANX_ERR_FORMAT, "%zu MARKs are left on the stack", m->n_marks);
     if (m->depth != 1) return anx_error_set(m->err, ANX_ERR_FORMAT, "%zu values on the stack, 1 is right", m->depth);
     m->stopped = true;
@@ -418,7 +418,7 @@ static const struct {
 
 /* ---- the machine ---------------------------------------------------------------------------------------- */
 
-static anx_status step(anx_pickle_machine *m) {
+static anx_status step(anx_unpickle_machine *m) {
     const size_t op_at = m->at;
     if (op_at >= m->in->n_bytes) {
         anx_error_set(m->err, ANX_ERR_FORMAT, "the pickle ends without a STOP: truncated?");
@@ -442,7 +442,7 @@ static anx_status step(anx_pickle_machine *m) {
 
 anx_status anx_pickle_run(const anx_pickle_input *input, anx_arena *arena, anx_pickle_value **root, size_t *used,
                           anx_error *err) {
-    anx_pickle_machine m = {.in = input, .arena = arena, .err = err};
+    anx_unpickle_machine m = {.in = input, .arena = arena, .err = err};
     anx_status status = ANX_OK;
     while (status == ANX_OK && !m.stopped) status = step(&m);
     if (status == ANX_OK) {

@@ -104,6 +104,8 @@ anx_status anx_pickle_run(const anx_pickle_input *input, anx_arena *arena, anx_p
 
 /* "int", "dict", "tensor", ...: for messages. Never NULL. */
 const char *anx_pickle_kind_name(anx_pickle_kind kind);
+/* "an int", "a dict", "None", ... */
+const char *anx_pickle_kind_phrase(anx_pickle_kind kind);
 /* The value is that string. */
 bool anx_pickle_is_string(const anx_pickle_value *value, const char *text);
 /*

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "loaders/checkpoint/text.h"
 #include "src/base/checked.h"
 
 static anx_status out_of_memory(anx_error *err) {
@@ -17,7 +18,7 @@ static anx_pickle_value *arg(const anx_pickle_value *args, size_t i) {
 }
 
 static anx_status wrong_argument(anx_error *err, const char *what, const anx_pickle_value *got, const char *expected) {
-    return anx_error_set(err, ANX_ERR_FORMAT, "its %s is a %s; %s was expected", what, anx_pickle_kind_name(got->kind),
+    return anx_error_set(err, ANX_ERR_FORMAT, "its %s is %s; %s was expected", what, anx_pickle_kind_phrase(got->kind),
                          expected);
 }
 
@@ -48,7 +49,7 @@ static anx_status read_extents(const anx_pickle_value *v, const char *what, int 
 /* Every element that shape and strides reach must lie inside the storage. */
 static anx_status check_reach(const anx_pickle_tensor *t, anx_error *err) {
     int64_t elems = 0, last = t->offset;
-    char shape[200], stride[200];
+    char shape[200], stride[200], key[100];
     anx_shape_format(t->rank, t->shape, shape, sizeof shape);
     anx_shape_format(t->rank, t->stride, stride, sizeof stride);
     bool good = anx_shape_elems(t->rank, t->shape, &elems);
@@ -61,8 +62,9 @@ static anx_status check_reach(const anx_pickle_tensor *t, anx_error *err) {
     if (elems > 0 ? last >= t->storage->n_elems : last > t->storage->n_elems)
         return anx_error_set(err, ANX_ERR_FORMAT,
                              "a tensor of shape %s with strides %s at offset %lld reaches element %lld of storage "
-                             "'%.80s', which has %lld",
-                             shape, stride, (long long)t->offset, (long long)last, t->storage->key,
+                             "'%s', which has %lld",
+                             shape, stride, (long long)t->offset, (long long)last,
+                             anx_text_printable(t->storage->key, strlen(t->storage->key), key, sizeof key),
                              (long long)t->storage->n_elems);
     return ANX_OK;
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-anx_status anx_pickle_out_of_memory(const anx_pickle_machine *m) {
+anx_status anx_unpickle_out_of_memory(const anx_unpickle_machine *m) {
     if (m->arena->limit_bytes != 0)
         return anx_error_set(m->err, ANX_ERR_LIMIT,
                              "out of memory, or more than the %zu bytes that a pickle's values may take",
@@ -13,7 +13,7 @@ anx_status anx_pickle_out_of_memory(const anx_pickle_machine *m) {
 
 /* ---- bytes, stack, memo --------------------------------------------------------------------------------- */
 
-anx_status anx_pickle_take(anx_pickle_machine *m, size_t n, const uint8_t **out) {
+anx_status anx_unpickle_take(anx_unpickle_machine *m, size_t n, const uint8_t **out) {
     const size_t left = m->in->n_bytes - m->at;
     if (n > left) return anx_error_set(m->err, ANX_ERR_FORMAT, "takes %zu bytes, %zu are left", n, left);
     *out = m->in->bytes + m->at;
@@ -32,34 +32,34 @@ static bool reserve(void **array, size_t n, size_t *capacity, size_t element_byt
     return true;
 }
 
-anx_status anx_pickle_push(anx_pickle_machine *m, anx_pickle_value *value) {
+anx_status anx_unpickle_push(anx_unpickle_machine *m, anx_pickle_value *value) {
     void *stack = m->stack;
     const bool good = reserve(&stack, m->depth, &m->stack_capacity, sizeof *m->stack);
     m->stack = stack;
-    if (!good) return anx_pickle_out_of_memory(m);
+    if (!good) return anx_unpickle_out_of_memory(m);
     m->stack[m->depth++] = value;
     return ANX_OK;
 }
 
-static size_t reachable(const anx_pickle_machine *m) {
+static size_t reachable(const anx_unpickle_machine *m) {
     return m->depth - (m->n_marks > 0 ? m->marks[m->n_marks - 1] : 0);
 }
 
-anx_status anx_pickle_need(anx_pickle_machine *m, size_t n) {
+anx_status anx_unpickle_need(anx_unpickle_machine *m, size_t n) {
     if (reachable(m) >= n) return ANX_OK;
     return anx_error_set(m->err, ANX_ERR_FORMAT, "needs %zu values on the stack, there are %zu", n, reachable(m));
 }
 
-anx_status anx_pickle_push_mark(anx_pickle_machine *m) {
+anx_status anx_unpickle_push_mark(anx_unpickle_machine *m) {
     void *marks = m->marks;
     const bool good = reserve(&marks, m->n_marks, &m->marks_capacity, sizeof *m->marks);
     m->marks = marks;
-    if (!good) return anx_pickle_out_of_memory(m);
+    if (!good) return anx_unpickle_out_of_memory(m);
     m->marks[m->n_marks++] = m->depth;
     return ANX_OK;
 }
 
-anx_status anx_pickle_pop_mark(anx_pickle_machine *m, anx_pickle_value ***items, size_t *count) {
+anx_status anx_unpickle_pop_mark(anx_unpickle_machine *m, anx_pickle_value ***items, size_t *count) {
     if (m->n_marks == 0) return anx_error_set(m->err, ANX_ERR_FORMAT, "needs a MARK on the stack, there is none");
     const size_t mark = m->marks[--m->n_marks];
     *items = m->stack + mark;
@@ -68,22 +68,22 @@ anx_status anx_pickle_pop_mark(anx_pickle_machine *m, anx_pickle_value ***items,
     return ANX_OK;
 }
 
-static anx_pickle_value *new_value(anx_pickle_machine *m, anx_pickle_kind kind) {
+static anx_pickle_value *new_value(anx_unpickle_machine *m, anx_pickle_kind kind) {
     anx_pickle_value *v = anx_arena_alloc(m->arena, 1, sizeof *v);
     if (v != NULL) v->kind = kind;
     return v;
 }
 
-anx_status anx_pickle_push_new(anx_pickle_machine *m, anx_pickle_kind kind, anx_pickle_value **out) {
+anx_status anx_unpickle_push_new(anx_unpickle_machine *m, anx_pickle_kind kind, anx_pickle_value **out) {
     anx_pickle_value *v = new_value(m, kind);
-    if (v == NULL) return anx_pickle_out_of_memory(m);
-    anx_status status = anx_pickle_push(m, v);
+    if (v == NULL) return anx_unpickle_out_of_memory(m);
+    anx_status status = anx_unpickle_push(m, v);
     if (status == ANX_OK && out != NULL) *out = v;
     return status;
 }
 
-anx_status anx_pickle_put(anx_pickle_machine *m, size_t index) {
-    anx_status status = anx_pickle_need(m, 1);
+anx_status anx_unpickle_put(anx_unpickle_machine *m, size_t index) {
+    anx_status status = anx_unpickle_need(m, 1);
     if (status != ANX_OK) return status;
     if (index >= m->memo_capacity) {
         /* Memo indices count what was put before: a larger one than the pickle has bytes was made to cost memory. */
@@ -93,7 +93,7 @@ anx_status anx_pickle_put(anx_pickle_machine *m, size_t index) {
         size_t capacity = m->memo_capacity == 0 ? 256 : m->memo_capacity;
         while (capacity <= index) capacity *= 2;
         anx_pickle_value **memo = reallocarray(m->memo, capacity, sizeof *memo);
-        if (memo == NULL) return anx_pickle_out_of_memory(m);
+        if (memo == NULL) return anx_unpickle_out_of_memory(m);
         memset(memo + m->memo_capacity, 0, (capacity - m->memo_capacity) * sizeof *memo);
         m->memo = memo;
         m->memo_capacity = capacity;
@@ -102,22 +102,22 @@ anx_status anx_pickle_put(anx_pickle_machine *m, size_t index) {
     return ANX_OK;
 }
 
-anx_status anx_pickle_get(anx_pickle_machine *m, size_t index) {
+anx_status anx_unpickle_get(anx_unpickle_machine *m, size_t index) {
     if (index >= m->memo_capacity || m->memo[index] == NULL)
         return anx_error_set(m->err, ANX_ERR_FORMAT, "nothing was put at memo index %zu", index);
-    return anx_pickle_push(m, m->memo[index]);
+    return anx_unpickle_push(m, m->memo[index]);
 }
 
 /* ---- containers ----------------------------------------------------------------------------------------- */
 
 /* Appends n pointers to an array in the arena, doubling it: what is left behind is at most as much again. */
-static anx_status extend(anx_pickle_machine *m, anx_pickle_value ***items, size_t *count, size_t *capacity,
+static anx_status extend(anx_unpickle_machine *m, anx_pickle_value ***items, size_t *count, size_t *capacity,
                          anx_pickle_value *const *added, size_t n) {
     if (n > *capacity - *count) {
         size_t bigger = *capacity < 4 ? 4 : *capacity * 2;
         while (bigger < *count + n) bigger *= 2;
         anx_pickle_value **p = anx_arena_alloc(m->arena, bigger, sizeof *p);
-        if (p == NULL) return anx_pickle_out_of_memory(m);
+        if (p == NULL) return anx_unpickle_out_of_memory(m);
         if (*count > 0) memcpy(p, *items, *count * sizeof *p);
         *items = p;
         *capacity = bigger;
@@ -127,9 +127,10 @@ static anx_status extend(anx_pickle_machine *m, anx_pickle_value ***items, size_
     return ANX_OK;
 }
 
-anx_status anx_pickle_append(anx_pickle_machine *m, anx_pickle_value *to, anx_pickle_value *const *items, size_t n) {
+anx_status anx_unpickle_append(anx_unpickle_machine *m, anx_pickle_value *to, anx_pickle_value *const *items,
+                               size_t n) {
     if (to->kind != ANX_PICKLE_LIST)
-        return anx_error_set(m->err, ANX_ERR_FORMAT, "appends to a %s", anx_pickle_kind_name(to->kind));
+        return anx_error_set(m->err, ANX_ERR_FORMAT, "appends to %s", anx_pickle_kind_phrase(to->kind));
     return extend(m, &to->u.list.items, &to->u.list.count, &to->u.list.capacity, items, n);
 }
 
@@ -148,26 +149,27 @@ static bool hashable(const anx_pickle_value *key) {
     }
 }
 
-anx_status anx_pickle_set_items(anx_pickle_machine *m, anx_pickle_value *to, anx_pickle_value *const *items, size_t n) {
+anx_status anx_unpickle_set_items(anx_unpickle_machine *m, anx_pickle_value *to, anx_pickle_value *const *items,
+                                  size_t n) {
     if (to->kind != ANX_PICKLE_DICT)
-        return anx_error_set(m->err, ANX_ERR_FORMAT, "sets items of a %s", anx_pickle_kind_name(to->kind));
+        return anx_error_set(m->err, ANX_ERR_FORMAT, "sets items of %s", anx_pickle_kind_phrase(to->kind));
     if (n % 2 != 0) return anx_error_set(m->err, ANX_ERR_FORMAT, "a key without a value");
     for (size_t i = 0; i < n; i += 2)
         if (!hashable(items[i]))
-            return anx_error_set(m->err, ANX_ERR_FORMAT, "a %s as a key", anx_pickle_kind_name(items[i]->kind));
+            return anx_error_set(m->err, ANX_ERR_FORMAT, "%s as a key", anx_pickle_kind_phrase(items[i]->kind));
     size_t count = to->u.dict.count * 2;
     anx_status status = extend(m, &to->u.dict.items, &count, &to->u.dict.capacity, items, n);
     to->u.dict.count = count / 2;
     return status;
 }
 
-anx_status anx_pickle_push_tuple(anx_pickle_machine *m, anx_pickle_value *const *items, size_t n) {
+anx_status anx_unpickle_push_tuple(anx_unpickle_machine *m, anx_pickle_value *const *items, size_t n) {
     anx_pickle_value *v = new_value(m, ANX_PICKLE_TUPLE);
-    if (v == NULL) return anx_pickle_out_of_memory(m);
+    if (v == NULL) return anx_unpickle_out_of_memory(m);
     anx_pickle_value **copy = anx_arena_alloc(m->arena, n, sizeof *copy);
-    if (copy == NULL) return anx_pickle_out_of_memory(m);
+    if (copy == NULL) return anx_unpickle_out_of_memory(m);
     if (n > 0) memcpy(copy, items, n * sizeof *copy);
     v->u.list.items = copy;
     v->u.list.count = v->u.list.capacity = n;
-    return anx_pickle_push(m, v);
+    return anx_unpickle_push(m, v);
 }

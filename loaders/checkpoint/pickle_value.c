@@ -2,15 +2,20 @@
 
 #include "loaders/checkpoint/pickle.h"
 
-const char *anx_pickle_kind_name(anx_pickle_kind kind) {
-    static const char *const names[ANX_PICKLE_KIND_COUNT] = {
-        [ANX_PICKLE_NONE] = "None",       [ANX_PICKLE_BOOL] = "bool",     [ANX_PICKLE_INT] = "int",
-        [ANX_PICKLE_BIG_INT] = "int",     [ANX_PICKLE_FLOAT] = "float",   [ANX_PICKLE_STRING] = "str",
-        [ANX_PICKLE_BYTES] = "bytes",     [ANX_PICKLE_TUPLE] = "tuple",   [ANX_PICKLE_LIST] = "list",
-        [ANX_PICKLE_SET] = "set",         [ANX_PICKLE_DICT] = "dict",     [ANX_PICKLE_GLOBAL] = "global",
-        [ANX_PICKLE_STORAGE] = "storage", [ANX_PICKLE_TENSOR] = "tensor", [ANX_PICKLE_OBJECT] = "object",
+const char *anx_pickle_kind_phrase(anx_pickle_kind kind) {
+    static const char *const phrases[ANX_PICKLE_KIND_COUNT] = {
+        [ANX_PICKLE_NONE] = "None",         [ANX_PICKLE_BOOL] = "a bool",     [ANX_PICKLE_INT] = "an int",
+        [ANX_PICKLE_BIG_INT] = "an int",    [ANX_PICKLE_FLOAT] = "a float",   [ANX_PICKLE_STRING] = "a str",
+        [ANX_PICKLE_BYTES] = "a bytes",     [ANX_PICKLE_TUPLE] = "a tuple",   [ANX_PICKLE_LIST] = "a list",
+        [ANX_PICKLE_SET] = "a set",         [ANX_PICKLE_DICT] = "a dict",     [ANX_PICKLE_GLOBAL] = "a global",
+        [ANX_PICKLE_STORAGE] = "a storage", [ANX_PICKLE_TENSOR] = "a tensor", [ANX_PICKLE_OBJECT] = "an object",
     };
-    return (unsigned)kind < ANX_PICKLE_KIND_COUNT ? names[kind] : "unknown";
+    return (unsigned)kind < ANX_PICKLE_KIND_COUNT ? phrases[kind] : "unknown";
+}
+
+const char *anx_pickle_kind_name(anx_pickle_kind kind) {
+    const char *phrase = anx_pickle_kind_phrase(kind), *space = strchr(phrase, ' ');
+    return space != NULL ? space + 1 : phrase;
 }
 
 bool anx_pickle_is_string(const anx_pickle_value *value, const char *text) {

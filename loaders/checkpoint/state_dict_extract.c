@@ -48,8 +48,8 @@ static anx_status find_state_dict(anx_checkpoint *checkpoint, anx_error *err) {
     static const char *const wrappers[] = {"state_dict", "model"};
     anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
     if (impl->root->kind != ANX_PICKLE_DICT)
-        return anx_error_set(err, ANX_ERR_FORMAT, "the file holds a %s; a state_dict was expected",
-                             anx_pickle_kind_name(impl->root->kind));
+        return anx_error_set(err, ANX_ERR_FORMAT, "the file holds %s; a state_dict was expected",
+                             anx_pickle_kind_phrase(impl->root->kind));
     impl->state_dict = impl->root;
     for (size_t i = 0; i < sizeof wrappers / sizeof wrappers[0] && impl->state_dict == impl->root; i++) {
         anx_pickle_value *inner = anx_pickle_dict_find(impl->root, wrappers[i]);
@@ -91,8 +91,8 @@ static anx_status add(anx_checkpoint *checkpoint, const char *name, const anx_te
 static anx_status key_text(anx_checkpoint_impl *impl, const anx_pickle_value *key, const char **out, anx_error *err) {
     char text[200];
     if (key->kind != ANX_PICKLE_STRING)
-        return anx_error_set(err, ANX_ERR_FORMAT, "the state_dict has a %s as a key; names were expected",
-                             anx_pickle_kind_name(key->kind));
+        return anx_error_set(err, ANX_ERR_FORMAT, "the state_dict has %s as a key; names were expected",
+                             anx_pickle_kind_phrase(key->kind));
     if (memchr(key->u.text.bytes, '\0', key->u.text.n_bytes) != NULL)
         return anx_error_set(err, ANX_ERR_FORMAT, "the key '%s' holds a NUL",
                              anx_text_printable(key->u.text.bytes, key->u.text.n_bytes, text, sizeof text));

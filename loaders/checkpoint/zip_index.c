@@ -130,8 +130,9 @@ static anx_status read_end(const anx_zip_index *z, directory *out, anx_error *er
     }
     if (d.offset > directory_end || d.n_bytes != directory_end - d.offset)
         return FORMAT_AT(err, end,
-                         "the end record places the central directory at bytes %llu to %llu; it must end at byte %zu",
-                         (unsigned long long)d.offset, (unsigned long long)(d.offset + d.n_bytes), directory_end);
+                         "the end record places the central directory at byte %llu with %llu bytes; it must end at "
+                         "byte %zu",
+                         (unsigned long long)d.offset, (unsigned long long)d.n_bytes, directory_end);
     if (d.count > d.n_bytes / central_bytes)
         return FORMAT_AT(err, end, "the end record counts %llu entries; a directory of %llu bytes cannot hold them",
                          (unsigned long long)d.count, (unsigned long long)d.n_bytes);
@@ -283,9 +284,9 @@ static anx_status sort_names(anx_zip_index *z, anx_error *err) {
     for (size_t i = 1; i < z->count; i++) {
         if (by_folded_name(&z->by_name[i - 1], &z->by_name[i], z->entries) != 0) continue;
         const anx_zip_entry *a = &z->entries[z->by_name[i - 1]], *b = &z->entries[z->by_name[i]];
-        return in_entry(anx_error_set(err, ANX_ERR_FORMAT,
-                                      strcmp(a->name, b->name) == 0 ? "the name occurs twice in the archive"
-                                                                    : "the name occurs twice, in upper and lower case"),
+        return in_entry(anx_error_set(err, ANX_ERR_FORMAT, "the name occurs twice%s, at bytes %llu and %llu",
+                                      strcmp(a->name, b->name) == 0 ? "" : " but for upper and lower case",
+                                      (unsigned long long)a->header_offset, (unsigned long long)b->header_offset),
                         err, b->name, b->name_bytes);
     }
     return ANX_OK;
@@ -329,7 +330,7 @@ static anx_status check_method(const anx_zip_entry *e, anx_error *err) {
     if (e->method != 0)
         return anx_error_set(err, ANX_ERR_UNSUPPORTED,
                              "it is compressed (method %d); checkpoints are stored uncompressed: unpack the archive "
-                             "and pack it again with `zip -0`, or save it again with torch.save",
+                             "and pack it again with `zip -0 -r`, or save it again with torch.save",
                              e->method);
     if (e->packed_bytes != e->n_bytes)
         return anx_error_set(err, ANX_ERR_FORMAT, "it is stored, yet its sizes are %llu packed and %llu unpacked",
@@ -442,6 +443,8 @@ anx_status anx_zip_index_locate(anx_zip_index *index, anx_error *err) {
         anx_status status = ANX_OK;
         if (!name_is_safe(e->name))
             status = anx_error_set(err, ANX_ERR_FORMAT, "the name is absolute or climbs out of its folder");
+        else if ((e->flags & flag_utf8) != 0 && !anx_utf8_valid(e->name, e->name_bytes))
+            status = anx_error_set(err, ANX_ERR_FORMAT, "the name is not UTF-8, as its flags claim");
         if (status == ANX_OK) status = check_method(e, err);
         if (status == ANX_OK) status = locate(index, e, err);
         if (status != ANX_OK) return in_entry(status, err, e->name, e->name_bytes);
