@@ -132,6 +132,25 @@ static void put_equality_row(const anx_text_report *r, const anx_verdict_row *ro
     put_reason(r, row);
 }
 
+/* Preprocessing's rows in the order of its stages, whichever was met first; others behind them. */
+static void put_stages(const anx_text_report *r) {
+    static const char *const order[] = {"image", "resize", "crop", "scaled", "input", "input (fast path)"};
+    enum { n_known = sizeof order / sizeof order[0] };
+    bool begun = false;
+    for (int step = 0; step <= n_known; step++) {
+        for (size_t i = 0; i < r->n_rows; i++) {
+            if (r->rows[i].worst->path != ANX_PATH_PREPROCESS) continue;
+            int place = 0;
+            while (place < n_known && strcmp(order[place], r->rows[i].worst->point) != 0) place++;
+            if (place != step) continue;
+            if (!begun)
+                anx_report_put(r, ANX_STYLE_TITLE, "\nPreprocessing against Pillow and torchvision, in every bit\n");
+            begun = true;
+            put_equality_row(r, &r->rows[i]);
+        }
+    }
+}
+
 static bool belongs(const anx_verdict_row *row, anx_judged_path path, unsigned kinds) {
     return row->worst->path == path && (kinds >> row->worst->kind & 1u) != 0;
 }
@@ -147,7 +166,7 @@ static void put_table(const anx_text_report *r, anx_judged_path path, unsigned k
         if (!begun) {
             fputc('\n', r->to);
             anx_report_put(r, ANX_STYLE_TITLE, "%s\n", title);
-            if (columns != NULL) anx_report_put(r, ANX_STYLE_FAINT, "%s\n", columns);
+            anx_report_put(r, ANX_STYLE_FAINT, "%s\n", columns);
         }
         begun = true;
         put_row(r, &r->rows[i]);
@@ -194,8 +213,7 @@ void anx_report_put_tables(const anx_text_report *r) {
         "  group                                worst  bound    RMS PyTorch vs PyTorch  rests on";
     put_recordings(r);
     put_summary(r, ANX_PATH_EXACT, "PyTorch's own bits", "recordings reproduced by 'exact' in every bit");
-    put_table(r, ANX_PATH_PREPROCESS, any_kind, "Preprocessing against Pillow and torchvision, in every bit", NULL,
-              put_equality_row);
+    put_stages(r);
     put_table(r, ANX_PATH_OBSERVE, any_kind & ~KIND(ANX_JUDGED_SKETCH),
               "Layers, each fed PyTorch's own input; errors in units of u*G", layer_columns, put_layer_row);
     put_table(r, ANX_PATH_OBSERVE, KIND(ANX_JUDGED_SKETCH), "Layers on further inputs, by recorded sketches",

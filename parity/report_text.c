@@ -185,15 +185,16 @@ static void put_checkpoint(const anx_text_report *r) {
 /* A recording that applies nowhere and was not asked for is left out unless asked for more. */
 static void put_fixtures(const anx_text_report *r) {
     const anx_verdicts *v = r->verdicts;
-    const char *label = "recordings";
+    const anx_fixture_facts *before = NULL;
     for (size_t i = 0; i < v->n_fixtures; i++) {
         const anx_fixture_facts *f = &v->fixtures[i];
         if (f->cases_run == 0 && !f->asked_for && !r->options->verbose) continue;
-        put_fact(r, label, "%s: %s; %d of %d cases run; %s", f->name, f->applies, f->cases_run, f->cases_total,
-                 f->recorded_by);
-        label = "";
+        const bool alike = before != NULL && strcmp(before->recorded_by, f->recorded_by) == 0;
+        put_fact(r, before == NULL ? "recordings" : "", "%s: %s; %d of %d cases run; %s", f->name, f->applies,
+                 f->cases_run, f->cases_total, alike ? "recorded by the same" : f->recorded_by);
+        before = f;
     }
-    if (label[0] != '\0') put_fact(r, label, "none that applies");
+    if (before == NULL) put_fact(r, "recordings", "none that applies");
 }
 
 static void put_head(const anx_text_report *r) {

@@ -5,6 +5,12 @@ parity=$bin/anx-parity
 "$bin/anx-convert" init --arch narrow --seed 3 -o narrow.pth >/dev/null || exit 2
 "$bin/anx-convert" init --arch narrow --seed 4 -o other.pth >/dev/null || exit 2
 
+# Without recordings but where they are the matter: a check is then a matter of milliseconds.
+mkdir -p none/fixtures
+ANX_DATA_DIR=$work/none
+OMP_NUM_THREADS=1
+export ANX_DATA_DIR OMP_NUM_THREADS
+
 last_line_is() { # a pattern of grep -E
     tail -1 .out | grep -qE "$1" || fail "last line '$(tail -1 .out)' of: $last"
 }
@@ -42,7 +48,7 @@ expect 2 env ANX_DATA_DIR="$work/environment" "$parity" check --data-dir "$work/
 taken "$work/flag"
 expect 2 env ANX_DATA_DIR="$work/environment" "$parity" check narrow.pth
 taken "$work/environment"
-expect 2 "$parity" check --fixtures flag/fixtures narrow.pth
+expect 2 env -u ANX_DATA_DIR "$parity" check --fixtures flag/fixtures narrow.pth
 taken flag
 expect 2 "$parity" check --fixtures flag/fixtures/broken.safetensors narrow.pth
 taken flag
@@ -54,11 +60,12 @@ TEXT
 if command -v cmake >/dev/null && cmake --install "$ANX_BUILD_DIR" --prefix "$work/installed" >/dev/null 2>&1; then
     mv installed moved
     broken "$work/moved/share/anx"
-    expect 2 moved/bin/anx-parity check narrow.pth
+    expect 2 env -u ANX_DATA_DIR moved/bin/anx-parity check narrow.pth
     : | out
     grep -q "moved/bin/../share/anx/fixtures/broken.safetensors: " .err || fail "a moved installation: $(cat .err)"
     rm moved/share/anx/fixtures/broken.safetensors
-    expect 0 env ANX_DATA_DIR= moved/bin/anx-parity check narrow.pth
+    expect 0 env ANX_DATA_DIR= moved/bin/anx-parity check -v narrow.pth
+    grep -q '^recordings' .out && grep -q 'preprocess: ' .out || fail "the moved recordings are not used"
     for page in anx-parity anx-convert; do
         [ -s moved/share/man/man1/$page.1 ] || fail "$page.1 is not installed"
     done
