@@ -6,8 +6,8 @@
 #include <string.h>
 
 typedef float vec __attribute__((vector_size(16)));
-typedef double vec_double __attribute__((vector_size(32)));
-typedef int64_t vec_bits __attribute__((vector_size(32)));
+typedef double vec_double __attribute__((vector_size(16)));
+typedef int64_t vec_bits __attribute__((vector_size(16)));
 typedef int32_t vec_mask __attribute__((vector_size(16)));
 enum { VEC_LANES = 4, TILE_VECS = 4, TILE_COLUMNS = 1 };
 
@@ -31,16 +31,27 @@ static inline vec vec_set1(float f) {
  * Rounding that to float then rounds once (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums: proved
  * algorithms using rounding to odd", 2008), subnormals included, since a double has more than two bits to spare.
  */
-static inline vec vec_fma(vec a, vec b, vec c) {
-    const vec_double p = __builtin_convertvector(a, vec_double) * __builtin_convertvector(b, vec_double);
-    const vec_double d = __builtin_convertvector(c, vec_double);
-    const vec_double s = p + d, t = s - p, error = (p - (s - t)) + (d - t);
-    const vec_double zero = {0.0, 0.0, 0.0, 0.0};
+static inline vec_double fma_rounded_to_odd(vec_double a, vec_double b, vec_double c) {
+    const vec_double p = a * b, s = p + c, t = s - p, error = (p - (s - t)) + (c - t);
+    const vec_double zero = {0.0, 0.0};
     const vec_bits inexact = (vec_bits)(error < zero) | (vec_bits)(error > zero); /* not where s is Inf or NaN */
     const vec_bits even = (((vec_bits)s) & 1) - 1;
     const vec_bits smaller = (vec_bits)((error < zero) ^ (s < zero)); /* |true value| < |s| */
-    const vec_bits odd = (vec_bits)s + ((smaller | 1) & inexact & even);
-    return __builtin_convertvector((vec_double)odd, vec);
+    return (vec_double)((vec_bits)s + ((smaller | 1) & inexact & even));
+}
+
+static inline vec_double low_half(vec v) {
+    return (vec_double){(double)v[0], (double)v[1]};
+}
+
+static inline vec_double high_half(vec v) {
+    return (vec_double){(double)v[2], (double)v[3]};
+}
+
+static inline vec vec_fma(vec a, vec b, vec c) {
+    const vec_double low = fma_rounded_to_odd(low_half(a), low_half(b), low_half(c));
+    const vec_double high = fma_rounded_to_odd(high_half(a), high_half(b), high_half(c));
+    return (vec){(float)low[0], (float)low[1], (float)high[0], (float)high[1]};
 }
 
 /* y < 0 gives +0; -0 and NaN stay. */
