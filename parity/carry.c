@@ -44,8 +44,10 @@ bool anx_carry_through(const anx_graph *graph, int node, int64_t batch, const do
     const int64_t elems = batch * anx_graph_node_elems(graph, node);
     switch (n->layer->op) {
     case ANX_OP_RELU:
-        for (int64_t i = 0; i < elems; i++) y64_out[i] = y64[i] < 0 ? 0 : y64[i]; /* keeps NaN */
-        memcpy(gauge_out, gauge, (size_t)elems * sizeof *gauge);
+        for (int64_t i = 0; i < elems; i++) {
+            y64_out[i] = y64[i] < 0 ? 0 : y64[i];                     /* keeps NaN */
+            gauge_out[i] = (float)y64[i] == -INFINITY ? 0 : gauge[i]; /* 0 whatever was rounded before */
+        }
         return true;
     case ANX_OP_MAX_POOL2D:
         for (int64_t plane = 0; plane < batch * n->in.dim[0]; plane++)

@@ -79,6 +79,21 @@ static anx_status judge_engine(anx_judge_run *run, anx_judge_case *c, anx_error 
     return status;
 }
 
+/* The row that says that a recording could not be used for want of its input. */
+static anx_status add_input_row(anx_judge_run *run, const anx_fixture *fixture, const anx_fixture_case *recorded,
+                                anx_error *err) {
+    anx_judged j;
+    anx_status status =
+        anx_judged_init(&j, ANX_JUDGED_FIXTURE, ANX_PATH_RECORDINGS, "input", recorded->name, fixture->name, err);
+    if (status != ANX_OK) return status;
+    status =
+        anx_judged_conclude(&j, ANX_VERDICT_SKIP, err,
+                            "the input made here is not the one that PyTorch took: its recorded values are not used");
+    if (status == ANX_OK) status = anx_verdicts_add(run->list, &j, err);
+    anx_judged_fini(&j);
+    return status;
+}
+
 /* One recorded case: its input, exact against the recordings, and the judged engine where there are values. */
 static anx_status judge_recorded(anx_judge_run *run, const matched *m, const anx_fixture_case *recorded, bool borrowed,
                                  int *engine_cases, anx_error *err) {
@@ -89,7 +104,10 @@ static anx_status judge_recorded(anx_judge_run *run, const matched *m, const anx
                         .forced = m->asked && !borrowed};
     anx_status status = anx_fixture_case_input(recorded, &c.input, &c.input_recorded, NULL, err);
     /* Another input than PyTorch's: nothing recorded applies to what follows from it. */
-    if (status == ANX_OK && (borrowed || !c.input_recorded)) c.recorded = NULL;
+    if (status == ANX_OK && !c.input_recorded && !borrowed) {
+        c.recorded = NULL;
+        status = add_input_row(run, m->fixture, recorded, err);
+    }
     if (status == ANX_OK) status = anx_judge_case_prepare(run, &c, err);
     const bool judge = borrowed || (c.recorded != NULL && status == ANX_OK && has_values(&c));
     if (status == ANX_OK && run->judged != NULL && (judge || run->options->full)) {
@@ -130,14 +148,13 @@ static anx_status judge_fixtures(anx_judge_run *run, const matched_list *list, i
 }
 
 static anx_status judge_image(anx_judge_run *run, const char *path, anx_error *err) {
-    const anx_preprocess_profile *profile = &anx_preprocess_torchvision;
-    const int64_t shape[4] = {1, 3, profile->crop, profile->crop};
+    const int64_t side = anx_preprocess_torchvision.crop, shape[4] = {1, 3, side, side};
     uint8_t *bytes = NULL;
     size_t n_bytes = 0;
     anx_judge_case c = {.name = path};
     anx_status status = anx_read_file(path, &bytes, &n_bytes, err);
     if (status == ANX_OK) status = anx_tensor_alloc(ANX_F32, 4, shape, &c.input, err);
-    if (status == ANX_OK) status = run->preprocess.fast(profile, bytes, n_bytes, path, c.input.data, err);
+    if (status == ANX_OK) status = anx_judge_image_file(run, path, bytes, n_bytes, c.input.data, err);
     if (status == ANX_OK) status = anx_judge_case_prepare(run, &c, err);
     if (status == ANX_OK) status = judge_engine(run, &c, err);
     anx_judge_case_fini(&c);

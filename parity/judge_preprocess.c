@@ -39,6 +39,18 @@ static double element(const anx_tensor *t, int64_t i) {
     return t->dtype == ANX_U8 ? ((const uint8_t *)t->data)[i] : (double)((const float *)t->data)[i];
 }
 
+/* A comparison of values that must be equal: no unit of rounding has a meaning. */
+static anx_comparison blank_comparison(anx_basis basis, anx_bound_kind bound, int64_t elems) {
+    return (anx_comparison){.basis = basis,
+                            .bound = bound,
+                            .limit_rms = NAN,
+                            .elems = elems,
+                            .worst_r = NAN,
+                            .rms = NAN,
+                            .part_rms = NAN,
+                            .slope = NAN};
+}
+
 /* Element by element, where the stage was recorded in full. Both tensors contiguous, of one shape and dtype. */
 static void compare_full(const anx_tensor *got, const anx_tensor *expected, anx_comparison *c) {
     if (memcmp(got->data, expected->data, anx_tensor_bytes(expected)) == 0) return;
@@ -103,15 +115,8 @@ static anx_status judge_stage(const anx_tensor *got, const anx_fixture_stage *st
                                    sample->shows);
     j->n_versus = 1;
     anx_comparison *c = &j->versus[0];
-    *c = (anx_comparison){.basis = ANX_BASIS_PILLOW_RECORDED,
-                          .bound = stage->dtype == ANX_U8 ? ANX_BOUND_PIXELS : ANX_BOUND_BITS,
-                          .limit_r = 0,
-                          .limit_rms = NAN,
-                          .elems = anx_tensor_elems(got),
-                          .worst_r = NAN,
-                          .rms = NAN,
-                          .part_rms = NAN,
-                          .slope = NAN};
+    *c = blank_comparison(ANX_BASIS_PILLOW_RECORDED, stage->dtype == ANX_U8 ? ANX_BOUND_PIXELS : ANX_BOUND_BITS,
+                          anx_tensor_elems(got));
     if (stage->full.data != NULL) {
         compare_full(got, &stage->full, c);
         if (c->over == 0)
@@ -212,6 +217,7 @@ out:
 /* The images of a forward case: the judged preprocessing must give the input that PyTorch took. */
 static anx_status judge_case_images(anx_judge_run *run, const anx_fixture *fixture, const anx_fixture_case *recorded,
                                     anx_error *err) {
+    if (!anx_points_match(run->options->points, stage_names[ANX_FIXTURE_STAGE_INPUT])) return ANX_OK;
     anx_tensor got = ANX_TENSOR_INIT;
     anx_judged j = {0};
     anx_digest digest;
@@ -227,14 +233,7 @@ static anx_status judge_case_images(anx_judge_run *run, const anx_fixture *fixtu
             anx_judged_init(&j, ANX_JUDGED_STAGE, ANX_PATH_PREPROCESS, fast_path, recorded->name, fixture->name, err);
     if (status != ANX_OK) goto out;
     j.n_versus = 1;
-    j.versus[0] = (anx_comparison){.basis = ANX_BASIS_PILLOW_RECORDED,
-                                   .bound = ANX_BOUND_BITS,
-                                   .limit_rms = NAN,
-                                   .elems = anx_tensor_elems(&got),
-                                   .worst_r = NAN,
-                                   .rms = NAN,
-                                   .part_rms = NAN,
-                                   .slope = NAN};
+    j.versus[0] = blank_comparison(ANX_BASIS_PILLOW_RECORDED, ANX_BOUND_BITS, anx_tensor_elems(&got));
     if (anx_digest_equal(&digest, &recorded->input_digest))
         status = anx_judged_conclude(&j, ANX_VERDICT_PASS, err, "equal to the input that PyTorch took (SHA-256)");
     else {
@@ -261,12 +260,58 @@ out:
     return status;
 }
 
-static anx_status judge_fixture(anx_judge_run *run, const anx_fixture *fixture, anx_error *err) {
+anx_status anx_judge_image_file(anx_judge_run *run, const char *path, const uint8_t *bytes, size_t n_bytes,
+                                float *input, anx_error *err) {
+    anx_preprocess_stages stages = ANX_PREPROCESS_STAGES_INIT;
+    anx_judged j = {0};
+    anx_status status = run->preprocess.fast(&anx_preprocess_torchvision, bytes, n_bytes, path, input, err);
+    if (status != ANX_OK || !anx_points_match(run->options->points, stage_names[ANX_FIXTURE_STAGE_INPUT]))
+        return status;
+    status = run->preprocess.staged(&anx_preprocess_torchvision, bytes, n_bytes, path, &stages, err);
+    if (status == ANX_OK)
+        status = anx_judged_init(&j, ANX_JUDGED_STAGE, ANX_PATH_PREPROCESS, fast_path, path, NULL, err);
+    if (status != ANX_OK) goto out;
+    const anx_tensor got = anx_tensor_view(ANX_F32, 3, stages.input.shape, input);
+    j.n_versus = 1;
+    j.versus[0] = blank_comparison(ANX_BASIS_ITSELF, ANX_BOUND_BITS, anx_tensor_elems(&got));
+    compare_full(&got, &stages.input, &j.versus[0]);
+    if (j.versus[0].over == 0)
+        status = anx_judged_conclude(&j, ANX_VERDICT_PASS, err,
+                                     "equal to what the stages give; what Pillow gives for this file is not recorded");
+    else
+        status = anx_judged_conclude(&j, ANX_VERDICT_FAIL, err, "%lld of %lld values differ from what the stages give",
+                                     (long long)j.versus[0].over, (long long)j.versus[0].elems);
+    if (status == ANX_OK && j.versus[0].over > 0) status = diagnose_stage(&got, &stages.input, &j, err);
+    if (status == ANX_OK) status = anx_verdicts_add(run->list, &j, err);
+out:
+    anx_judged_fini(&j);
+    anx_preprocess_stages_fini(&stages);
+    return status;
+}
+
+/* Was the same input judged already, with an earlier fixture? */
+static bool seen_before(const anx_fixture_set *sets[2], int set, int item, int index) {
+    const anx_fixture_case *c = &sets[set]->items[item]->cases[index];
+    for (int s = 0; s <= set; s++)
+        for (int i = 0; sets[s] != NULL && i < (s < set ? sets[s]->count : item); i++)
+            for (int k = 0; k < sets[s]->items[i]->n_cases; k++) {
+                const anx_fixture_case *other = &sets[s]->items[i]->cases[k];
+                if (other->input_kind == ANX_FIXTURE_INPUT_IMAGES && other->quick == c->quick &&
+                    anx_digest_equal(&other->input_digest, &c->input_digest))
+                    return true;
+            }
+    return false;
+}
+
+static anx_status judge_fixture(anx_judge_run *run, const anx_fixture_set *sets[2], int set, int item, anx_error *err) {
+    const anx_fixture *fixture = sets[set]->items[item];
     if (fixture->kind == ANX_FIXTURE_PREPROCESS) return judge_samples(run, fixture, err);
     anx_status status = ANX_OK;
+    const int side = anx_preprocess_torchvision.crop;
     for (int i = 0; status == ANX_OK && i < fixture->n_cases; i++) {
         const anx_fixture_case *c = &fixture->cases[i];
-        if (c->input_kind == ANX_FIXTURE_INPUT_IMAGES && (c->quick || run->options->full))
+        if (c->input_kind == ANX_FIXTURE_INPUT_IMAGES && (c->quick || run->options->full) && c->shape[1] == 3 &&
+            c->shape[2] == side && c->shape[3] == side && !seen_before(sets, set, item, i))
             status = judge_case_images(run, fixture, c, err);
     }
     return status;
@@ -277,6 +322,6 @@ anx_status anx_judge_preprocessing(anx_judge_run *run, anx_error *err) {
     anx_status status = ANX_OK;
     for (int s = 0; s < 2; s++)
         for (int i = 0; status == ANX_OK && sets[s] != NULL && i < sets[s]->count; i++)
-            status = judge_fixture(run, sets[s]->items[i], err);
+            status = judge_fixture(run, sets, s, i, err);
     return status;
 }

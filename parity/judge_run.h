@@ -95,6 +95,9 @@ anx_status anx_judge_describe_fixture(anx_judge_run *run, const anx_fixture *fix
 
 /* The paths. */
 anx_status anx_judge_preprocessing(anx_judge_run *run, anx_error *err);
+/* The input of an image file of the user's by the fast path, held against the stages: (3, crop, crop) floats. */
+anx_status anx_judge_image_file(anx_judge_run *run, const char *path, const uint8_t *bytes, size_t n_bytes,
+                                float *input, anx_error *err);
 anx_status anx_judge_observe(anx_judge_run *run, anx_judge_case *c, anx_error *err);
 anx_status anx_judge_infer(anx_judge_run *run, anx_judge_case *c, anx_error *err);
 anx_status anx_judge_accumulated(anx_judge_run *run, anx_judge_case *c, anx_error *err);

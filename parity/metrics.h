@@ -89,9 +89,9 @@ void anx_softmax_bound(const float *logits, int64_t batch, int64_t n, float *gau
 
 /*
  * Carries truth and gauge through one more node whose operation rounds nothing and is 1-Lipschitz, to judge a fused
- * group by its sum's own bound: ReLU max(y, 0) with G as it is; max-pool takes the windows' maxima of both; flatten,
- * dropout and averages over one element copy. y64, gauge (batch, in) to y64_out, gauge_out (batch, out), which must
- * not overlap. False, with nothing written, where the node rounds (averages, softmax, sums).
+ * group by its sum's own bound: ReLU max(y, 0) with G as it is (0 where y is -infinity); max-pool takes the windows'
+ * maxima of both; flatten, dropout and averages over one element copy. y64, gauge (batch, in) to y64_out, gauge_out
+ * (batch, out), which must not overlap. False, with nothing written, where the node rounds (averages, softmax, sums).
  */
 bool anx_carry_through(const anx_graph *graph, int node, int64_t batch, const double *y64, const float *gauge,
                        double *y64_out, float *gauge_out);

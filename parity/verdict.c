@@ -326,9 +326,19 @@ static double severity(const anx_judged *j) {
     return worst;
 }
 
-/* Does a fail before b on the way from the image to the result? Equals: as they were found. */
+/* A point's place on the way from the image to the result, within its path. */
+static int place_on_the_way(const anx_judged *j) {
+    static const char *const stages[] = {"image", "resize", "crop", "scaled", "input"};
+    const int n = (int)(sizeof stages / sizeof *stages);
+    if (j->kind != ANX_JUDGED_STAGE) return j->node;
+    for (int i = 0; i < n; i++)
+        if (strcmp(j->point, stages[i]) == 0) return i - 2 * n; /* before any node, ANX_JUDGED_NO_NODE included */
+    return -n;
+}
+
+/* Does a come before b on that way? Equals: as they were found. */
 static bool comes_before(const anx_judged *a, const anx_judged *b) {
-    return a->path != b->path ? a->path < b->path : a->node < b->node;
+    return a->path != b->path ? a->path < b->path : place_on_the_way(a) < place_on_the_way(b);
 }
 
 void anx_verdicts_conclude(anx_verdicts *list) {

@@ -89,6 +89,10 @@ static void test_overall(void) {
     add(list, ANX_PATH_PREPROCESS, "crop", "x", ANX_VERDICT_FAIL, 1);
     anx_verdicts_conclude(list);
     CU_ASSERT_EQUAL(list->first_bad, 5);
+    add(list, ANX_PATH_PREPROCESS, "resize", "y", ANX_VERDICT_FAIL, 1);
+    list->judged[5].kind = list->judged[6].kind = ANX_JUDGED_STAGE;
+    anx_verdicts_conclude(list);
+    CU_ASSERT_EQUAL(list->first_bad, 6); /* an earlier stage, though of another image */
     anx_verdicts_destroy(list);
 }
 

@@ -1,0 +1,535 @@
+/*
+ * The judge's flow on the narrow network: recordings that apply, partly or not at all, dumps of other engines,
+ * preprocessing and the probe. What stands for PyTorch's recordings here is what the exact backend gives; whether that
+ * is PyTorch's is judged elsewhere, against PyTorch.
+ */
+#include "parity/judge.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loaders/checkpoint/safetensors.h"
+#include "parity/metrics.h"
+#include "src/backend/reference/ops.h"
+#include "tests/parity/narrow_recording.h"
+#include "tests/support/anx_test.h"
+
+/* One thread: layers this small gain nothing from more. */
+static anx_verdicts *judge(const anx_judge_options *options) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_verdicts *v = NULL;
+    anx_judge_options o = *options;
+    o.threads = 1;
+    ANX_CHECK_OK(anx_judge(&o, &v, &err), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(v);
+    return v;
+}
+
+static const anx_judged *find(const anx_verdicts *v, anx_judged_path path, const char *point) {
+    for (size_t i = 0; i < v->n_judged; i++)
+        if (v->judged[i].path == path && strcmp(v->judged[i].point, point) == 0) return &v->judged[i];
+    return NULL;
+}
+
+static anx_verdict verdict_of(const anx_verdicts *v, anx_judged_path path, const char *point) {
+    const anx_judged *j = find(v, path, point);
+    CU_ASSERT_PTR_NOT_NULL(j);
+    return j != NULL ? j->verdict : ANX_VERDICT_COUNT;
+}
+
+static bool names_cause(const anx_judged *j, const char *id) {
+    for (int i = 0; j != NULL && i < j->n_causes; i++)
+        if (strcmp(j->causes[i].id, id) == 0) return true;
+    return false;
+}
+
+static const char *first_bad(const anx_verdicts *v) {
+    return v->first_bad < 0 ? "" : v->judged[v->first_bad].point;
+}
+
+/* ---- recordings ----------------------------------------------------------------------------------------- */
+
+static void test_recording_applies(void) {
+    static const char *const devices[] = {"exact", "reference", "cpu"};
+    for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
+        narrow_recording r = narrow_recording_make(2);
+        anx_verdicts *v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = devices[d]});
+        CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
+        CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_WARN] + v->counts[ANX_VERDICT_SKIP], 0);
+        CU_ASSERT_TRUE(v->pytorch_at_hand);
+        CU_ASSERT_STRING_EQUAL(v->fixtures[0].applies, "in full");
+        CU_ASSERT_STRING_EQUAL(v->device.backend, devices[d]);
+        for (int node = 0; node < r.model->graph->n_nodes; node++) {
+            const char *name = r.model->graph->nodes[node].layer->name;
+            CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_EXACT, name), ANX_VERDICT_PASS);
+            CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, name), ANX_VERDICT_PASS);
+            const anx_judged *j = find(v, ANX_PATH_OBSERVE, name);
+            CU_ASSERT_EQUAL(j->versus[j->n_versus - 1].basis, ANX_BASIS_PYTORCH_RECORDED);
+        }
+        const anx_judged *conv = find(v, ANX_PATH_OBSERVE, "features.3");
+        CU_ASSERT_EQUAL(conv->n_versus, 2);
+        CU_ASSERT_EQUAL(conv->versus[0].basis, ANX_BASIS_TRUTH_RECORDED);
+        CU_ASSERT_TRUE(conv->pytorch_r > 0 && conv->pytorch_r < 10);
+        CU_ASSERT_EQUAL(find(v, ANX_PATH_EXACT, "features.3")->kind, ANX_JUDGED_MODULE);
+        CU_ASSERT_EQUAL(find(v, ANX_PATH_EXACT, "features.4")->kind, ANX_JUDGED_DIGEST);
+        CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_INFER, "logits"), ANX_VERDICT_PASS);
+        CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_PROBE, "features.3"), ANX_VERDICT_PASS);
+        CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RESULT, "top-5"), ANX_VERDICT_PASS);
+        CU_ASSERT_EQUAL(v->n_top5, 2);
+        CU_ASSERT_TRUE(v->top5[1].same_order && v->top5[1].image == 1);
+        anx_verdicts_destroy(v);
+        narrow_recording_free(&r);
+    }
+}
+
+/* One bit of one recorded value: exact no longer gives PyTorch's bits; the judged engine is still right. */
+static void test_recording_is_missed_by_a_bit(void) {
+    narrow_recording r = narrow_recording_make(1);
+    float *y = (float *)narrow_recording_point(&r, "features.3")->y32.data;
+    y[40] = nextafterf(y[40], 9);
+    anx_verdicts *v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
+    CU_ASSERT_FALSE(v->pytorch_at_hand);
+    CU_ASSERT_STRING_EQUAL(first_bad(v), "features.3");
+    CU_ASSERT_EQUAL(v->judged[v->first_bad].path, ANX_PATH_EXACT);
+    CU_ASSERT_EQUAL(v->judged[v->first_bad].versus[0].over, 1);
+    CU_ASSERT_EQUAL(v->judged[v->first_bad].versus[0].worst.at[0], 0);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_EXACT, "features.0"), ANX_VERDICT_PASS);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "features.3"), ANX_VERDICT_PASS);
+    anx_verdicts_destroy(v);
+
+    /* an engine that claims PyTorch's bits is held to them, by the recording */
+    v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "exact"});
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "features.3"), ANX_VERDICT_FAIL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(find(v, ANX_PATH_OBSERVE, "features.3")->reason, "'exact' claims to give"));
+    anx_verdicts_destroy(v);
+    narrow_recording_free(&r);
+
+    r = narrow_recording_make(1);
+    ((anx_fixture_point *)narrow_recording_point(&r, "features.4"))->digest.bytes[3] ^= 1;
+    v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
+    CU_ASSERT_STRING_EQUAL(first_bad(v), "features.4");
+    CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 1);
+    anx_verdicts_destroy(v);
+    narrow_recording_free(&r);
+}
+
+/* A wrong truth or a wrong y32 of the recording shows at the judged engine. */
+static void test_engine_is_held_to_the_recorded_truth(void) {
+    narrow_recording r = narrow_recording_make(1);
+    const anx_fixture_point *p = narrow_recording_point(&r, "features.5");
+    ((float *)p->e64.data)[17] += 0.01f;
+    anx_verdicts *v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
+    const anx_judged *j = find(v, ANX_PATH_OBSERVE, "features.5");
+    CU_ASSERT_EQUAL(j->verdict, ANX_VERDICT_FAIL);
+    CU_ASSERT_EQUAL(j->versus[0].over, 1);
+    CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 2); /* the module, and the fused group with it inside */
+    CU_ASSERT_STRING_EQUAL(first_bad(v), "features.5");
+    anx_verdicts_destroy(v);
+    narrow_recording_free(&r);
+}
+
+static void test_asked_for_with_other_weights(void) {
+    narrow_recording r = narrow_recording_make(1);
+    anx_model *other = narrow_model_make();
+    float *w = other->params[anx_graph_find_param(other->graph, "features.3.weight")].data;
+    w[5] += 0.25f;
+    anx_verdicts *v = judge(&(anx_judge_options){.model = other, .asked = &r.set, .device_name = "cpu"});
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
+    const anx_judged *row = find(v, ANX_PATH_RECORDINGS, "narrow recording");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(row);
+    CU_ASSERT_EQUAL(row->verdict, ANX_VERDICT_WARN);
+    CU_ASSERT_PTR_NOT_NULL(strstr(row->reason, "1 of 10 tensors differ: features.3.weight"));
+    CU_ASSERT_STRING_EQUAL(v->fixtures[0].differing, "features.3.weight");
+    CU_ASSERT_TRUE(v->fixtures[0].asked_for);
+    /* judged all the same: the layer with the other weights fails, those after it are fed the recording and pass */
+    CU_ASSERT_STRING_EQUAL(first_bad(v), "features.3");
+    CU_ASSERT_EQUAL(v->judged[v->first_bad].path, ANX_PATH_OBSERVE);
+    CU_ASSERT_TRUE(names_cause(&v->judged[v->first_bad], "weights"));
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_EXACT, "features.3"), ANX_VERDICT_SKIP);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "features.0"), ANX_VERDICT_PASS);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "features.5"), ANX_VERDICT_PASS);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "classifier.3"), ANX_VERDICT_PASS);
+    anx_verdicts_destroy(v);
+
+    /* not asked for: it covers the layers before, and the rest is judged against truth and order */
+    v = judge(&(anx_judge_options){.model = other, .fixtures = &r.set, .device_name = "cpu"});
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
+    CU_ASSERT_STRING_EQUAL(v->fixtures[0].applies, "up to features.2");
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RECORDINGS, "recordings"), ANX_VERDICT_INFO);
+    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.0")->versus[0].basis, ANX_BASIS_TRUTH_RECORDED);
+    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.2")->versus[0].basis, ANX_BASIS_PYTORCH_RECORDED);
+    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.3")->versus[0].basis, ANX_BASIS_TRUTH_COMPUTED);
+    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.3")->versus[1].basis, ANX_BASIS_PYTORCH_REGENERATED);
+    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_EXACT, "features.3"));
+    anx_verdicts_destroy(v);
+    v = judge(&(anx_judge_options){.model = other, .fixtures = &r.set, .device_name = "cpu", .strict = true});
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
+    CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 0);
+    anx_verdicts_destroy(v);
+    anx_model_destroy(other);
+    narrow_recording_free(&r);
+}
+
+static void test_no_recording(void) {
+    anx_model *model = narrow_model_make();
+    anx_verdicts *v = judge(&(anx_judge_options){.model = model, .device_name = "cpu"});
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
+    CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_SKIP], 1);
+    CU_ASSERT_FALSE(v->pytorch_at_hand);
+    CU_ASSERT_PTR_NOT_NULL(strstr(find(v, ANX_PATH_RECORDINGS, "recordings")->reason, "no recording applies"));
+    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.3")->versus[0].basis, ANX_BASIS_TRUTH_COMPUTED);
+    anx_verdicts_destroy(v);
+    v = judge(&(anx_judge_options){.model = model, .device_name = "cpu", .strict = true});
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
+    anx_verdicts_destroy(v);
+    anx_model_destroy(model);
+}
+
+/* An input that is not PyTorch's: its recorded values are left alone, and the report says so. */
+static void test_input_differs(void) {
+    narrow_recording r = narrow_recording_make(1);
+    r.cases[0].input_digest.bytes[0] ^= 1;
+    anx_verdicts *v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RECORDINGS, "input"), ANX_VERDICT_SKIP);
+    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_EXACT, "features.0"));
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "features.0"), ANX_VERDICT_PASS);
+    anx_verdicts_destroy(v);
+    narrow_recording_free(&r);
+}
+
+static void test_points(void) {
+    narrow_recording r = narrow_recording_make(1);
+    anx_verdicts *v = judge(&(anx_judge_options){
+        .model = r.model, .fixtures = &r.set, .device_name = "cpu", .points = "features.3, logits"});
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
+    for (size_t i = 0; i < v->n_judged; i++) {
+        const char *p = v->judged[i].point;
+        CU_ASSERT_TRUE(strncmp(p, "features.3", 10) == 0 || strncmp(p, "classifier.3", 12) == 0 ||
+                       strcmp(p, "logits") == 0 || strcmp(p, "top-5") == 0);
+    }
+    CU_ASSERT_STRING_EQUAL(v->points_glob, "features.3, logits");
+    anx_verdicts_destroy(v);
+    v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu", .points = "nothing"});
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL); /* nothing judged is not a pass */
+    anx_verdicts_destroy(v);
+    narrow_recording_free(&r);
+}
+
+/* Weights that are not ordinary numbers: every engine treats them as PyTorch does, and none is blamed for them. */
+static void test_unusual_weights(void) {
+    static const char *const devices[] = {"exact", "reference", "cpu"};
+    static const struct {
+        const char *param;
+        float value;
+    } rows[] = {{"features.3.weight", NAN},      {"features.3.weight", INFINITY}, {"features.0.bias", -INFINITY},
+                {"classifier.1.weight", 1e-42f}, {"features.5.bias", 3e38f},      {"features.0.weight", -0.0f}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
+            anx_model *model = narrow_model_make();
+            ((float *)model->params[anx_graph_find_param(model->graph, rows[i].param)].data)[1] = rows[i].value;
+            anx_verdicts *v = judge(&(anx_judge_options){
+                .model = model, .device_name = devices[d], .points = "features.*,avgpool", .no_probe = true});
+            CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 0);
+            if (v->first_bad >= 0)
+                printf("\n    %s with %s = %g: %s: %s\n", devices[d], rows[i].param, (double)rows[i].value,
+                       first_bad(v), v->judged[v->first_bad].reason);
+            anx_verdicts_destroy(v);
+            anx_model_destroy(model);
+        }
+}
+
+/* ---- dumps ---------------------------------------------------------------------------------------------- */
+
+typedef struct dump {
+    anx_state_dict tensors;
+    narrow_recording r;
+} dump;
+
+/* What the exact backend gives at every node, by name, and the input. */
+static dump dump_make(int64_t batch) {
+    anx_error err = ANX_ERROR_INIT;
+    dump d = {.tensors = ANX_STATE_DICT_INIT, .r = narrow_recording_make(batch)};
+    anx_tensor t = ANX_TENSOR_INIT;
+    ANX_CHECK_OK(anx_tensor_convert(&d.r.input, ANX_F32, &t, &err), &err);
+    ANX_CHECK_OK(anx_state_dict_add(&d.tensors, "input", &t, &err), &err);
+    for (int node = 0; node < d.r.model->graph->n_nodes; node++) {
+        ANX_CHECK_OK(anx_tensor_convert(&d.r.y32[node], ANX_F32, &t, &err), &err);
+        ANX_CHECK_OK(anx_state_dict_add(&d.tensors, d.r.model->graph->nodes[node].layer->name, &t, &err), &err);
+    }
+    return d;
+}
+
+static void dump_free(dump *d) {
+    anx_state_dict_fini(&d->tensors);
+    narrow_recording_free(&d->r);
+}
+
+static float *dump_values(dump *d, const char *name) {
+    return (float *)anx_state_dict_find(&d->tensors, name)->data;
+}
+
+static void dump_remove(dump *d, const char *name) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_state_dict rest = ANX_STATE_DICT_INIT;
+    CU_ASSERT_PTR_NOT_NULL(anx_state_dict_find(&d->tensors, name));
+    for (size_t i = 0; i < d->tensors.count; i++) {
+        anx_named_tensor *t = &d->tensors.items[i];
+        if (strcmp(t->name, name) == 0) continue;
+        ANX_CHECK_OK(anx_state_dict_add(&rest, t->name, &t->tensor, &err), &err);
+        t->tensor.owned = NULL; /* taken over */
+    }
+    anx_state_dict_fini(&d->tensors);
+    d->tensors = rest;
+}
+
+static anx_verdicts *judge_dump(dump *d) {
+    anx_error err = ANX_ERROR_INIT;
+    const char *path = anx_test_path("dump.safetensors");
+    ANX_CHECK_OK(anx_safetensors_write(path, &d->tensors, NULL, 0, true, &err), &err);
+    return judge(&(anx_judge_options){.model = d->r.model, .against = path});
+}
+
+static void test_dump_passes(void) {
+    dump d = dump_make(2);
+    anx_verdicts *v = judge_dump(&d);
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
+    CU_ASSERT_STRING_EQUAL(v->device.backend, "dump");
+    for (int node = 0; node < d.r.model->graph->n_nodes; node++)
+        CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, d.r.model->graph->nodes[node].layer->name), ANX_VERDICT_PASS);
+    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_OBSERVE, "features.0"));
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RESULT, "top-5"), ANX_VERDICT_PASS);
+    anx_verdicts_destroy(v);
+    dump_free(&d);
+}
+
+/* A fault in one layer is found there alone, though all later values follow from it. */
+static void test_dump_faults_are_placed(void) {
+    dump d = dump_make(2);
+    float *y = dump_values(&d, "features.3");
+    for (int i = 0; i < 200; i++) y[i] *= 1.01f;
+    anx_verdicts *v = judge_dump(&d);
+    CU_ASSERT_STRING_EQUAL(first_bad(v), "features.3");
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.0"), ANX_VERDICT_PASS);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.5"), ANX_VERDICT_PASS);
+    anx_verdicts_destroy(v);
+    dump_free(&d);
+
+    d = dump_make(2); /* recorded after ReLU(inplace=True) */
+    memcpy(dump_values(&d, "features.0"), dump_values(&d, "features.1"),
+           anx_tensor_bytes(anx_state_dict_find(&d.tensors, "features.0")));
+    v = judge_dump(&d);
+    CU_ASSERT_STRING_EQUAL(first_bad(v), "features.0");
+    CU_ASSERT_TRUE(names_cause(&v->judged[v->first_bad], "relu-in-place"));
+    CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 1);
+    anx_verdicts_destroy(v);
+    dump_free(&d);
+}
+
+static void test_dump_in_parts(void) {
+    /* an engine that fuses convolution and ReLU shows only the latter: the sum's own bound holds behind it */
+    dump d = dump_make(2);
+    dump_remove(&d, "features.0");
+    dump_remove(&d, "features.3");
+    dump_remove(&d, "features.4");
+    anx_verdicts *v = judge_dump(&d);
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
+    CU_ASSERT_EQUAL(find(v, ANX_PATH_AGAINST, "features.1")->versus[0].bound, ANX_BOUND_SUM);
+    CU_ASSERT_EQUAL(find(v, ANX_PATH_AGAINST, "features.5")->versus[0].bound, ANX_BOUND_CHAIN);
+    anx_verdicts_destroy(v);
+    float *y = dump_values(&d, "features.1");
+    for (int i = 0; i < 50; i++) y[i] += 0.001f;
+    v = judge_dump(&d);
+    CU_ASSERT_STRING_EQUAL(first_bad(v), "features.1");
+    anx_verdicts_destroy(v);
+    dump_free(&d);
+
+    /* the ends alone */
+    d = dump_make(1);
+    for (int node = 0; node < d.r.model->graph->n_nodes; node++)
+        if (node != d.r.model->graph->logits) dump_remove(&d, d.r.model->graph->nodes[node].layer->name);
+    v = judge_dump(&d);
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
+    CU_ASSERT_EQUAL(find(v, ANX_PATH_AGAINST, "classifier.3")->versus[0].bound, ANX_BOUND_CHAIN);
+    anx_verdicts_destroy(v);
+    y = dump_values(&d, "classifier.3");
+    for (int i = 0; i < 11; i++) y[i] = anx_bf16_to_f32(anx_f32_to_bf16(y[i]));
+    v = judge_dump(&d);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "classifier.3"), ANX_VERDICT_FAIL);
+    anx_verdicts_destroy(v);
+    dump_free(&d);
+
+    /* no input: the first point cannot be judged, the others can */
+    d = dump_make(2);
+    dump_remove(&d, "input");
+    v = judge_dump(&d);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.0"), ANX_VERDICT_SKIP);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.3"), ANX_VERDICT_PASS);
+    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_RESULT, "top-5"));
+    anx_verdicts_destroy(v);
+    dump_free(&d);
+}
+
+/* Replaces a tensor of the dump. */
+static void dump_put(dump *d, const char *name, anx_dtype dtype, int rank, const int64_t *shape) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_tensor t = ANX_TENSOR_INIT;
+    ANX_CHECK_OK(anx_tensor_alloc(dtype, rank, shape, &t, &err), &err);
+    memset(t.data, 0, anx_tensor_bytes(&t));
+    dump_remove(d, name);
+    ANX_CHECK_OK(anx_state_dict_add(&d->tensors, name, &t, &err), &err);
+}
+
+static void test_dump_is_wrong(void) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_verdicts *v = NULL;
+    dump d = dump_make(1);
+    dump_put(&d, "features.2", ANX_F32, 4, (const int64_t[]){1, 10, 8, 9});
+    v = judge_dump(&d);
+    const anx_judged *j = find(v, ANX_PATH_AGAINST, "features.2");
+    CU_ASSERT_EQUAL(j->verdict, ANX_VERDICT_FAIL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(j->reason, "float32 (1, 10, 8, 9) in the dump where the layer gives (1, 10, 8, 8)"));
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.3"), ANX_VERDICT_PASS);
+    anx_verdicts_destroy(v);
+    dump_free(&d);
+
+    d = dump_make(1); /* values kept as half precision */
+    anx_tensor half = ANX_TENSOR_INIT;
+    ANX_CHECK_OK(anx_tensor_convert(anx_state_dict_find(&d.tensors, "features.3"), ANX_F16, &half, &err), &err);
+    dump_remove(&d, "features.3");
+    ANX_CHECK_OK(anx_state_dict_add(&d.tensors, "features.3", &half, &err), &err);
+    v = judge_dump(&d);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.3"), ANX_VERDICT_FAIL);
+    CU_ASSERT_TRUE(names_cause(find(v, ANX_PATH_AGAINST, "features.3"), "dump-dtype"));
+    anx_verdicts_destroy(v);
+
+    const char *path = anx_test_path("wrong.safetensors");
+    const anx_judge_options options = {.model = d.r.model, .against = path};
+    dump_put(&d, "features.0", ANX_I64, 4, (const int64_t[]){1, 10, 17, 17});
+    ANX_CHECK_OK(anx_safetensors_write(path, &d.tensors, NULL, 0, true, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_judge(&options, &v, &err), &err);
+    ANX_CHECK_MESSAGE("entry 'features.0': holds int64 values; activations must be floating point", &err);
+
+    dump_put(&d, "input", ANX_F32, 4, (const int64_t[]){1, 4, 33, 33});
+    ANX_CHECK_OK(anx_safetensors_write(path, &d.tensors, NULL, 0, true, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_MISMATCH, anx_judge(&options, &v, &err), &err);
+    ANX_CHECK_MESSAGE("entry 'input': is (1, 4, 33, 33); expected (N, 3, H, W)", &err);
+    dump_free(&d);
+
+    anx_state_dict none = ANX_STATE_DICT_INIT;
+    anx_tensor t = ANX_TENSOR_INIT;
+    anx_model *model = narrow_model_make();
+    ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, 1, (const int64_t[]){3}, &t, &err), &err);
+    memset(t.data, 0, anx_tensor_bytes(&t));
+    ANX_CHECK_OK(anx_state_dict_add(&none, "conv1", &t, &err), &err);
+    ANX_CHECK_OK(anx_safetensors_write(path, &none, NULL, 0, true, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND, anx_judge(&(anx_judge_options){.model = model, .against = path}, &v, &err),
+                     &err);
+    ANX_CHECK_MESSAGE("the dump has no tensor named as one of the points", &err);
+    anx_model_destroy(model);
+    anx_state_dict_fini(&none);
+}
+
+/* ---- the probe ------------------------------------------------------------------------------------------ */
+
+static const anx_backend *inner;
+static bool round_params, round_values;
+
+static float to_11_bits(float v) { /* nearest even, as TF32 and half precision keep */
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    bits = (bits + 0xfff + ((bits >> 13) & 1)) & ~0x1fffU;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+/* The wrapped backend's write, what is written rounded to 11 bits. */
+static anx_status write_rounded(void *plan, anx_value value, const anx_tensor *host, anx_error *err) {
+    const bool rounds = value.kind == ANX_VALUE_PARAM ? round_params : round_values;
+    if (!rounds || host->dtype != ANX_F32) return inner->plan_write(plan, value, host, err);
+    anx_tensor t = ANX_TENSOR_INIT;
+    anx_status status = anx_tensor_convert(host, ANX_F32, &t, err);
+    for (int64_t i = 0; status == ANX_OK && i < anx_tensor_elems(&t); i++)
+        ((float *)t.data)[i] = to_11_bits(((float *)t.data)[i]);
+    if (status == ANX_OK) status = inner->plan_write(plan, value, &t, err);
+    anx_tensor_fini(&t);
+    return status;
+}
+
+static void test_probe(void) {
+    for (int i = 0; anx_backend_at(i) != NULL; i++)
+        if (strcmp(anx_backend_at(i)->name, "reference") == 0) inner = anx_backend_at(i);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(inner);
+    anx_backend rounding = *inner;
+    rounding.plan_write = write_rounded;
+    anx_model *model = narrow_model_make();
+    for (int which = 0; which < 4; which++) {
+        anx_error err = ANX_ERROR_INIT;
+        anx_device *device = NULL;
+        round_params = which & 1;
+        round_values = which & 2;
+        ANX_CHECK_OK(anx_device_open_backend(&rounding, 0, NULL, &device, &err), &err);
+        anx_verdicts *v = judge(&(anx_judge_options){.model = model, .device = device});
+        int probed = 0;
+        for (size_t i = 0; i < v->n_judged; i++) {
+            const anx_judged *j = &v->judged[i];
+            if (j->path != ANX_PATH_PROBE) continue;
+            probed++;
+            CU_ASSERT_EQUAL(j->verdict, which == 0 ? ANX_VERDICT_PASS : ANX_VERDICT_FAIL);
+            if (which > 0) { /* most outputs are wrong, whichever operand is rounded; sums this short may cancel */
+                CU_ASSERT_TRUE(j->versus[0].over * 2 > j->versus[0].elems);
+                CU_ASSERT_TRUE(names_cause(j, "reduced-precision"));
+            }
+        }
+        CU_ASSERT_EQUAL(probed, 5);
+        anx_verdicts_destroy(v);
+        anx_device_close(device);
+    }
+    anx_model_destroy(model);
+}
+
+/* ---- options -------------------------------------------------------------------------------------------- */
+
+static void test_options(void) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_verdicts *v = NULL;
+    anx_model *model = narrow_model_make();
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_judge(&(anx_judge_options){.threads = 1}, &v, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT,
+                     anx_judge(&(anx_judge_options){.model = model, .checkpoint = "x"}, &v, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT,
+                     anx_judge(&(anx_judge_options){.model = model, .against = "x", .device_name = "cpu"}, &v, &err),
+                     &err);
+    ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND,
+                     anx_judge(&(anx_judge_options){.model = model, .device_name = "abacus"}, &v, &err), &err);
+    ANX_CHECK_MESSAGE("unknown device 'abacus'", &err);
+    ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND, anx_judge(&(anx_judge_options){.checkpoint = "/no/such.pth"}, &v, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND,
+                     anx_judge(&(anx_judge_options){.model = model, .against = "/no/such.safetensors"}, &v, &err),
+                     &err);
+    CU_ASSERT_PTR_NULL(v);
+    anx_model_destroy(model);
+}
+
+int main(int argc, char **argv) {
+    static const anx_test tests[] = {
+        {"every path passes on a recording that applies", test_recording_applies},
+        {"one wrong bit of a recording is seen", test_recording_is_missed_by_a_bit},
+        {"the judged engine is held to the recorded truth", test_engine_is_held_to_the_recorded_truth},
+        {"a recording asked for is judged against though weights differ", test_asked_for_with_other_weights},
+        {"unknown weights are judged without recordings", test_no_recording},
+        {"an input that is not PyTorch's is said", test_input_differs},
+        {"only the points wanted are judged", test_points},
+        {"weights that are not ordinary numbers blame nobody", test_unusual_weights},
+        {"a right dump passes", test_dump_passes},
+        {"faults of a dump are placed", test_dump_faults_are_placed},
+        {"dumps in parts are judged as far as they go", test_dump_in_parts},
+        {"wrong dumps are refused or failed in words", test_dump_is_wrong},
+        {"the probe sees operands of 11 bits in both roles", test_probe},
+        {"contradictory options are refused", test_options},
+        {NULL, NULL},
+    };
+    return anx_test_main("judge", tests, argc, argv);
+}
