@@ -2,68 +2,27 @@
  * test_faults BACKEND [FILTER...]: every fault, put into that backend, must be found by the judge at the right point
  * and nowhere before it; every correct engine must be accepted without a warning.
  */
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "parity/judge.h"
 #include "tests/faults/faults.h"
 #include "tests/faults/faulty_backend.h"
+#include "tests/faults/narrow.h"
 #include "tests/support/anx_test.h"
-#include "tests/support/random.h"
 
 static const char *inner; /* the wrapped backend */
 
-/* 41x41 leaves the average 5x5, so that every kind of wrong window shows; the ceil-mode pool does not divide. */
-enum { SIZE = 41, FAULTY_BATCH = 3 };
+enum { FAULTY_BATCH = 3 };
 
-/* ---- the checkpoint and the input ----------------------------------------------------------------------- */
-
-static anx_model *make_model(void) {
-    anx_error err = ANX_ERROR_INIT;
-    anx_model *model = calloc(1, sizeof *model);
-    if (model == NULL) abort();
-    ANX_CHECK_OK(anx_graph_create(anx_arch_find("narrow"), 0, SIZE, SIZE, &model->graph, &err), &err);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(model->graph);
-    model->params = calloc((size_t)model->graph->n_params, sizeof *model->params);
-    if (model->params == NULL) abort();
-    test_random r = {.state = 5};
-    for (int i = 0; i < model->graph->n_params; i++) {
-        const anx_param *p = &model->graph->params[i];
-        ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, p->rank, p->shape, &model->params[i], &err), &err);
-        float *data = model->params[i].data;
-        for (int64_t k = 0; k < anx_tensor_elems(&model->params[i]); k++)
-            data[k] = test_random_normal(&r) * (p->is_bias ? 0.2f : 1.4f / sqrtf((float)p->fan_in));
-    }
-    return model;
-}
-
-/* Slow waves with some noise, each image another: what a photograph is like after normalisation. */
-static anx_tensor make_input(int64_t batch) {
-    const int64_t shape[4] = {batch, 3, SIZE, SIZE};
-    anx_tensor t = ANX_TENSOR_INIT;
-    anx_error err = ANX_ERROR_INIT;
-    ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, 4, shape, &t, &err), &err);
-    test_random r = {.state = 9};
-    float *at = t.data;
-    for (int64_t n = 0; n < batch; n++)
-        for (int c = 0; c < 3; c++)
-            for (int y = 0; y < SIZE; y++)
-                for (int x = 0; x < SIZE; x++) {
-                    const double slow = sin(0.061 * (x + 3 * c) + (double)n) * cos(0.083 * y);
-                    const double fast = 0.7 * sin(0.31 * (x - y) + c + (double)n);
-                    *at++ = (float)(slow + fast) + 0.2f * test_random_normal(&r);
-                }
-    return t;
-}
+/* ---- judging -------------------------------------------------------------------------------------------- */
 
 /* Judges a device on a batch. The input is lent by a recording made with other weights, which fits nothing else. */
 static anx_verdicts *judge(anx_device *device, int64_t batch) {
-    anx_tensor input = make_input(batch);
+    anx_tensor input = narrow_input(batch);
     anx_fixture_case c = {.name = "waves",
                           .quick = true,
-                          .shape = {batch, 3, SIZE, SIZE},
+                          .shape = {batch, 3, NARROW_SIZE, NARROW_SIZE},
                           .recorded_at_batch = batch,
                           .input_kind = ANX_FIXTURE_INPUT_TENSOR,
                           .tensor = input};
@@ -77,7 +36,7 @@ static anx_verdicts *judge(anx_device *device, int64_t batch) {
                            .n_cases = 1};
     anx_fixture *items[] = {&fixture};
     const anx_fixture_set set = {.items = items, .count = 1};
-    anx_model *model = make_model();
+    anx_model *model = narrow_model();
     const anx_judge_options options = {.model = model, .fixtures = &set, .device = device, .threads = 1};
     anx_error err = ANX_ERROR_INIT;
     anx_verdicts *verdicts = NULL;
@@ -136,7 +95,7 @@ static void check_fault(const fault_row *row) {
     CU_ASSERT_PTR_NOT_NULL_FATAL(device);
     anx_verdicts *v = judge(device, FAULTY_BATCH);
     anx_graph *graph = NULL;
-    ANX_CHECK_OK(anx_graph_create(anx_arch_find("narrow"), 0, SIZE, SIZE, &graph, &err), &err);
+    ANX_CHECK_OK(anx_graph_create(anx_arch_find("narrow"), 0, NARROW_SIZE, NARROW_SIZE, &graph, &err), &err);
     const anx_judged *bad = row->warns          ? first_of(v, ANX_VERDICT_WARN)
                             : v->first_bad >= 0 ? &v->judged[v->first_bad]
                                                 : NULL;
