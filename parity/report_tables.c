@@ -151,18 +151,11 @@ static void put_stages(const anx_text_report *r) {
     }
 }
 
-static bool belongs(const anx_verdict_row *row, anx_judged_path path, unsigned kinds) {
-    return row->worst->path == path && (kinds >> row->worst->kind & 1u) != 0;
-}
-
-#define KIND(k) (1u << (k))
-static const unsigned any_kind = ~0u;
-
-static void put_table(const anx_text_report *r, anx_judged_path path, unsigned kinds, const char *title,
-                      const char *columns, void (*put_row)(const anx_text_report *, const anx_verdict_row *)) {
+static void put_table(const anx_text_report *r, anx_judged_path path, const char *title, const char *columns,
+                      void (*put_row)(const anx_text_report *, const anx_verdict_row *)) {
     bool begun = false;
     for (size_t i = 0; i < r->n_rows; i++) {
-        if (!belongs(&r->rows[i], path, kinds)) continue;
+        if (r->rows[i].worst->path != path) continue;
         if (!begun) {
             fputc('\n', r->to);
             anx_report_put(r, ANX_STYLE_TITLE, "%s\n", title);
@@ -214,13 +207,11 @@ void anx_report_put_tables(const anx_text_report *r) {
     put_recordings(r);
     put_summary(r, ANX_PATH_EXACT, "PyTorch's own bits", "recordings reproduced by 'exact' in every bit");
     put_stages(r);
-    put_table(r, ANX_PATH_OBSERVE, any_kind & ~KIND(ANX_JUDGED_SKETCH),
-              "Layers, each fed PyTorch's own input; errors in units of u*G", layer_columns, put_layer_row);
-    put_table(r, ANX_PATH_OBSERVE, KIND(ANX_JUDGED_SKETCH), "Layers on further inputs, by recorded sketches",
-              layer_columns, put_layer_row);
-    put_table(r, ANX_PATH_AGAINST, any_kind, "Layers of the dump, each judged from its own input; in units of u*G",
-              layer_columns, put_layer_row);
-    put_table(r, ANX_PATH_INFER, any_kind, "Fused groups as they run in use, each fed PyTorch's own input",
-              group_columns, put_group_row);
+    put_table(r, ANX_PATH_OBSERVE, "Layers, each fed PyTorch's own input; errors in units of u*G", layer_columns,
+              put_layer_row);
+    put_table(r, ANX_PATH_AGAINST, "Layers of the dump, each judged from its own input; in units of u*G", layer_columns,
+              put_layer_row);
+    put_table(r, ANX_PATH_INFER, "Fused groups as they run in use, each fed PyTorch's own input", group_columns,
+              put_group_row);
     put_summary(r, ANX_PATH_PROBE, "Integer probe", "layers give the one right answer");
 }
