@@ -2,7 +2,7 @@
  * run_plan DEVICE infer|observe ARCH CLASSES HEIGHT WIDTH BATCH THREADS PARAMS INPUT OUTPUT
  *
  * Runs a plan on raw little-endian float32 files: PARAMS holds the parameters in graph order, INPUT a (N, 3, H, W)
- * batch; OUTPUT gets every value that the plan lets be read, each as its (N, ...) elements, in order. For each one a
+ * batch; OUTPUT gets the output of every group of the plan, each as its (N, ...) elements, in order. For each one a
  * line "NAME ELEMS" goes to stdout, before them one with the device's instruction set.
  *
  * ARCH is an architecture's name, or a network written out: the input's channels, then rows, separated by ';', each
@@ -148,23 +148,29 @@ static anx_status write_input(const request *r, anx_plan *plan, anx_error *err) 
     return status;
 }
 
-static anx_status read_outputs(const request *r, anx_plan *plan, anx_error *err) {
+static anx_status append_output(anx_plan *plan, int node, FILE *file, anx_error *err) {
+    int64_t shape[4];
+    const int rank = anx_plan_value_shape(plan, anx_value_output(node), shape);
+    anx_tensor host = ANX_TENSOR_INIT;
+    anx_status status = anx_tensor_alloc(ANX_F32, rank, shape, &host, err);
+    if (status == ANX_OK) status = anx_plan_read(plan, anx_value_output(node), &host, err);
+    const size_t elems = status == ANX_OK ? (size_t)anx_tensor_elems(&host) : 0;
+    if (status == ANX_OK && fwrite(host.data, sizeof(float), elems, file) != elems)
+        status = anx_error_set(err, ANX_ERR_IO, "cannot write the output");
+    printf("%s %zu\n", anx_plan_graph(plan)->nodes[node].layer->name, elems);
+    anx_tensor_fini(&host);
+    return status;
+}
+
+/* Group by group, since what infer keeps it keeps until the next group has run. */
+static anx_status run_and_read(const request *r, anx_plan *plan, anx_error *err) {
     FILE *file = fopen(r->output, "wb");
     if (file == NULL) return anx_error_set(err, ANX_ERR_IO, "cannot write %s", r->output);
     anx_status status = ANX_OK;
-    const anx_graph *graph = anx_plan_graph(plan);
-    for (int i = 0; i < graph->n_nodes && status == ANX_OK; i++) {
-        if (anx_plan_group_of_node(plan, i) < 0) continue;
-        int64_t shape[4];
-        const int rank = anx_plan_value_shape(plan, anx_value_output(i), shape);
-        anx_tensor host = ANX_TENSOR_INIT;
-        status = anx_tensor_alloc(ANX_F32, rank, shape, &host, err);
-        if (status == ANX_OK) status = anx_plan_read(plan, anx_value_output(i), &host, err);
-        const size_t elems = status == ANX_OK ? (size_t)anx_tensor_elems(&host) : 0;
-        if (status == ANX_OK && fwrite(host.data, sizeof(float), elems, file) != elems)
-            status = anx_error_set(err, ANX_ERR_IO, "cannot write %s", r->output);
-        printf("%s %zu\n", graph->nodes[i].layer->name, elems);
-        anx_tensor_fini(&host);
+    for (int g = 0; g < anx_plan_group_count(plan) && status == ANX_OK; g++) {
+        const anx_group *group = anx_plan_group(plan, g);
+        status = anx_plan_run_groups(plan, g, 1, err);
+        if (status == ANX_OK) status = append_output(plan, group->nodes[group->n_nodes - 1], file, err);
     }
     if (fclose(file) != 0 && status == ANX_OK) status = anx_error_set(err, ANX_ERR_IO, "cannot write %s", r->output);
     return status;
@@ -194,8 +200,7 @@ static anx_status run(const request *r, anx_error *err) {
         .graph = graph, .batch = r->batch, .mode = r->mode, .params = params, .n_params = graph->n_params};
     status = anx_plan_create(device, &desc, &plan, err);
     if (status == ANX_OK) status = write_input(r, plan, err);
-    if (status == ANX_OK) status = anx_plan_run(plan, err);
-    if (status == ANX_OK) status = read_outputs(r, plan, err);
+    if (status == ANX_OK) status = run_and_read(r, plan, err);
 out:
     anx_plan_destroy(plan);
     anx_device_close(device);

@@ -55,4 +55,6 @@ static inline vec vec_pair_high(vec a, vec b) {
 #define KERNELS anx_exact_kernels_avx2
 #define KERNELS_ISA "AVX2, FMA"
 #include "src/backend/exact/kernels_body.h"
+#else
+typedef int anx_exact_has_no_such_kernels; /* a source must not be empty */
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/backend/memory_plan.h"
 #include "src/base/checked.h"
 
 /* `elems` floats for each of `times`, on a vector's boundary. */
@@ -18,6 +19,10 @@ static anx_status alloc_floats(int64_t elems, int64_t times, float **out, anx_er
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory: %zu bytes for the exact backend", rounded);
     *out = p;
     return ANX_OK;
+}
+
+static void *zeroed(int count, size_t bytes) {
+    return calloc(count > 0 ? (size_t)count : 1, bytes);
 }
 
 /* ---- groups --------------------------------------------------------------------------------------------- */
@@ -65,6 +70,7 @@ static void make_groups(anx_exact_plan *plan, anx_plan_mode mode) {
         anx_exact_plan_value(plan, last)->visible = true;
         for (int i = first; i <= last; i++) {
             const anx_op op = graph->nodes[i].layer->op;
+            plan->nodes[i].group = plan->n_groups - 1;
             plan->nodes[i].elsewhere = (op == ANX_OP_RELU && i > first) || (op == ANX_OP_DROPOUT && i < last);
         }
         first = last + 1;
@@ -106,19 +112,68 @@ static anx_status lay_out_values(anx_exact_plan *plan, anx_error *err) {
                                    may_be_narrow(plan, i)))
             return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the values overflow the address space");
     }
+    for (int i = 0; i < plan->graph->n_nodes; i++) /* inputs first: their borders may be wider than what is wanted */
+        if (plan->nodes[i].elsewhere)
+            anx_exact_plan_value(plan, i)->layout = anx_exact_plan_value(plan, plan->graph->nodes[i].inputs[0])->layout;
     return ANX_OK;
 }
 
-/* A fused node's output lies where the group's last one lies; a dropout that does nothing, where its input does. */
-static anx_status alloc_values(anx_exact_plan *plan, anx_error *err) {
+/* The value in whose memory a value lies: a fused ReLU's in its group's first, an idle dropout's in its input. */
+static int home_of(const anx_exact_plan *plan, int value) {
+    while (value >= 0 && plan->nodes[value].elsewhere) value = plan->graph->nodes[value].inputs[0];
+    return value;
+}
+
+static anx_status check_bytes(const anx_exact_plan *plan, const anx_exact_value *value, size_t *bytes, anx_error *err) {
+    size_t elems;
+    if (anx_checked_mul_size((size_t)value->layout.image_elems, (size_t)plan->batch, &elems) &&
+        anx_checked_mul_size(elems, sizeof(float), bytes))
+        return ANX_OK;
+    return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a batch of %lld overflows the address space",
+                         (long long)plan->batch);
+}
+
+/* The groups between which each value must be kept, by its home: index 0 is the input's, as in plan->values. */
+static anx_status find_lifetimes(const anx_exact_plan *plan, anx_buffer *buffers, anx_error *err) {
+    const anx_graph *graph = plan->graph;
+    for (int i = ANX_NODE_INPUT; i < graph->n_nodes; i++) {
+        anx_buffer *buffer = &buffers[i + 1];
+        buffer->first = buffer->last = i < 0 ? 0 : plan->nodes[i].group;
+        if (home_of(plan, i) != i) continue; /* no bytes of its own */
+        anx_status status = check_bytes(plan, anx_exact_plan_value(plan, i), &buffer->bytes, err);
+        if (status != ANX_OK) return status;
+    }
+    for (int i = 0; i < graph->n_nodes; i++)
+        for (int j = 0; j < graph->nodes[i].n_inputs; j++) {
+            anx_buffer *read = &buffers[home_of(plan, graph->nodes[i].inputs[j]) + 1];
+            if (read->last < plan->nodes[i].group) read->last = plan->nodes[i].group;
+        }
+    /* Run again without being written again; and what the run was for. */
+    buffers[0].last = buffers[home_of(plan, graph->logits) + 1].last = plan->n_groups;
+    return ANX_OK;
+}
+
+/* Values that do not live at the same time share memory. */
+static anx_status alloc_shared(anx_exact_plan *plan, anx_error *err) {
+    const int n = plan->graph->n_nodes + 1;
+    size_t bytes = 0;
+    anx_buffer *buffers = zeroed(n, sizeof *buffers);
+    if (buffers == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    anx_status status = find_lifetimes(plan, buffers, err);
+    if (status == ANX_OK && !anx_memory_plan(buffers, n, ANX_ALIGNMENT_BYTES, &bytes))
+        status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a batch of %lld overflows the address space",
+                               (long long)plan->batch);
+    if (status == ANX_OK) status = alloc_floats((int64_t)(bytes / sizeof(float)), 1, &plan->shared, err);
+    for (int i = 0; i < n && status == ANX_OK; i++)
+        plan->values[i].data = plan->shared + buffers[home_of(plan, i - 1) + 1].offset / sizeof(float);
+    free(buffers);
+    return status;
+}
+
+/* Each has its own. */
+static anx_status alloc_apart(anx_exact_plan *plan, anx_error *err) {
     for (int i = ANX_NODE_INPUT; i < plan->graph->n_nodes; i++) {
         anx_exact_value *value = anx_exact_plan_value(plan, i);
-        if (i >= 0 && plan->nodes[i].elsewhere) {
-            const anx_exact_value *input = anx_exact_plan_value(plan, plan->graph->nodes[i].inputs[0]);
-            value->layout = input->layout; /* its border may be wider than what is wanted here */
-            value->data = input->data;
-            continue;
-        }
         anx_status status = alloc_floats(value->layout.image_elems, plan->batch, &value->owned, err);
         if (status != ANX_OK) return status;
         value->data = value->owned;
@@ -210,10 +265,6 @@ void anx_exact_plan_update_node(anx_exact_plan *plan, int node) {
 
 /* ---- creation ------------------------------------------------------------------------------------------- */
 
-static void *zeroed(int count, size_t bytes) {
-    return calloc(count > 0 ? (size_t)count : 1, bytes);
-}
-
 anx_status anx_exact_plan_create(const anx_exact_device *device, const anx_plan_desc *desc, anx_exact_plan **out,
                                  anx_error *err) {
     if (desc->mode != ANX_PLAN_INFER && desc->mode != ANX_PLAN_OBSERVE)
@@ -239,7 +290,7 @@ anx_status anx_exact_plan_create(const anx_exact_device *device, const anx_plan_
     for (int i = 0; i < graph->n_params; i++) plan->params[i].data = desc->params[i].data;
     make_groups(plan, desc->mode);
     status = lay_out_values(plan, err);
-    if (status == ANX_OK) status = alloc_values(plan, err);
+    if (status == ANX_OK) status = desc->mode == ANX_PLAN_INFER ? alloc_shared(plan, err) : alloc_apart(plan, err);
     if (status == ANX_OK) status = prepare_nodes(plan, err);
     if (status != ANX_OK) goto out;
     *out = plan;
@@ -263,6 +314,7 @@ void anx_exact_plan_destroy(anx_exact_plan *plan) {
     free(plan->params);
     free(plan->groups);
     free(plan->group_nodes);
+    free(plan->shared);
     free(plan->scratch);
     free(plan->interleaved);
     free(plan);

@@ -13,8 +13,8 @@ typedef struct anx_exact_device {
 /* A node's output, or the network's input. */
 typedef struct anx_exact_value {
     anx_exact_layout layout;
-    float *data;  /* where it lies; NULL inside a fused group, where it never exists */
-    float *owned; /* NULL where it lies in another value (dropout inside a group) */
+    float *data;  /* where it lies */
+    float *owned; /* observe: the same; infer: NULL, it lies in plan->shared */
     bool visible; /* may be read and written: the input, and what groups end with */
 } anx_exact_value;
 
@@ -24,6 +24,7 @@ typedef struct anx_exact_node {
     anx_exact_linear linear;
     anx_exact_pool pool;
     float *packed, *bias; /* owned */
+    int group;            /* that runs it */
     bool elsewhere;       /* computed by the node before (fused ReLU), or its input as it is (dropout) */
 } anx_exact_node;
 
@@ -43,6 +44,7 @@ typedef struct anx_exact_plan {
     anx_group *groups;
     int n_groups;
     int *group_nodes; /* what groups[].nodes point into */
+    float *shared;    /* infer: what the values lie in */
     float *scratch;   /* threads times scratch_elems, for linear panels */
     int64_t scratch_elems;
     float *interleaved; /* one batch of the widest linear layer's inputs */
