@@ -82,14 +82,20 @@ int anx_report_put_name(const anx_text_report *r, const char *name, int width) {
     return n < width ? width : n;
 }
 
+/* "4.3e7" in place of printf's "4.3e+07". */
+static void put_scientific(double value, const char *ending, char buf[16]) {
+    const int exponent = (int)floor(log10(fabs(value)));
+    snprintf(buf, 16, "%.1fe%d%s", value / pow(10, exponent), exponent, ending);
+}
+
 char *anx_report_number(double value, char buf[16]) {
     const double magnitude = fabs(value);
     if (isnan(value))
         snprintf(buf, 16, "-");
     else if (isinf(value))
         snprintf(buf, 16, value > 0 ? "inf" : "-inf");
-    else if (magnitude >= 1e6)
-        snprintf(buf, 16, "%.1e", value);
+    else if (magnitude >= 99999.5)
+        put_scientific(value, "", buf);
     else if (magnitude >= 100 || value == trunc(value))
         snprintf(buf, 16, "%.0f", value);
     else
@@ -102,8 +108,8 @@ char *anx_report_share(double fraction, char buf[16]) {
         buf[0] = '\0';
     else if (isinf(fraction))
         snprintf(buf, 16, "inf");
-    else if (fraction >= 1e6)
-        snprintf(buf, 16, "%.0ex", fraction);
+    else if (fraction >= 9999.5)
+        put_scientific(fraction, "x", buf);
     else if (fraction >= 10)
         snprintf(buf, 16, "%.0fx", fraction);
     else

@@ -37,9 +37,9 @@ void anx_report_put_wrapped(const anx_text_report *r, anx_report_style style, in
    characters printed. */
 int anx_report_put_name(const anx_text_report *r, const char *name, int width);
 
-/* "8.32", "1,234", "inf", "-" for NaN: at most 8 characters. Returns buf. */
+/* "8.32", "1234", "4.3e7", "inf", "-" for NaN: at most 6 characters up to 1e99. Returns buf. */
 char *anx_report_number(double value, char buf[16]);
-/* A fraction as "11%", beyond 9.99 as "12x"; "" for NaN. Returns buf. */
+/* A fraction as "11%", beyond 9.99 as "12x" or "5.6e5x"; "" for NaN. At most 6 characters up to 1e9. Returns buf. */
 char *anx_report_share(double fraction, char buf[16]);
 
 /* report_tables.c: every path's rows. */

@@ -213,6 +213,7 @@ static void add_fail(anx_verdicts *v) {
     j.versus[1] = measured(ANX_BASIS_PYTORCH_REGENERATED, INFINITY, INFINITY, INFINITY);
     j.n_versus = 2;
     end(v, &j, ANX_VERDICT_FAIL, "1 value is NaN or infinite where the right one is not");
+    add_layer(v, ANX_PATH_OBSERVE, ANX_JUDGED_MODULE, "features.8", 8, ANX_OP_CONV2D, 43210987, 561633);
     j = begin(ANX_JUDGED_GROUP, ANX_PATH_INFER, "features.6..features.7", 7, ANX_OP_RELU, "photo-1", NULL);
     end(v, &j, ANX_VERDICT_SKIP, "more than one layer of this group rounds: only the whole can be judged");
     j = begin(ANX_JUDGED_PROBE, ANX_PATH_PROBE, "features.0", 0, ANX_OP_CONV2D, "", NULL);
