@@ -22,6 +22,15 @@ int64_t anx_diagnose_elems(const anx_suspect *s) {
     return s->batch * anx_graph_node_elems(s->graph, s->node);
 }
 
+const anx_extent *anx_diagnose_flattened_from(const anx_graph *graph, int node) {
+    while (node != ANX_NODE_INPUT && graph->nodes[node].out.rank == 1) {
+        const anx_op op = graph->nodes[node].layer->op;
+        if (op != ANX_OP_FLATTEN && op != ANX_OP_DROPOUT && op != ANX_OP_RELU) return NULL;
+        node = graph->nodes[node].inputs[0];
+    }
+    return anx_graph_extent(graph, node);
+}
+
 anx_status anx_diagnose(const anx_suspect *s, anx_judged *judged, anx_error *err) {
     anx_status status = ANX_OK;
     if (s->weights_differ)

@@ -11,6 +11,10 @@ bool anx_diagnose_is_got(const anx_suspect *s, int64_t i, double value);
 /* Is element i wrong? */
 bool anx_diagnose_is_wrong(const anx_suspect *s, int64_t i);
 
+/* The (C, H, W) extent that a node's features were flattened from, only dropout and ReLU lying between; NULL if none.
+ */
+const anx_extent *anx_diagnose_flattened_from(const anx_graph *graph, int node);
+
 int64_t anx_diagnose_elems(const anx_suspect *s); /* of the batch */
 
 /* The two families. */

@@ -7,15 +7,15 @@
 
 #include "parity/diagnose_inside.h"
 
-/* The output seen as planes of rows and columns; features are one plane of one row. */
+/* The output seen as planes of rows and columns, flattened ones too; other features are one plane of one row. */
 typedef struct layout {
     int64_t batch, planes, h, w;
 } layout;
 
 static layout layout_of(const anx_suspect *s) {
-    const anx_extent *e = anx_graph_extent(s->graph, s->node);
-    if (e->rank == 3) return (layout){s->batch, e->dim[0], e->dim[1], e->dim[2]};
-    return (layout){s->batch, 1, 1, e->dim[0]};
+    const anx_extent *e = anx_diagnose_flattened_from(s->graph, s->node);
+    if (e != NULL) return (layout){s->batch, e->dim[0], e->dim[1], e->dim[2]};
+    return (layout){s->batch, 1, 1, anx_graph_extent(s->graph, s->node)->dim[0]};
 }
 
 static int64_t index_of(const layout *l, int64_t n, int64_t c, int64_t y, int64_t x) {

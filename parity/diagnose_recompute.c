@@ -179,13 +179,11 @@ static double eval_conv(const anx_suspect *s, const hypothesis *h, int node, pla
     return y;
 }
 
-/* Where a flattened feature sits if it was taken in (H, W, C) order; the plane is that of the nearest rank-3 node. */
+/* Where a feature sits if it was flattened in (H, W, C) order. */
 static int64_t channels_last_index(const anx_graph *graph, int node, int64_t i) {
-    int from = graph->nodes[node].inputs[0];
-    while (from != ANX_NODE_INPUT && graph->nodes[from].out.rank == 1 && graph->nodes[from].layer->op != ANX_OP_LINEAR)
-        from = graph->nodes[from].inputs[0];
-    const anx_extent *e = anx_graph_extent(graph, from);
-    if (e->rank != 3) return i;
+    const int from = graph->nodes[node].inputs[0];
+    const anx_extent *e = from == ANX_NODE_INPUT ? NULL : anx_diagnose_flattened_from(graph, from);
+    if (e == NULL) return i;
     const int64_t c = i % e->dim[0], pixel = i / e->dim[0];
     return c * e->dim[1] * e->dim[2] + pixel;
 }

@@ -302,6 +302,8 @@ static anx_status step_open(anx_judge_run *run, matched_list *list, anx_error *e
 
 static anx_status step_preprocess(anx_judge_run *run, matched_list *list, anx_error *err) {
     (void)list;
+    /* where a dump is judged, this preprocessing matters only if it supplies what the dump is compared with */
+    if (run->options->against != NULL && run->options->n_images == 0) return ANX_OK;
     return anx_judge_preprocessing(run, err);
 }
 

@@ -278,7 +278,8 @@ static void test_rearranged(void) {
 
 static void test_flatten_order(void) {
     bench b = make_bench("classifier.1");
-    const anx_extent *e = anx_graph_extent(b.graph, anx_graph_find_node(b.graph, "avgpool"));
+    const anx_extent narrow_average = *anx_graph_extent(b.graph, anx_graph_find_node(b.graph, "avgpool"));
+    const anx_extent *e = &narrow_average;
     const int64_t plane = e->dim[1] * e->dim[2];
     anx_tensor x = copy_of(&b.x);
     for (int64_t n = 0; n < BATCH; n++)
@@ -288,6 +289,15 @@ static void test_flatten_order(void) {
                     ((float *)b.x.data)[n * e->dim[0] * plane + c * plane + i];
     take(&b, &x, NULL, NULL);
     CU_ASSERT_TRUE(diagnosed(&b, "flatten-order", true));
+    free_bench(&b);
+
+    b = make_bench("flatten"); /* where the values themselves show it */
+    memcpy(b.got, x.data, b.elems * sizeof *b.got);
+    for (int64_t n = 0; n < BATCH; n++)
+        for (int64_t c = 0; c < e->dim[0]; c++)
+            for (int64_t i = 0; i < plane; i++)
+                b.right[n * e->dim[0] * plane + c * plane + i] = b.got[n * e->dim[0] * plane + i * e->dim[0] + c];
+    CU_ASSERT_TRUE(diagnosed(&b, "layout", true));
     anx_tensor_fini(&x);
     free_bench(&b);
 }
