@@ -58,7 +58,8 @@ static void raise_error(png_structp png, png_const_charp message) {
 static void take_warning(png_structp png, png_const_charp message) {
     png_reader *r = png_get_error_ptr(png);
     const bool harmless = strstr(message, "Too much") != NULL || strstr(message, "Extra") != NULL;
-    if (!harmless) {
+    const bool unseen = r->rows_end_at != 0; /* Pillow reads no chunk after the one that completes the last row */
+    if (!harmless && !unseen) {
         r->broken_end = true;
         snprintf(r->message, sizeof r->message, "%s", message);
     }
@@ -244,10 +245,14 @@ static void read_rows(png_reader *r) {
         for (int32_t y = 0; y < height; y++) png_read_row(r->png, r->raw + (size_t)y * r->row_bytes, NULL);
 }
 
+static anx_status damaged(const png_reader *r, anx_error *err) {
+    return anx_error_set(err, ANX_ERR_FORMAT, "the PNG's image data are damaged: libpng: %s", r->message);
+}
+
 /* What read_rows has not delivered yet: the last row, or all of them. Then the rest of the file. */
 static anx_status finish(png_reader *r, anx_error *err) {
     const int32_t height = (int32_t)r->header.height;
-    if (r->broken_end) return anx_error_set(err, ANX_ERR_FORMAT, "the PNG's image data are damaged: %s", r->message);
+    if (r->broken_end) return damaged(r, err);
     if (r->header.interlaced)
         for (int32_t y = 0; y < height; y++) deliver(r, y, r->raw + (size_t)y * r->row_bytes);
     else
@@ -273,15 +278,24 @@ static anx_status decode_rows(png_reader *r, anx_error *err) {
     return finish(r, err);
 }
 
+static anx_status library_error(const png_reader *r, anx_error *err) {
+    anx_status status;
+    if (r->out_of_memory)
+        status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "libpng: %s", r->message);
+    else if (strstr(r->message, "Not enough") != NULL)
+        status = anx_error_set(err, ANX_ERR_FORMAT, "the PNG is truncated: its data end before its last row");
+    else
+        status = damaged(r, err);
+    anx_error_at_offset(err, r->next_at);
+    return status;
+}
+
 /* Apart from what owns memory, so that nothing lives in a register when libpng jumps out. */
 static anx_status __attribute__((noinline)) guarded_decode(png_reader *r, anx_error *err) {
     if (setjmp(png_jmpbuf(r->png)) != 0) {
         /* libpng raises when the compressed data lack their end, although all rows are there; Pillow does not mind. */
         if (rows_are_complete(r)) return finish(r, err);
-        anx_status status = r->out_of_memory ? ANX_ERR_OUT_OF_MEMORY : ANX_ERR_FORMAT;
-        anx_error_set(err, status, "libpng: %s", r->message);
-        anx_error_at_offset(err, r->next_at);
-        return status;
+        return library_error(r, err);
     }
     return decode_rows(r, err);
 }
