@@ -1,0 +1,46 @@
+#!/bin/sh
+# anx-bench: that it measures each thing and says what it was; how fast anything is decides nothing here.
+. "$ANX_SOURCE_DIR/tests/cli/lib.sh"
+bench=$bin/anx-bench
+"$bin/anx-convert" init --arch narrow --seed 3 -o narrow.pth >/dev/null || exit 2
+mkdir images
+cp "$ANX_SOURCE_DIR/tests/cli/gray.png" images/
+
+has() { # FILE TEXT
+    grep -qF -- "$2" "$1" || fail "no '$2' in the output of: $last"
+}
+
+expect 0 "$bench" run --threads 2 --repeats 2 --batches 1,5 --only forward,load,start,preprocess --images images \
+    --json bench.json narrow.pth
+for row in "start       1 image" "forward     batch 1" "forward     batch 5" "load" "preprocess  1 files" "limits:"; do
+    has .out "$row"
+done
+for key in '"format":	"anx-bench 1"' '"threads":	2' '"fma_flop_per_s"' '"onednn_bare_over_anx"' '"anx_max_rss_bytes"' \
+    '"what":	"batch 5"' '"limit_by"' '"runs":	2'; do
+    has bench.json "$key"
+done
+: | err
+expect 0 "$bench" run --threads 1 --repeats 1 --only load narrow.pth
+grep -q forward .out && fail "--only load measured more"
+expect 0 "$bench" first narrow.pth
+quiet
+
+expect 2 "$bench" run --only load nothing.pth
+: | out
+err <<'TEXT'
+anx-bench: nothing.pth: cannot open: No such file or directory
+TEXT
+expect 2 "$bench" run --only preprocess --images nowhere narrow.pth
+has .err "cannot open the folder nowhere"
+expect 2 "$bench" run --only forward --python ./no-python narrow.pth
+has .err "cannot start ./no-python"
+expect 2 "$bench" run --only load --python /bin/false narrow.pth
+has .err "PyTorch's process ended without an answer"
+for wrong in "--repeats 0" "--batches 1,x" "--threads none" "--only" "--only forward,backward"; do
+    # shellcheck disable=SC2086 # an option and its value
+    expect 64 "$bench" run $wrong
+    : | out
+done
+expect 64 "$bench" run
+has .err "one checkpoint is measured, 0 are given"
+finish

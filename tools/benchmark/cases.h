@@ -1,0 +1,37 @@
+/* The things that are measured, each as a row of the report: by anx, by PyTorch where it is there, in turns. */
+#ifndef ANX_TOOLS_BENCHMARK_CASES_H
+#define ANX_TOOLS_BENCHMARK_CASES_H
+
+#include "loaders/checkpoint/checkpoint.h"
+#include "src/backend/backend.h"
+#include "tools/benchmark/peer.h"
+#include "tools/benchmark/report.h"
+
+typedef struct bench_context {
+    const char *weights; /* a checkpoint of AlexNet */
+    const char *python, *peer_script;
+    const char *const *images; /* files to preprocess */
+    int n_images;
+    const char *self, *anx_parity; /* paths of programs */
+    int threads, repeats;
+    bench_peer *peer; /* NULL: no PyTorch */
+    anx_model *model;
+    anx_device *device;
+    bench_limits limits;
+} bench_context;
+
+/* From the input's memory to the logits'. */
+anx_status bench_forward(bench_context *context, int64_t batch, bench_row *row, anx_error *err);
+/* Opening the checkpoint and binding it to the network; PyTorch: torch.load and load_state_dict. */
+anx_status bench_load(bench_context *context, bench_row *row, anx_error *err);
+/* A whole process for one image: start, open, plan, run. Needs neither model nor device nor peer; nor does check. */
+anx_status bench_start(bench_context *context, bench_row *row, anx_error *err);
+/* From a file in memory's cache to the network's input, on one thread. */
+anx_status bench_preprocess(bench_context *context, bench_row *row, anx_error *err);
+/* `anx-parity check` of the checkpoint, as a process. */
+anx_status bench_check(bench_context *context, bench_row *row, anx_error *err);
+
+/* What bench_start measures, to be run in a process of its own: a forward pass of a grey image. */
+anx_status bench_first_output(const char *weights, int threads, anx_error *err);
+
+#endif

@@ -1,0 +1,35 @@
+/* PyTorch in a process of its own (peer.py), asked for one measurement at a time. */
+#ifndef ANX_TOOLS_BENCHMARK_PEER_H
+#define ANX_TOOLS_BENCHMARK_PEER_H
+
+#include <sys/types.h>
+
+#include "src/base/status.h"
+
+typedef struct bench_peer bench_peer;
+
+/*
+ * Starts `python script serve weights threads` and waits until it is ready. Errors: NOT_FOUND, IO, UNSUPPORTED (its
+ * own words: PyTorch missing, a checkpoint that is no AlexNet). The caller stops it.
+ */
+anx_status bench_peer_start(const char *python, const char *script, const char *weights, int threads, bench_peer **out,
+                            anx_error *err);
+void bench_peer_stop(bench_peer *peer);
+/* "PyTorch 2.15.0, Pillow 13.0.0" */
+const char *bench_peer_version(const bench_peer *peer);
+/* Asks for something ("forward\t32"); *seconds is what it says. Errors: IO, UNSUPPORTED. */
+anx_status bench_peer_ask(bench_peer *peer, const char *request, double *seconds, anx_error *err);
+
+/* What a whole process took, and its largest resident memory. */
+typedef struct bench_process {
+    double seconds;
+    long max_rss_bytes;
+} bench_process;
+
+/*
+ * Runs a program to its end with its output thrown away. argv as for execv, argv[0] a path. Errors: IO (cannot be
+ * started), UNSUPPORTED (its exit status is above max_status).
+ */
+anx_status bench_run_process(char *const argv[], int max_status, bench_process *out, anx_error *err);
+
+#endif

@@ -1,0 +1,38 @@
+/* What was measured, as a table and as JSON. */
+#ifndef ANX_TOOLS_BENCHMARK_REPORT_H
+#define ANX_TOOLS_BENCHMARK_REPORT_H
+
+#include <stdio.h>
+
+#include "tools/benchmark/limits.h"
+#include "tools/benchmark/series.h"
+
+enum { BENCH_MAX_ROWS = 16 };
+
+/* One thing measured, by each who can do it, in turns. */
+typedef struct bench_row {
+    const char *name; /* "forward", "load", ... */
+    char what[64];    /* "batch 32" */
+    double items;     /* images per run; 0 where nothing is counted */
+    bench_series anx, torch, bare;
+    double limit_seconds;                /* no program for this machine can be faster; 0: not known */
+    const char *limit_by;                /* "multiply-adds" or "memory" */
+    long anx_rss_bytes, torch_rss_bytes; /* largest resident memory of the process; 0: not measured */
+} bench_row;
+
+typedef struct bench_report {
+    char cpu[128];    /* the processor's own name */
+    char library[64]; /* "oneDNN 2.6.3 (OpenMP)" */
+    const char *isa;
+    char torch[128]; /* "PyTorch 2.15.0, ...", "" where it was not asked */
+    int threads, repeats;
+    bench_limits limits;
+    bench_row rows[BENCH_MAX_ROWS];
+    int n_rows;
+} bench_report;
+
+void bench_report_text(const bench_report *report, FILE *to);
+/* Atomically; an existing file is replaced. Errors: IO, OUT_OF_MEMORY. */
+anx_status bench_report_json(const bench_report *report, const char *path, anx_error *err);
+
+#endif
