@@ -9,6 +9,16 @@
 #define ANX_SRC_BACKEND_DNNL_DNNL_COMPAT_H
 
 #include <oneapi/dnnl/dnnl.h>
+#include <oneapi/dnnl/dnnl_config.h>
+#include <oneapi/dnnl/dnnl_version.h>
+
+#if DNNL_VERSION_MAJOR < 2 || (DNNL_VERSION_MAJOR == 2 && DNNL_VERSION_MINOR < 6)
+#error "anx needs oneDNN 2.6 or newer"
+#endif
+/* The number of threads is set through OpenMP, which works for a library built with it alone. */
+#if DNNL_CPU_THREADING_RUNTIME != DNNL_RUNTIME_OMP
+#error "anx needs a oneDNN built with DNNL_CPU_RUNTIME=OMP"
+#endif
 
 /* A memory descriptor: shape and layout. Created by the calls below, released with anx_dnnl_md_destroy. */
 #if DNNL_VERSION_MAJOR >= 3
