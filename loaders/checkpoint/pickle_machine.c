@@ -62,7 +62,7 @@ anx_status anx_unpickle_push_mark(anx_unpickle_machine *m) {
 anx_status anx_unpickle_pop_mark(anx_unpickle_machine *m, anx_pickle_value ***items, size_t *count) {
     if (m->n_marks == 0) return anx_error_set(m->err, ANX_ERR_FORMAT, "needs a MARK on the stack, there is none");
     const size_t mark = m->marks[--m->n_marks];
-    *items = m->stack + mark;
+    *items = m->stack != NULL ? m->stack + mark : NULL; /* a MARK may come before any value */
     *count = m->depth - mark;
     m->depth = mark;
     return ANX_OK;

@@ -1,0 +1,17 @@
+/* What the fuzz targets share. A target is one LLVMFuzzerTestOneInput; replay.c runs it without a fuzzer. */
+#ifndef ANX_TESTS_FUZZ_FUZZ_H
+#define ANX_TESTS_FUZZ_FUZZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/state_dict.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
+
+/* A path under which the bytes can be opened as a regular file (in memory); valid until the next call. */
+const char *fuzz_file(const uint8_t *data, size_t n_bytes);
+/* Reads the first and last element of each tensor, and all of those that are small: for a sanitizer to see. */
+void fuzz_touch(const anx_state_dict *tensors);
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * make_corpus FOLDER: writes small valid inputs to FOLDER/{pickle,checkpoint,safetensors}, and from each of them many
+ * damaged ones (cut, flipped, spliced; the same every time), for the fuzzers to start from and replay to run.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "loaders/checkpoint/safetensors.h"
+#include "loaders/file.h"
+#include "tests/support/anx_test.h"
+#include "tests/support/test_zip.h"
+
+static const char *root;
+static uint64_t state = 88172645463325252u;
+
+static size_t random_below(size_t n) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (size_t)(state % n);
+}
+
+static void put(const char *kind, const char *name, const void *bytes, size_t n_bytes) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s/%s", root, kind, name);
+    FILE *f = fopen(path, "wb");
+    if (f == NULL || fwrite(bytes, 1, n_bytes, f) != n_bytes || fclose(f) != 0) {
+        perror(path);
+        exit(2);
+    }
+}
+
+static void put_damaged(const char *kind, const char *name, const uint8_t *bytes, size_t n_bytes) {
+    uint8_t *copy = malloc(n_bytes + 1);
+    if (copy == NULL) exit(2);
+    for (int i = 0; i < 40; i++) {
+        char file[128];
+        size_t n = n_bytes;
+        memcpy(copy, bytes, n);
+        for (size_t k = random_below(3) + 1; k > 0 && n > 0; k--) {
+            static const uint8_t telling[] = {0, 1, 0x7f, 0x80, 0xff};
+            const size_t at = random_below(n);
+            switch (random_below(4)) {
+            case 0: copy[at] ^= (uint8_t)(1u << random_below(8)); break;
+            case 1: copy[at] = telling[random_below(sizeof telling)]; break;
+            case 2:
+                if (n >= 8) memmove(copy + random_below(n - 7), copy + random_below(n - 7), 8);
+                break;
+            default: n = random_below(8) == 0 ? at : n; break;
+            }
+        }
+        snprintf(file, sizeof file, "%s-%02d", name, i);
+        put(kind, file, copy, n);
+    }
+    free(copy);
+}
+
+static void put_all(const char *kind, const char *name, const void *bytes, size_t n_bytes) {
+    put(kind, name, bytes, n_bytes);
+    put_damaged(kind, name, bytes, n_bytes);
+}
+
+/* One pickle each for what a checkpoint may hold. */
+static const struct {
+    const char *name, *bytes;
+    size_t n_bytes;
+} pickles[] = {
+#define PICKLE(name, text)                                                                                             \
+    { name, "\x80\x02" text ".", sizeof("\x80\x02" text ".") - 1 }
+    PICKLE("dict", "}q\0(" TP_STR("\x01", "w") "q\x01" TP_W "q\x02" TP_STR("\x01", "v") "h\x02u"),
+    PICKLE("wrapped",
+           "}(" TP_STR("\x05", "model") "}" TP_STR("\x08", "module.w") TP_W "s" TP_STR("\x05", "epoch") "K\x07u"),
+    PICKLE("ordered", TP_GLOBAL("collections", "OrderedDict") ")R" TP_STR("\x01", "w") TP_W
+           "s}" TP_STR("\x09", "_metadata") "}sb"),
+    PICKLE("numbers", "(K\x01M\x02\x03J\x04\x05\x06\x07\x8a\x03\x01\x02\x03G\x3f\xf0\0\0\0\0\0\0N\x88\x89t"),
+    PICKLE("containers", "](]}\x8f)N\x85NN\x86NNN\x87U\x02"
+                         "abe"),
+    PICKLE("memo", "]q\0](h\0r\x01\0\0\0j\x01\0\0\0eh\0a"),
+    PICKLE("namespace",
+           TP_GLOBAL("argparse", "Namespace") ")\x81}" TP_STR("\x02", "lr") "G\x3f\xb9\x99\x99\x99\x99\x99\x9as"
+                                                                            "b"),
+    PICKLE("others", "(" TP_GLOBAL("torch", "Size") "K\x02K\x03\x86\x85R" TP_GLOBAL("torch", "device")
+                         TP_STR("\x03", "cpu") "\x85R" TP_GLOBAL("_codecs", "encode") TP_STR("\x04", "a\xc3\xbf"
+                                                                                                     "b")
+                             TP_STR("\x06", "latin1") "\x86R" TP_GLOBAL("torch", "float32") "t"),
+    PICKLE("parameter", TP_GLOBAL("torch._utils", "_rebuild_parameter") TP_W "\x88)\x87R"),
+    PICKLE("strides", "}" TP_STR("\x01", "w") TP_TENSOR(TP_FLOATS, "K\x01", "K\x02K\x02\x86", "K\x01K\x02\x86") "s"),
+};
+
+static void make_pickles(void) {
+    for (size_t i = 0; i < sizeof pickles / sizeof pickles[0]; i++)
+        put_all("pickle", pickles[i].name, pickles[i].bytes, pickles[i].n_bytes);
+}
+
+static void make_checkpoints(void) {
+    test_zip zip;
+    for (size_t i = 0; i < sizeof pickles / sizeof pickles[0]; i++) {
+        test_zip_checkpoint(&zip, pickles[i].bytes, pickles[i].n_bytes);
+        put_all("checkpoint", pickles[i].name, zip.bytes, zip.n_bytes);
+        test_zip_fini(&zip);
+    }
+    test_zip_checkpoint(&zip, test_zip_pickle, test_zip_pickle_bytes);
+    put_all("checkpoint", "plain", zip.bytes, zip.n_bytes);
+    test_zip_fini(&zip);
+    test_zip_init(&zip);
+    zip.alignment = 0;
+    zip.no_descriptor = zip.no_zip64 = true;
+    test_zip_add(&zip, "m/data.pkl", test_zip_pickle, test_zip_pickle_bytes);
+    test_zip_add(&zip, "m/byteorder", "big", 3);
+    test_zip_add(&zip, "m/data/0", "012345678901234567890123", 24);
+    test_zip_add(&zip, "m/data/1", "0123456789abcdef", 16);
+    test_zip_finish(&zip);
+    put_all("checkpoint", "big", zip.bytes, zip.n_bytes);
+    test_zip_fini(&zip);
+}
+
+static void make_safetensors(void) {
+    static const float values[6] = {1, 2, 3, 4, 5, 6};
+    static anx_error err;
+    anx_state_dict dict = ANX_STATE_DICT_INIT;
+    const anx_tensor matrix = anx_tensor_view(ANX_F32, 2, (const int64_t[]){2, 3}, values);
+    const anx_tensor bytes = anx_tensor_view(ANX_U8, 1, (const int64_t[]){5}, values);
+    const anx_safetensors_meta metadata[] = {{"format", "pt"}, {"json", "{\"a\": [1, 2]}"}};
+    uint8_t *file = NULL;
+    size_t n_bytes = 0;
+    const char *path = anx_test_path("corpus.safetensors");
+    anx_status status = anx_state_dict_add(&dict, "a.weight", &matrix, &err);
+    if (status == ANX_OK) status = anx_state_dict_add(&dict, "b\"\xc3\xa4", &bytes, &err);
+    if (status == ANX_OK) status = anx_safetensors_write(path, &dict, metadata, 2, true, &err);
+    if (status == ANX_OK) status = anx_read_file(path, &file, &n_bytes, &err);
+    if (status != ANX_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        exit(2);
+    }
+    put_all("safetensors", "two", file, n_bytes);
+    put_all("checkpoint", "safetensors", file, n_bytes);
+    free(file);
+    anx_state_dict_fini(&dict);
+    put_all("safetensors", "none", "\x08\0\0\0\0\0\0\0{}      ", 16);
+}
+
+int main(int argc, char **argv) {
+    static const char *const kinds[] = {"", "pickle", "checkpoint", "safetensors"};
+    if (argc != 2) {
+        fprintf(stderr, "usage: make_corpus FOLDER\n");
+        return 64;
+    }
+    root = argv[1];
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s", root, kinds[i]);
+        mkdir(path, 0777); /* may be there already; a missing folder shows in the first file */
+    }
+    make_pickles();
+    make_checkpoints();
+    make_safetensors();
+    return 0;
+}
