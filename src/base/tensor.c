@@ -6,8 +6,12 @@
 #include <string.h>
 
 #include "src/base/checked.h"
+#include "src/base/threads.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "anx reads little-endian data in place");
+
+/* Conversions of fewer elements are not worth waking threads for. */
+static const int64_t parallel_elems = 1 << 18;
 
 static const struct {
     const char *name;
@@ -152,13 +156,13 @@ float anx_bf16_to_f32(uint16_t b) {
     return f32_from_bits((uint32_t)b << 16);
 }
 
+/* Without branches, so that loops over it become vector code. */
 float anx_f16_to_f32(uint16_t h) {
-    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
-    const uint32_t exponent = (h >> 10) & 0x1fu, mantissa = h & 0x3ffu;
-    if (exponent == 0x1f) return f32_from_bits(sign | 0x7f800000u | (mantissa << 13));
-    if (exponent != 0) return f32_from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13));
-    const float magnitude = (float)mantissa * 0x1p-24f; /* subnormal or zero, exact in float32 */
-    return f32_from_bits(sign | f32_bits(magnitude));
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, magnitude = h & 0x7fffu;
+    const uint32_t bias = magnitude >= 0x7c00u ? 224u << 23 : 112u << 23; /* infinity and NaN keep the top exponent */
+    const uint32_t normal = (magnitude << 13) + bias;
+    const uint32_t subnormal = f32_bits((float)(int32_t)magnitude * 0x1p-24f); /* or zero; exact in float32 */
+    return f32_from_bits(sign | (magnitude < 0x400u ? subnormal : normal));
 }
 
 /*
@@ -250,12 +254,40 @@ static void store_float(anx_dtype dtype, void *p, double d) {
     }
 }
 
+/* The conversions that loading meets: n elements, `stride` apart, to contiguous float32. */
+static void f16_row(const uint16_t *in, int64_t stride, float *out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i] = anx_f16_to_f32(in[i * stride]);
+}
+
+static void bf16_row(const uint16_t *in, int64_t stride, float *out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i] = anx_bf16_to_f32(in[i * stride]);
+}
+
+static void f64_row(const double *in, int64_t stride, float *out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i] = (float)in[i * stride];
+}
+
+static void f32_row(const float *in, int64_t stride, float *out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i] = in[i * stride];
+}
+
 /* One innermost row of n elements, `stride` elements apart, into contiguous memory. */
 static void convert_row(anx_dtype from, const char *in, int64_t stride, anx_dtype to, char *out, int64_t n) {
     const size_t in_bytes = anx_dtype_bytes(from), out_bytes = anx_dtype_bytes(to);
     if (from == to && stride == 1) {
         memcpy(out, in, (size_t)n * in_bytes);
         return;
+    }
+    if (to == ANX_F32 && (uintptr_t)in % in_bytes == 0) {
+        const void *aligned = in;
+        void *floats = out;
+        switch (from) {
+        case ANX_F16: f16_row(aligned, stride, floats, n); return;
+        case ANX_BF16: bf16_row(aligned, stride, floats, n); return;
+        case ANX_F64: f64_row(aligned, stride, floats, n); return;
+        case ANX_F32: f32_row(aligned, stride, floats, n); return;
+        default: break;
+        }
     }
     for (int64_t i = 0; i < n; i++) {
         const char *p = in + i * stride * (int64_t)in_bytes;
@@ -264,6 +296,16 @@ static void convert_row(anx_dtype from, const char *in, int64_t stride, anx_dtyp
         else
             store_float(to, out + i * (int64_t)out_bytes, load_float(from, p));
     }
+}
+
+/* Where row r of t (all dimensions but the last) begins, in elements. */
+static int64_t row_offset(const anx_tensor *t, int64_t r) {
+    int64_t offset = 0;
+    for (int i = t->rank - 2; i >= 0; i--) {
+        offset += r % t->shape[i] * t->stride[i];
+        r /= t->shape[i];
+    }
+    return offset;
 }
 
 anx_status anx_tensor_convert(const anx_tensor *t, anx_dtype dtype, anx_tensor *out, anx_error *err) {
@@ -277,19 +319,13 @@ anx_status anx_tensor_convert(const anx_tensor *t, anx_dtype dtype, anx_tensor *
     const int64_t elems = anx_tensor_elems(t);
     const int64_t row = t->rank > 0 ? t->shape[t->rank - 1] : 1;
     const int64_t row_stride = t->rank > 0 ? t->stride[t->rank - 1] : 1;
-    int64_t index[ANX_MAX_RANK] = {0};
-    char *dst = result.data;
-    for (int64_t done = 0; done < elems; done += row) {
-        int64_t offset = 0;
-        for (int i = 0; i < t->rank - 1; i++) offset += index[i] * t->stride[i];
-        convert_row(t->dtype, (const char *)t->data + offset * (int64_t)anx_dtype_bytes(t->dtype), row_stride, dtype,
-                    dst, row);
-        dst += row * (int64_t)anx_dtype_bytes(dtype);
-        for (int i = t->rank - 2; i >= 0; i--) {
-            if (++index[i] < t->shape[i]) break;
-            index[i] = 0;
-        }
-    }
+    const int64_t n_rows = row > 0 ? elems / row : 0;
+    const int64_t in_bytes = (int64_t)anx_dtype_bytes(t->dtype), out_bytes = (int64_t)anx_dtype_bytes(dtype);
+    const int threads = elems >= parallel_elems ? anx_threads_available() : 1;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+    for (int64_t r = 0; r < n_rows; r++)
+        convert_row(t->dtype, (const char *)t->data + row_offset(t, r) * in_bytes, row_stride, dtype,
+                    (char *)result.data + r * row * out_bytes, row);
     *out = result;
     return ANX_OK;
 }

@@ -48,6 +48,51 @@ static void every_half_survives_the_round_trip_through_float(void) {
     CU_ASSERT_EQUAL(wrong, 0);
 }
 
+/* (-1)^sign * 2^(exponent - 15) * 1.mantissa, and 2^-14 * 0.mantissa below; bfloat16 is the upper half of a float. */
+static void every_half_has_the_value_of_its_definition(void) {
+    int wrong = 0;
+    for (uint32_t u = 0; u < 65536; u++) {
+        const int sign = u >> 15 != 0 ? -1 : 1, exponent = (int)(u >> 10 & 31), mantissa = (int)(u & 1023);
+        const float got = anx_f16_to_f32((uint16_t)u);
+        float expected = (float)sign *
+                         ldexpf((float)(exponent > 0 ? 1024 + mantissa : mantissa), exponent > 0 ? exponent - 25 : -24);
+        if (exponent == 31) expected = mantissa > 0 ? NAN : (float)sign * INFINITY;
+        wrong += isnan(expected) ? !isnan(got) : got != expected || (signbit(got) != 0) != (sign < 0);
+        wrong += memcmp(&(float){anx_bf16_to_f32((uint16_t)u)}, &(uint32_t){u << 16}, 4) != 0;
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+}
+
+/* Large enough for several threads, every dimension strided; the values name their place. */
+static void large_strided_tensors_convert_from_every_floating_type(void) {
+    static const anx_dtype dtypes[] = {ANX_F32, ANX_F64, ANX_F16, ANX_BF16};
+    const int64_t shape[4] = {9, 31, 7, 150}, storage_shape[4] = {150, 14, 31, 9};
+    const int64_t strides[4] = {1, 9, 2 * 9 * 31, 14 * 9 * 31};
+    anx_error err = ANX_ERROR_INIT;
+    anx_tensor floats = ANX_TENSOR_INIT;
+    ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, 4, storage_shape, &floats, &err), &err);
+    for (int64_t i = 0; i < anx_tensor_elems(&floats); i++) ((float *)floats.data)[i] = (float)(i * 7 % 251 - 100);
+    for (size_t k = 0; k < 4; k++) {
+        anx_tensor stored = ANX_TENSOR_INIT, got = ANX_TENSOR_INIT;
+        ANX_CHECK_OK(anx_tensor_convert(&floats, dtypes[k], &stored, &err), &err);
+        anx_tensor view = anx_tensor_view(dtypes[k], 4, shape, stored.data);
+        memcpy(view.stride, strides, sizeof strides);
+        ANX_CHECK_OK(anx_tensor_convert(&view, ANX_F32, &got, &err), &err);
+        int64_t wrong = 0, i = 0;
+        for (int64_t a = 0; a < shape[0]; a++)
+            for (int64_t b = 0; b < shape[1]; b++)
+                for (int64_t c = 0; c < shape[2]; c++)
+                    for (int64_t d = 0; d < shape[3]; d++, i++) {
+                        const int64_t at = a * strides[0] + b * strides[1] + c * strides[2] + d * strides[3];
+                        wrong += ((const float *)got.data)[i] != (float)(at * 7 % 251 - 100);
+                    }
+        CU_ASSERT_EQUAL(wrong, 0);
+        anx_tensor_fini(&got);
+        anx_tensor_fini(&stored);
+    }
+    anx_tensor_fini(&floats);
+}
+
 /* Expected values from IEEE 754's definition: halfway cases go to the even neighbour. */
 static void narrowing_rounds_to_nearest_even(void) {
     CU_ASSERT_EQUAL(anx_f32_to_f16(1.0f), 0x3c00);
@@ -157,6 +202,9 @@ int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"sizes that overflow are refused", sizes_that_overflow_are_refused},
         {"every half survives the round trip through float", every_half_survives_the_round_trip_through_float},
+        {"every half has the value of its definition", every_half_has_the_value_of_its_definition},
+        {"large strided tensors convert from every floating type",
+         large_strided_tensors_convert_from_every_floating_type},
         {"narrowing rounds to nearest even", narrowing_rounds_to_nearest_even},
         {"a strided tensor is gathered", a_strided_tensor_is_gathered},
         {"a digest covers dtype, shape and bytes", a_digest_covers_dtype_shape_and_bytes},

@@ -6,8 +6,13 @@
 #include "loaders/checkpoint/safetensors.h"
 #include "tests/fuzz/fuzz.h"
 
+static char path[64]; /* of the file written */
+
+static void remove_file(void) {
+    unlink(path);
+}
+
 static void check_round_trip(const anx_safetensors *file) {
-    static char path[64];
     static anx_error err;
     anx_safetensors_meta metadata[16];
     const size_t n = file->n_metadata < 16 ? file->n_metadata : 16;
@@ -17,6 +22,7 @@ static void check_round_trip(const anx_safetensors *file) {
         const int fd = mkstemp(path);
         if (fd < 0) abort();
         close(fd);
+        atexit(remove_file);
     }
     anx_status status = anx_safetensors_write(path, &file->tensors, metadata, n, true, &err);
     if (status == ANX_ERR_INVALID_ARGUMENT) return; /* a metadata key given twice is read, but not written */
