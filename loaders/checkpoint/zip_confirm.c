@@ -96,7 +96,7 @@ anx_status anx_zip_index_check_crcs(const anx_zip_index *index, int threads, boo
     for (size_t i = 0; i < index->count; i++)
         for (size_t k = 0; k < chunk_count(&index->entries[i]); k++)
             chunks[n++] = (chunk){.entry = &index->entries[i], .index = k};
-#pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads) if (n > 8)
     for (size_t i = 0; i < n; i++) {
         const anx_zip_entry *e = chunks[i].entry;
         const uint8_t *data = index->bytes + e->data_offset + (uint64_t)chunks[i].index * chunk_bytes;
