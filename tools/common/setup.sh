@@ -71,3 +71,11 @@ anx_build() {
     grep -E 'warning:' "$log" >&2 || true
     rm -f "$log"
 }
+
+# The commands in build/release. Tests are not built the first time (they need CUnit); a folder in which they were
+# stays as it is.
+anx_build_commands() {
+    local options=()
+    [ -e build/release/CMakeCache.txt ] || options=(-DANX_TESTS=OFF)
+    anx_build release ${options[@]+"${options[@]}"}
+}
