@@ -109,6 +109,7 @@ static void parts_equal_the_whole(void) {
     int strict = 0;
     for (size_t i = 0; i < sizeof samplings / sizeof samplings[0]; i++)
         for (size_t f = 0; f < sizeof flags / sizeof flags[0]; f++) {
+            if (f > 1 && i % 3 != 0) continue; /* these differ in entropy coding alone */
             const jpeg_kind kind = {"ycc", 85, samplings[i], flags[f], (i + f) % 3 == 0 ? 4 : 0};
             strict += check_regions(&kind, 101, 99);
         }
@@ -161,12 +162,31 @@ static void a_truncated_file_is_refused_for_any_part(void) {
     free(samples);
 }
 
+static void what_follows_the_wanted_rows_may_still_raise(void) {
+    static anx_error err = ANX_ERROR_INIT;
+    const jpeg_kind kind = {"ycc", 85, "2x2,1x1,1x1", "-", 0};
+    uint8_t *samples = noise(200 * 150 * 3);
+    size_t n_bytes = 0;
+    uint8_t *file = jpeg_encode(&kind, 200, 150, samples, &n_bytes);
+    uint8_t *longer = malloc(n_bytes + 2);
+    memcpy(longer, file, n_bytes - 2);
+    memcpy(longer + n_bytes - 2, "\xff\x02\xff\xd9", 4); /* before the end, a marker that libjpeg does not know */
+    taken part = {.region = {.x0 = 20, .x1 = 120, .y0 = 8, .y1 = 40}};
+    ANX_CHECK_STATUS(ANX_ERR_FORMAT, take(longer, n_bytes + 2, &part, &err), &err);
+    ANX_CHECK_MESSAGE("Unsupported marker type 0x02", &err);
+    free(part.pixels);
+    free(longer);
+    free(file);
+    free(samples);
+}
+
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"parts equal the whole", parts_equal_the_whole},
         {"parts equal the whole in other color spaces", parts_equal_the_whole_in_other_color_spaces},
         {"a damaged file is decoded strictly", a_damaged_file_is_decoded_strictly},
         {"a truncated file is refused for any part", a_truncated_file_is_refused_for_any_part},
+        {"what follows the wanted rows may still raise", what_follows_the_wanted_rows_may_still_raise},
         {NULL, NULL},
     };
     return anx_test_main("jpeg_window", tests, argc, argv);
