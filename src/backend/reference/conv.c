@@ -19,41 +19,39 @@
 enum {
     LANES = ANX_REFERENCE_LANES,
     DEPTH = 256, /* taps packed at a time: 16 KiB of weights */
-    CHUNK = 240, /* positions of a task: 15 KiB of sums; a multiple of every kernel's block of positions */
-    MAX_BLOCK = 12
+    CHUNK = 240  /* positions of a task: 15 KiB of sums; a multiple of every kernel's block of positions */
 };
 
 /* sums[p][lane] += weights[k][lane] * corner[p][offset[k]], k ascending, for `block` positions. */
 typedef void multiply_fn(const double *weights, const ptrdiff_t *offset, int depth, const double *const *corner,
                          double *sums);
 
-ANX_ALWAYS_INLINE void multiply(const double *weights, const ptrdiff_t *offset, int depth, const double *const *corner,
-                                double *sums, const int block) {
-    anx_f64x8 acc[MAX_BLOCK];
-    for (int p = 0; p < block; p++) acc[p] = *(const anx_f64x8 *)(sums + p * LANES);
-    for (int k = 0; k < depth; k++) {
-        const anx_f64x8 w = *(const anx_f64x8 *)(weights + k * LANES);
-        const ptrdiff_t at = offset[k];
-        for (int p = 0; p < block; p++) acc[p] += w * corner[p][at];
+/*
+ * One such function: LANES numbers are so many of the target's own vectors (wider ones would live in memory), and
+ * `block` positions are as many as leave it registers for the weights. Each lane does the same in every version.
+ */
+#define DEFINE_MULTIPLY(name, target, vector, block)                                                                   \
+    target static void name(const double *weights, const ptrdiff_t *offset, int depth, const double *const *corner,    \
+                            double *sums) {                                                                            \
+        enum { WIDTH = sizeof(vector) / sizeof(double), PARTS = LANES / WIDTH };                                       \
+        vector acc[block][PARTS];                                                                                      \
+        for (int p = 0; p < block; p++)                                                                                \
+            for (int i = 0; i < PARTS; i++) acc[p][i] = *(const vector *)(sums + p * LANES + i * WIDTH);               \
+        for (int k = 0; k < depth; k++) {                                                                              \
+            vector w[PARTS];                                                                                           \
+            for (int i = 0; i < PARTS; i++) w[i] = *(const vector *)(weights + k * LANES + i * WIDTH);                 \
+            const ptrdiff_t at = offset[k];                                                                            \
+            for (int p = 0; p < block; p++)                                                                            \
+                for (int i = 0; i < PARTS; i++) acc[p][i] += w[i] * corner[p][at];                                     \
+        }                                                                                                              \
+        for (int p = 0; p < block; p++)                                                                                \
+            for (int i = 0; i < PARTS; i++) *(vector *)(sums + p * LANES + i * WIDTH) = acc[p][i];                     \
     }
-    for (int p = 0; p < block; p++) *(anx_f64x8 *)(sums + p * LANES) = acc[p];
-}
 
-static void multiply_portable(const double *weights, const ptrdiff_t *offset, int depth, const double *const *corner,
-                              double *sums) {
-    multiply(weights, offset, depth, corner, sums, 3);
-}
-
+DEFINE_MULTIPLY(multiply_portable, , anx_f64x2, 3)
 #if ANX_REFERENCE_X86
-ANX_TARGET_AVX2 static void multiply_avx2(const double *weights, const ptrdiff_t *offset, int depth,
-                                          const double *const *corner, double *sums) {
-    multiply(weights, offset, depth, corner, sums, 6);
-}
-
-ANX_TARGET_AVX512 static void multiply_avx512(const double *weights, const ptrdiff_t *offset, int depth,
-                                              const double *const *corner, double *sums) {
-    multiply(weights, offset, depth, corner, sums, 12);
-}
+DEFINE_MULTIPLY(multiply_avx2, ANX_TARGET_AVX2, anx_f64x4, 6)
+DEFINE_MULTIPLY(multiply_avx512, ANX_TARGET_AVX512, anx_f64x8, 12)
 #endif
 
 static multiply_fn *pick_kernel(anx_reference_isa isa, int *block) {

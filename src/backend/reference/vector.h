@@ -1,6 +1,6 @@
 /*
- * Eight numbers at a time in the compiler's own vector types: lowered to whatever registers the function's target
- * has (one zmm, two ymm or four xmm), with the same results.
+ * Several numbers at a time in the compiler's own vector types, lowered to whatever registers the function's target
+ * has, with the same results. Where many of them must stay in registers, take the target's own width.
  */
 #ifndef ANX_SRC_BACKEND_REFERENCE_VECTOR_H
 #define ANX_SRC_BACKEND_REFERENCE_VECTOR_H
@@ -10,6 +10,8 @@
 enum { ANX_REFERENCE_LANES = 8 };
 
 /* Element-aligned and allowed to alias the elements: loads and stores are plain dereferences. */
+typedef double anx_f64x2 __attribute__((vector_size(16), aligned(8), may_alias));
+typedef double anx_f64x4 __attribute__((vector_size(32), aligned(8), may_alias));
 typedef double anx_f64x8 __attribute__((vector_size(64), aligned(8), may_alias));
 typedef float anx_f32x8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int32_t anx_i32x8 __attribute__((vector_size(32), aligned(4), may_alias));
