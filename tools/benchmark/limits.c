@@ -29,7 +29,7 @@ static double fastest_flops(int threads, bench_fma_fn *fma) {
 #pragma omp parallel num_threads(threads) reduction(+ : operations)
         {
             float sink = 0.0f;
-            operations += fma(2000000, &sink);
+            operations += fma(20000000, &sink);
             volatile float keep = sink;
             (void)keep;
         }

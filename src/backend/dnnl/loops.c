@@ -11,21 +11,24 @@ anx_dnnl_isa anx_dnnl_best_isa(void) {
     return ANX_DNNL_PORTABLE;
 }
 
-static anx_dnnl_pool_row_fn *row_function(anx_dnnl_isa isa) {
+static const anx_dnnl_loops *loops_for(anx_dnnl_isa isa) {
     switch (isa) {
 #ifdef __x86_64__
-    case ANX_DNNL_AVX512: return anx_dnnl_pool_row_avx512;
-    case ANX_DNNL_AVX2: return anx_dnnl_pool_row_avx2;
+    case ANX_DNNL_AVX512: return &anx_dnnl_loops_avx512;
+    case ANX_DNNL_AVX2: return &anx_dnnl_loops_avx2;
 #endif
-    default: return anx_dnnl_pool_row_portable;
+    default: return &anx_dnnl_loops_portable;
     }
 }
 
 void anx_dnnl_pooling_run(const anx_dnnl_pooling *pooling, const float *src, float *dst) {
-    anx_dnnl_pool_row_fn *const row = row_function(pooling->isa);
-    const int64_t rows = pooling->batch * pooling->out_h;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < rows; i++) row(pooling, src, dst, i / pooling->out_h, i % pooling->out_h);
+    const anx_dnnl_loops *loops = loops_for(pooling->isa);
+    /* Each thread works through whole planes as far as it can: the order in which they lie in memory. */
+    const int64_t blocks = pooling->src.padded_channels / pooling->src.block, rows = pooling->out_h;
+#pragma omp parallel for schedule(static) collapse(3)
+    for (int64_t n = 0; n < pooling->batch; n++)
+        for (int64_t block = 0; block < blocks; block++)
+            for (int64_t oh = 0; oh < rows; oh++) loops->pool_row(pooling, src, dst, n, block, oh);
 }
 
 /* Below this many elements, starting the other threads costs more than they save. */
@@ -49,13 +52,13 @@ void anx_dnnl_softmax_run(const float *src, float *dst, int64_t rows, int64_t fe
 }
 
 float anx_dnnl_max_magnitude(const float *x, size_t elems) {
-    /* Without its sign, a float's bits order as integers do, with infinity above all numbers and NaN above that. */
+    const anx_dnnl_loops *loops = loops_for(anx_dnnl_best_isa());
+    const size_t piece = parallel_elems, pieces = (elems + piece - 1) / piece;
     int32_t max = 0;
-#pragma omp parallel for schedule(static) reduction(max : max) if (elems >= parallel_elems)
-    for (size_t i = 0; i < elems; i++) {
-        int32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        bits &= INT32_MAX;
+#pragma omp parallel for schedule(static) reduction(max : max) if (pieces > 1)
+    for (size_t i = 0; i < pieces; i++) {
+        const size_t from = i * piece, left = elems - from;
+        const int32_t bits = loops->max_magnitude_bits(x + from, left < piece ? left : piece);
         if (bits > max) max = bits;
     }
     float magnitude;

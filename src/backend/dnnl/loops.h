@@ -40,9 +40,15 @@ typedef struct anx_dnnl_pooling {
  */
 void anx_dnnl_pooling_run(const anx_dnnl_pooling *pooling, const float *src, float *dst);
 
-/* One output row (n, oh), for each instruction set. */
-typedef void anx_dnnl_pool_row_fn(const anx_dnnl_pooling *pooling, const float *src, float *dst, int64_t n, int64_t oh);
-anx_dnnl_pool_row_fn anx_dnnl_pool_row_portable, anx_dnnl_pool_row_avx2, anx_dnnl_pool_row_avx512;
+/* The inner loops, for each instruction set. */
+typedef struct anx_dnnl_loops {
+    /* Output row oh of image n, those of the channels that are in the input's block number `block`. */
+    void (*pool_row)(const anx_dnnl_pooling *pooling, const float *src, float *dst, int64_t n, int64_t block,
+                     int64_t oh);
+    /* The largest of the elements' bits without their sign. */
+    int32_t (*max_magnitude_bits)(const float *x, size_t elems);
+} anx_dnnl_loops;
+extern const anx_dnnl_loops anx_dnnl_loops_portable, anx_dnnl_loops_avx2, anx_dnnl_loops_avx512;
 
 /* x < 0 gives +0, everything else (-0 and NaN too) stays. src may be dst. */
 void anx_dnnl_relu_run(const float *src, float *dst, size_t elems);

@@ -1,6 +1,6 @@
 /*
- * One output row of pooling. Included once for each instruction set, by files compiled for it: the vector types below
- * become what the target has, with the same results.
+ * The inner loops. Included once for each instruction set, by files compiled for it: the vector types below become
+ * what the target has, with the same results. LOOPS is the name of the table to define.
  */
 #include <math.h>
 #include <string.h>
@@ -10,26 +10,28 @@
 /* Channels worked on at once: a cache line, and the largest block of oneDNN's layouts. */
 enum { CHUNK = 16 };
 
-static int64_t channel_offset(const anx_dnnl_layout *layout, int64_t channel) {
+static inline int64_t channel_offset(const anx_dnnl_layout *layout, int64_t channel) {
+    if (channel < layout->block) return channel; /* a division spared where all channels lie together */
     return channel / layout->block * layout->stride_block + channel % layout->block;
 }
 
-static int64_t min_i64(int64_t a, int64_t b) {
+static inline int64_t min_i64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
 /* How many channels from `channel` on lie side by side in memory, at most CHUNK. */
-static int contiguous_channels(const anx_dnnl_layout *layout, int64_t channel) {
-    const int64_t in_block = layout->block - channel % layout->block;
-    return (int)min_i64(CHUNK, min_i64(in_block, layout->channels - channel));
+static inline int64_t contiguous_channels(const anx_dnnl_layout *layout, int64_t channel) {
+    if (layout->block == 1) return 1;
+    const int64_t in_block = layout->block - (channel < layout->block ? channel : channel % layout->block);
+    return min_i64(CHUNK, min_i64(in_block, layout->channels - channel));
 }
 
 typedef struct window {
     int64_t h0, h1, w0, w1; /* half-open, inside the input */
 } window;
 
-static void range_of(int64_t i, int64_t in, int64_t out, bool adaptive, int kernel, int stride, int pad, int64_t *from,
-                     int64_t *to) {
+static inline void range_of(int64_t i, int64_t in, int64_t out, bool adaptive, int kernel, int stride, int pad,
+                            int64_t *from, int64_t *to) {
     if (adaptive) {
         *from = i * in / out;
         *to = ((i + 1) * in + out - 1) / out;
@@ -112,46 +114,60 @@ POOL_INLINE float pool_single(const float *src, int64_t stride_h, int64_t stride
     return average ? acc / (float)(win->h1 - win->h0) / (float)(win->w1 - win->w0) : acc;
 }
 
-/* Output row oh of `count` channels from `channel` on, which lie side by side in the input. */
-POOL_INLINE void pool_chunk(const anx_dnnl_pooling *p, const float *src, float *dst, int64_t oh, int64_t channel,
+/* Output position (oh, ow) of `count` channels from `channel` on, which lie side by side in the input. */
+POOL_INLINE void pool_chunk(const anx_dnnl_pooling *p, const float *src, float *dst, const window *win, int64_t channel,
                             int count, bool average) {
-    window win;
-    range_of(oh, p->in_h, p->out_h, average, p->kernel_h, p->stride_h, p->pad_h, &win.h0, &win.h1);
-    const float *x = src + channel_offset(&p->src, channel);
-    float *y = dst + oh * p->dst.stride_h;
-    const bool together = count == CHUNK && contiguous_channels(&p->dst, channel) == CHUNK;
-    int64_t offset[CHUNK]; /* of each channel in an output position */
-    for (int c = 0; c < count; c++) offset[c] = channel_offset(&p->dst, channel + c);
-    for (int64_t ow = 0; ow < p->out_w; ow++, y += p->dst.stride_w) {
-        range_of(ow, p->in_w, p->out_w, average, p->kernel_w, p->stride_w, p->pad_w, &win.w0, &win.w1);
-        if (count < CHUNK) {
-            for (int c = 0; c < count; c++)
-                y[offset[c]] = pool_single(x + c, p->src.stride_h, p->src.stride_w, &win, average);
-            continue;
-        }
-        float out[CHUNK];
-        pool_position(x, p->src.stride_h, p->src.stride_w, &win, average, out);
-        if (together) {
-            memcpy(y + offset[0], out, sizeof out);
-        } else {
-            for (int c = 0; c < CHUNK; c++) y[offset[c]] = out[c];
-        }
+    if (count < CHUNK) {
+        for (int c = 0; c < count; c++)
+            dst[channel_offset(&p->dst, channel + c)] =
+                pool_single(src + c, p->src.stride_h, p->src.stride_w, win, average);
+        return;
+    }
+    float out[CHUNK];
+    pool_position(src, p->src.stride_h, p->src.stride_w, win, average, out);
+    if (contiguous_channels(&p->dst, channel) == CHUNK) {
+        memcpy(dst + channel_offset(&p->dst, channel), out, sizeof out);
+    } else {
+        for (int c = 0; c < CHUNK; c++) dst[channel_offset(&p->dst, channel + c)] = out[c];
     }
 }
 
-POOL_INLINE void pool_row(const anx_dnnl_pooling *p, const float *src, float *dst, int64_t n, int64_t oh) {
-    const float *x = src + n * p->src.stride_n;
-    float *y = dst + n * p->dst.stride_n;
-    for (int64_t c = 0; c < p->src.channels;) {
-        const int count = contiguous_channels(&p->src, c);
-        if (p->adaptive)
-            pool_chunk(p, x, y, oh, c, count, true);
-        else
-            pool_chunk(p, x, y, oh, c, count, false);
-        c += count;
+/* Output row oh of image n, those of the channels that are in the input's block number `block`. */
+POOL_INLINE void pool_row(const anx_dnnl_pooling *p, const float *src, float *dst, int64_t n, int64_t block, int64_t oh,
+                          bool average) {
+    const float *x = src + n * p->src.stride_n + block * p->src.stride_block;
+    float *y = dst + n * p->dst.stride_n + oh * p->dst.stride_h;
+    const int64_t first = block * p->src.block, channels = min_i64(p->src.block, p->src.channels - first);
+    window win;
+    range_of(oh, p->in_h, p->out_h, average, p->kernel_h, p->stride_h, p->pad_h, &win.h0, &win.h1);
+    for (int64_t ow = 0; ow < p->out_w; ow++) {
+        range_of(ow, p->in_w, p->out_w, average, p->kernel_w, p->stride_w, p->pad_w, &win.w0, &win.w1);
+        for (int64_t c = 0; c < channels; c += CHUNK)
+            pool_chunk(p, x + c, y + ow * p->dst.stride_w, &win, first + c, (int)min_i64(CHUNK, channels - c), average);
     }
+    if (first + channels < p->src.channels) return;
     /* oneDNN relies on zeros in the channels that fill up the last block. */
     for (int64_t c = p->dst.channels; c < p->dst.padded_channels; c++)
-        for (int64_t ow = 0; ow < p->out_w; ow++)
-            y[oh * p->dst.stride_h + ow * p->dst.stride_w + channel_offset(&p->dst, c)] = 0.0f;
+        for (int64_t ow = 0; ow < p->out_w; ow++) y[ow * p->dst.stride_w + channel_offset(&p->dst, c)] = 0.0f;
 }
+
+static void pool_rows(const anx_dnnl_pooling *p, const float *src, float *dst, int64_t n, int64_t block, int64_t oh) {
+    if (p->adaptive)
+        pool_row(p, src, dst, n, block, oh, true);
+    else
+        pool_row(p, src, dst, n, block, oh, false);
+}
+
+/* Without its sign, a float's bits order as integers do, with infinity above all numbers and NaN above that. */
+static int32_t max_magnitude_bits(const float *x, size_t elems) {
+    int32_t max = 0;
+    for (size_t i = 0; i < elems; i++) {
+        int32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= INT32_MAX;
+        max = bits > max ? bits : max;
+    }
+    return max;
+}
+
+const anx_dnnl_loops LOOPS = {.pool_row = pool_rows, .max_magnitude_bits = max_magnitude_bits};
