@@ -10,29 +10,26 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Larger images say nothing new and make each run slow. */
-enum { MAX_PIXELS = 1 << 18, CROP = 24 };
+/* Larger or thinner images say nothing new and make each run slow. */
+enum { MAX_SIDE = 2048, MAX_PIXELS = 1 << 18, CROP = 24 };
 
-/* The size in a PNG's header or in any JPEG frame header; 0 where there is none to be found. */
-static uint64_t promised_pixels(const uint8_t *data, size_t size) {
-    uint64_t most = 0;
-    if (size > 24 && data[0] == 0x89)
-        for (size_t i = 12; i + 12 <= size; i++)
-            if (memcmp(data + i, "IHDR", 4) == 0) {
-                const uint8_t *p = data + i + 4;
-                const uint64_t width = (uint64_t)p[0] << 24 | (uint64_t)p[1] << 16 | (uint64_t)p[2] << 8 | p[3];
-                const uint64_t height = (uint64_t)p[4] << 24 | (uint64_t)p[5] << 16 | (uint64_t)p[6] << 8 | p[7];
-                const uint64_t pixels = width > MAX_PIXELS || height > MAX_PIXELS ? UINT64_MAX : width * height;
-                if (pixels > most) most = pixels;
-            }
-    if (size > 4 && data[0] == 0xff)
-        for (size_t i = 0; i + 9 <= size; i++)
-            if (data[i] == 0xff && data[i + 1] >= 0xc0 && data[i + 1] <= 0xcf) {
-                const uint64_t pixels =
-                    (uint64_t)(data[i + 5] << 8 | data[i + 6]) * (uint64_t)(data[i + 7] << 8 | data[i + 8]);
-                if (pixels > most) most = pixels;
-            }
-    return most;
+static bool too_large(uint64_t width, uint64_t height) {
+    return width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS;
+}
+
+static uint32_t be32(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Whether anything that may be a PNG's header or a JPEG's frame header promises too much. */
+static bool promises_too_much(const uint8_t *data, size_t size) {
+    for (size_t i = 0; i + 12 <= size; i++) {
+        const uint8_t *p = data + i;
+        if (memcmp(p, "IHDR", 4) == 0 && too_large(be32(p + 4), be32(p + 8))) return true;
+        const bool frame = p[0] == 0xff && p[1] >= 0xc0 && p[1] <= 0xcf;
+        if (frame && too_large((uint64_t)(p[5] << 8 | p[6]), (uint64_t)(p[7] << 8 | p[8]))) return true;
+    }
+    return false;
 }
 
 static void fail(const char *what, const anx_error *staged, const anx_error *fast) {
@@ -43,7 +40,7 @@ static void fail(const char *what, const anx_error *staged, const anx_error *fas
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static anx_error staged_error, fast_error;
     static float input[3 * CROP * CROP];
-    if (promised_pixels(data, size) > MAX_PIXELS) return 0;
+    if (promises_too_much(data, size)) return 0;
     anx_preprocess_profile profile = anx_preprocess_torchvision;
     profile.resize = 28; /* small, so that most of the time goes into decoding */
     profile.crop = CROP;
