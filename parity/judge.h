@@ -16,7 +16,7 @@
  * With `against` the observe, infer, probe and accumulated paths fall away, and the dump's layers are judged each from
  * the dump's own input to it.
  *
- * Names beginning with anx_judge_run_ are internal (judge_run.h).
+ * parity/judge_run.h holds what the judge's own files share.
  */
 #ifndef ANX_PARITY_JUDGE_H
 #define ANX_PARITY_JUDGE_H

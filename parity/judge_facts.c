@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "loaders/libraries.h"
 #include "parity/judge_run.h"
 #include "src/base/version.h"
 
@@ -55,7 +56,11 @@ anx_status anx_judge_describe_environment(anx_judge_run *run, anx_error *err) {
 #else
     snprintf(text, sizeof text, "gcc %s", __VERSION__);
 #endif
-    return status != ANX_OK ? status : anx_verdicts_add_environment(run->list, "compiler", text, err);
+    if (status == ANX_OK) status = anx_verdicts_add_environment(run->list, "compiler", text, err);
+    for (int i = 0; status == ANX_OK && anx_loaders_library(i).name != NULL; i++)
+        status =
+            anx_verdicts_add_environment(run->list, anx_loaders_library(i).name, anx_loaders_library(i).version, err);
+    return status;
 }
 
 anx_status anx_judge_describe_device(const anx_device_info *info, anx_device_facts *out, anx_error *err) {

@@ -18,7 +18,9 @@
 
 enum { MOST_PRODUCTS = 4000, MASK_PERIOD = 64 };
 
-/* A well-mixed word for each index (the finaliser of "lowbias32", C. Wellons, hash prospector). */
+enum { LANES = 16 };
+
+/* A well-mixed word for each index (the finaliser "lowbias32" of C. Wellons's hash prospector). */
 static inline uint32_t mix(uint32_t x) {
     x ^= x >> 16;
     x *= 0x7feb352dU;
@@ -27,15 +29,56 @@ static inline uint32_t mix(uint32_t x) {
     return x ^ (x >> 16);
 }
 
+/* Random words, LANES at a time, each lane a xorshift32 (Marsaglia 2003): shifts alone, so that loops over the lanes
+   become vector instructions on every machine. */
+typedef struct lanes {
+    uint32_t x[LANES];
+} lanes;
+
+static lanes lanes_seed(uint32_t seed) {
+    lanes l;
+    for (uint32_t i = 0; i < LANES; i++) l.x[i] = mix(seed + 0x9e3779b9U * (i + 1)) | 1;
+    return l;
+}
+
+static inline uint32_t lanes_next(lanes *l, int i) {
+    uint32_t x = l->x[i];
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return l->x[i] = x;
+}
+
+/* v or -v by one random bit. */
+static inline int32_t with_sign(int32_t v, uint32_t bit) {
+    const int32_t s = -(int32_t)(bit & 1);
+    return (v ^ s) - s;
+}
+
 /* +-(2049, 2051, ..., 4095) */
-static inline float odd_integer(uint32_t r) {
-    const int magnitude = 2049 + 2 * (int)(r & 1023);
-    return (float)((r & 1024) != 0 ? -magnitude : magnitude);
+static inline int32_t long_integer(uint32_t r) {
+    return with_sign(2049 + 2 * (int32_t)((r >> 8) & 1023), r >> 18);
 }
 
 /* -1 or 1, or 0 in one case of four. */
-static inline float small_integer(uint32_t r) {
-    return (float)((int)((r >> 11) & 1) * 2 - 1) * (float)((r >> 12 & 3) != 0);
+static inline int32_t short_integer(uint32_t r) {
+    return with_sign((int32_t)(((r >> 19) | (r >> 20)) & 1), r >> 21);
+}
+
+/* out[i] for i below n: the long integer where roles[i] is -1, the short one where it is 0; 0 where keep[i] is 0. */
+static void fill(float *out, int64_t n, const int32_t *roles, const int32_t *keep, uint32_t seed) {
+    lanes l = lanes_seed(seed);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            const uint32_t r = lanes_next(&l, k);
+            const int32_t role = roles[i + k];
+            out[i + k] = (float)(((long_integer(r) & role) | (short_integer(r) & ~role)) & keep[i + k]);
+        }
+    for (int k = 0; i < n; i++, k++) {
+        const uint32_t r = lanes_next(&l, k);
+        out[i] = (float)((roles[i] != 0 ? long_integer(r) : short_integer(r)) & keep[i]);
+    }
 }
 
 /* How many of MASK_PERIOD neighbouring weights may be other than 0. */
@@ -44,41 +87,47 @@ static int mask_of(int64_t terms) {
 }
 
 /* Is the input of this channel (feature) the long integer? The weights on it are then the short ones. */
-static inline bool long_input(int64_t channel) {
-    return channel % 2 == 0;
+static inline int32_t input_role(int64_t channel) {
+    return channel % 2 == 0 ? -1 : 0;
 }
 
-/* batch images of `channels` planes of `plane` elements (a linear layer: planes of one). */
-static void fill_input(float *x, int64_t batch, int64_t channels, int64_t plane, uint32_t salt) {
-    for (int64_t p = 0; p < batch * channels; p++)
-        for (int64_t i = 0; i < plane; i++) {
-            const uint32_t r = mix((uint32_t)(p * plane + i) ^ salt);
-            x[p * plane + i] = long_input(p % channels) ? odd_integer(r) : small_integer(r);
-        }
+/* batch images of n->in: planes whose role follows from their channel. */
+static anx_status fill_input(const anx_node *n, float *x, int64_t batch, uint32_t salt, anx_error *err) {
+    const int64_t channels = n->in.dim[0], plane = n->in.rank == 3 ? n->in.dim[1] * n->in.dim[2] : 1;
+    const int64_t each = channels * plane;
+    int32_t *roles = malloc((size_t)each * 2 * sizeof *roles), *keep = roles + each;
+    if (roles == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory to probe '%s'", n->layer->name);
+    for (int64_t i = 0; i < each; i++) {
+        roles[i] = input_role(i / plane);
+        keep[i] = -1;
+    }
+    for (int64_t b = 0; b < batch; b++) fill(x + b * each, each, roles, keep, mix((uint32_t)b ^ salt));
+    free(roles);
+    return ANX_OK;
 }
 
-/* Weights of `outputs` outputs of channels * taps products each, reading channels first .. first+channels-1. */
-static void fill_output_weights(float *w, int64_t first_channel, int64_t channels, int64_t taps, int mask,
-                                uint32_t salt) {
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t t = 0; t < taps; t++) {
-            const int64_t i = c * taps + t;
-            const uint32_t r = mix((uint32_t)i ^ salt);
-            const float v = long_input(first_channel + c) ? small_integer(r) : odd_integer(r);
-            w[i] = (int)((uint64_t)i % MASK_PERIOD) < mask ? v : 0;
-        }
-}
-
-static void fill_weights(const anx_node *n, const anx_param *p, float *w, int threads, uint32_t salt) {
+/* Weights (outputs, channels of one group, taps): the other role than the input of their channel. */
+static anx_status fill_weights(const anx_node *n, const anx_param *p, float *w, int threads, uint32_t salt,
+                               anx_error *err) {
     const bool conv = n->layer->op == ANX_OP_CONV2D;
-    const int64_t outputs = p->shape[0], channels = p->shape[1];
-    const int64_t taps = conv ? p->shape[2] * p->shape[3] : 1;
-    const int64_t per_group = outputs / (conv ? n->conv.groups : 1);
+    const int64_t outputs = p->shape[0], channels = p->shape[1], taps = conv ? p->shape[2] * p->shape[3] : 1;
+    const int64_t per_group = outputs / (conv ? n->conv.groups : 1), terms = channels * taps;
     const int mask = mask_of(n->terms);
+    /* roles of a group whose first channel is even, of one whose first is odd, and what is kept */
+    int32_t *roles = malloc((size_t)terms * 3 * sizeof *roles), *keep = roles + 2 * terms;
+    if (roles == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory to probe '%s'", n->layer->name);
+    for (int64_t i = 0; i < terms; i++) {
+        roles[i] = ~input_role(i / taps);
+        roles[terms + i] = ~input_role(i / taps + 1);
+        keep[i] = i % MASK_PERIOD < mask ? -1 : 0;
+    }
 #pragma omp parallel for num_threads(threads)
-    for (int64_t o = 0; o < outputs; o++)
-        fill_output_weights(w + o * channels * taps, o / per_group * channels, channels, taps, mask,
-                            mix((uint32_t)o ^ salt));
+    for (int64_t o = 0; o < outputs; o++) {
+        const int64_t first_channel = o / per_group * channels;
+        fill(w + o * terms, terms, roles + first_channel % 2 * terms, keep, mix((uint32_t)o ^ salt));
+    }
+    free(roles);
+    return ANX_OK;
 }
 
 /* What one probe of one layer needs. Owned. */
@@ -141,8 +190,8 @@ static int64_t param_elems(const anx_param *p) {
     return n;
 }
 
-static anx_status fill(const anx_judge_run *run, const anx_graph *graph, int node, int64_t batch, probe *p,
-                       anx_error *err) {
+static anx_status prepare(const anx_judge_run *run, const anx_graph *graph, int node, int64_t batch, probe *p,
+                          anx_error *err) {
     const anx_node *n = &graph->nodes[node];
     const anx_param *weight = &graph->params[n->weight];
     const uint32_t salt = mix((uint32_t)node + 1);
@@ -152,10 +201,10 @@ static anx_status fill(const anx_judge_run *run, const anx_graph *graph, int nod
     if (n->bias != ANX_NO_PARAM) p->b = malloc((size_t)weight->shape[0] * sizeof *p->b);
     if (p->w == NULL || (n->bias != ANX_NO_PARAM && p->b == NULL))
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory to probe '%s'", n->layer->name);
-    const int64_t plane = n->in.rank == 3 ? n->in.dim[1] * n->in.dim[2] : 1;
-    fill_input(p->x, batch, n->in.dim[0], plane, salt);
-    fill_weights(n, weight, p->w, run->threads, mix(salt));
-    for (int64_t o = 0; p->b != NULL && o < weight->shape[0]; o++) p->b[o] = odd_integer(mix((uint32_t)o ^ ~salt));
+    if ((status = fill_input(n, p->x, batch, salt, err)) != ANX_OK) return status;
+    if ((status = fill_weights(n, weight, p->w, run->threads, mix(salt), err)) != ANX_OK) return status;
+    for (int64_t o = 0; p->b != NULL && o < weight->shape[0]; o++)
+        p->b[o] = (float)long_integer(mix((uint32_t)o ^ ~salt));
     return ANX_OK;
 }
 
@@ -204,7 +253,7 @@ static anx_status probe_group(anx_judge_run *run, anx_plan *plan, int index, int
     const int64_t batch = anx_plan_batch(plan);
     const int last = group->nodes[group->n_nodes - 1];
     probe p = {.x = NULL};
-    anx_status status = fill(run, graph, node, batch, &p, err);
+    anx_status status = prepare(run, graph, node, batch, &p, err);
     if (status != ANX_OK) goto out;
     const anx_tensor x = anx_judge_view(graph, n->inputs[0], batch, p.x);
     if ((status = write_param(plan, graph, n->weight, p.w, err)) != ANX_OK) goto out;
