@@ -372,6 +372,61 @@ static void test_dump_in_parts(void) {
     dump_free(&d);
 }
 
+/* The classes of the first image's logits, largest first. */
+static void rank(const float *logits, int n, int *order) {
+    for (int i = 0; i < n; i++) order[i] = i;
+    for (int i = 0; i < n; i++)
+        for (int k = i + 1; k < n; k++)
+            if (logits[order[k]] > logits[order[i]]) {
+                const int t = order[i];
+                order[i] = order[k];
+                order[k] = t;
+            }
+}
+
+static void test_top5(void) {
+    int order[11];
+    dump d = dump_make(1);
+    float *y = dump_values(&d, "classifier.3");
+    rank(y, 11, order);
+    const float first = y[order[0]];
+    y[order[0]] = y[order[1]]; /* the first two classes change places */
+    y[order[1]] = first;
+    anx_verdicts *v = judge_dump(&d);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RESULT, "top-5"), ANX_VERDICT_FAIL);
+    CU_ASSERT_FALSE(v->top5[0].same_top1);
+    CU_ASSERT_TRUE(v->top5[0].same_set);
+    CU_ASSERT_EQUAL(v->top5[0].judged[0].index, order[1]);
+    CU_ASSERT_EQUAL(v->top5[0].other[0].index, order[0]);
+    anx_verdicts_destroy(v);
+    dump_free(&d);
+
+    /* two classes with one output's weights: rounding alone decides, and either order is right */
+    d = dump_make(1);
+    anx_model *tied = narrow_model_make();
+    const int w = anx_graph_find_param(tied->graph, "classifier.3.weight");
+    const int b = anx_graph_find_param(tied->graph, "classifier.3.bias");
+    const size_t n = (size_t)tied->params[w].shape[1];
+    float *rows = tied->params[w].data, *bias = tied->params[b].data;
+    memcpy(rows + (size_t)order[1] * n, rows + (size_t)order[0] * n, n * sizeof *rows);
+    bias[order[1]] = bias[order[0]];
+    y = dump_values(&d, "classifier.3");
+    const int later = order[0] > order[1] ? order[0] : order[1];
+    y[order[1]] = y[order[0]];
+    y[later] = nextafterf(y[later], INFINITY);
+    const char *path = anx_test_path("tied.safetensors");
+    anx_error err = ANX_ERROR_INIT;
+    ANX_CHECK_OK(anx_safetensors_write(path, &d.tensors, NULL, 0, true, &err), &err);
+    v = judge(&(anx_judge_options){.model = tied, .against = path});
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RESULT, "top-5"), ANX_VERDICT_PASS);
+    CU_ASSERT_FALSE(v->top5[0].same_order);
+    CU_ASSERT_TRUE(v->top5[0].ambiguous_top1);
+    CU_ASSERT_TRUE(find(v, ANX_PATH_RESULT, "top-5")->ties >= 1);
+    anx_verdicts_destroy(v);
+    anx_model_destroy(tied);
+    dump_free(&d);
+}
+
 /* Replaces a tensor of the dump. */
 static void dump_put(dump *d, const char *name, anx_dtype dtype, int rank, const int64_t *shape) {
     anx_error err = ANX_ERROR_INIT;
@@ -447,7 +502,8 @@ static float to_11_bits(float v) { /* nearest even, as TF32 and half precision k
 
 /* The wrapped backend's write, what is written rounded to 11 bits. */
 static anx_status write_rounded(void *plan, anx_value value, const anx_tensor *host, anx_error *err) {
-    const bool rounds = value.kind == ANX_VALUE_PARAM ? round_params : round_values;
+    const bool is_bias = value.kind == ANX_VALUE_PARAM && host->rank == 1; /* added in full precision */
+    const bool rounds = value.kind == ANX_VALUE_PARAM ? round_params && !is_bias : round_values;
     if (!rounds || host->dtype != ANX_F32) return inner->plan_write(plan, value, host, err);
     anx_tensor t = ANX_TENSOR_INIT;
     anx_status status = anx_tensor_convert(host, ANX_F32, &t, err);
@@ -526,6 +582,7 @@ int main(int argc, char **argv) {
         {"a right dump passes", test_dump_passes},
         {"faults of a dump are placed", test_dump_faults_are_placed},
         {"dumps in parts are judged as far as they go", test_dump_in_parts},
+        {"another order of classes fails unless rounding may turn it", test_top5},
         {"wrong dumps are refused or failed in words", test_dump_is_wrong},
         {"the probe sees operands of 11 bits in both roles", test_probe},
         {"contradictory options are refused", test_options},

@@ -437,6 +437,8 @@ static void test_carry(void) {
     CU_ASSERT_EQUAL(anx_count_pool_ties(graph, pool, 1, noise), 0);
     noise[0] = noise[1] = 5; /* in the first window alone: columns 0 and 1 */
     CU_ASSERT_EQUAL(anx_count_pool_ties(graph, pool, 1, noise), 1);
+    for (size_t i = 0; i < n; i++) noise[i] = 0; /* after a ReLU whole windows are 0: no ties worth counting */
+    CU_ASSERT_EQUAL(anx_count_pool_ties(graph, pool, 1, noise), 0);
     free(noise), free(gauge), free(y), free(y_relu), free(y_pool), free(g_relu), free(g_pool);
     anx_graph_destroy(graph);
 }
