@@ -36,7 +36,7 @@ static void set_limit(const bench_context *context, int64_t batch, bench_row *ro
     const double compute = operations * (double)batch / context->limits.flops;
     const double memory = (double)anx_graph_param_elems(graph) * sizeof(float) / context->limits.bytes;
     row->limit_seconds = compute > memory ? compute : memory;
-    row->limit_by = compute > memory ? "multiply-adds" : "memory";
+    row->limit_by = compute > memory ? "FMA" : "memory";
 }
 
 static void fill_input(anx_plan *plan, int64_t elems) {

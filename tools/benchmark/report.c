@@ -49,10 +49,11 @@ static void print_row(const bench_row *row, FILE *to) {
 }
 
 void bench_report_text(const bench_report *report, FILE *to) {
-    fprintf(to, "%s, %d thread%s; %s, %s%s%s; medians of %d runs (min-max), milliseconds\n", report->cpu,
-            report->threads, report->threads == 1 ? "" : "s", report->library, report->isa,
-            report->torch[0] != '\0' ? "; " : "", report->torch, report->repeats);
-    fprintf(to, "limits: %.0f GFLOP/s of float32 multiply-adds (%s), %.1f GB/s read from memory\n\n",
+    fprintf(to, "%s, %d thread%s; %s, %s%s%s\n", report->cpu, report->threads, report->threads == 1 ? "" : "s",
+            report->library, report->isa, report->torch[0] != '\0' ? "; " : "", report->torch);
+    fprintf(to, "medians of %d run%s (min-max) in milliseconds; whole processes run half as often\n", report->repeats,
+            report->repeats == 1 ? "" : "s");
+    fprintf(to, "limits: %.0f GFLOP/s of float32 multiply-adds (FMA, %s), %.1f GB/s read from memory\n\n",
             1e-9 * report->limits.flops, report->limits.isa, 1e-9 * report->limits.bytes);
     fprintf(to, "%-11s %-10s %-19s %8s  %-19s %6s %6s  %s\n", "", "", "anx", "images/s", "PyTorch", "ratio", "bare",
             "of the limit");

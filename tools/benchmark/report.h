@@ -16,7 +16,7 @@ typedef struct bench_row {
     double items;     /* images per run; 0 where nothing is counted */
     bench_series anx, torch, bare;
     double limit_seconds;                /* no program for this machine can be faster; 0: not known */
-    const char *limit_by;                /* "multiply-adds" or "memory" */
+    const char *limit_by;                /* "FMA" or "memory" */
     long anx_rss_bytes, torch_rss_bytes; /* largest resident memory of the process; 0: not measured */
 } bench_row;
 
