@@ -13,14 +13,17 @@
  *   y       result in double, (N, ...) contiguous, batch*elems(out); NULL: not wanted
  *   threads OpenMP threads, >= 1
  * Convolution and linear sum in double; ReLU, max-pool, flatten, dropout are exact; softmax subtracts the maximum.
+ * The result's bits depend on neither the machine nor the number of threads (softmax: on the C library's exp).
+ * Errors: INVALID_ARGUMENT (node, batch, a tensor of another shape or dtype), OUT_OF_MEMORY; the node is named.
  */
 anx_status anx_reference_node(const anx_graph *graph, int node, int64_t batch, const anx_tensor *x,
                               const anx_tensor *weight, const anx_tensor *bias, double *y, int threads, anx_error *err);
 
 /*
  * The gauge G of a CONV2D, LINEAR or ADAPTIVE_AVG_POOL2D node: for each output element, sum |w||x| + |b| (for the
- * average: the mean of |x| over the window). Computed in float32 with relative error below 1e-4, vectorised: that
- * changes r = |y - y64| / (u G) by less than 1e-4 of itself. g: batch*elems(out) floats. x is float32.
+ * average: the mean of |x| over the window). Summed in double and rounded once: relative error 2^-24. g:
+ * batch*elems(out) floats. x is float32; parameters are read where they lie, contiguous. Errors: INVALID_ARGUMENT (a
+ * node that sums nothing, a missing array), OUT_OF_MEMORY.
  */
 anx_status anx_reference_gauge(const anx_graph *graph, int node, int64_t batch, const float *x, const float *weight,
                                const float *bias, float *g, int threads, anx_error *err);
