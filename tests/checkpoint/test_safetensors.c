@@ -165,6 +165,8 @@ static const struct {
      "entry 'a': F32 of shape (2,) takes 8 bytes, its data_offsets span 4"},
     {"{" T("a", "F32", "[1]", "[0,8]") "}", 4, ANX_ERR_FORMAT,
      "entry 'a': its data_offsets are [0, 8]; the file holds 4 bytes of data"},
+    {"{" T("a", "U8", "[4]", "[0,8]") "}", 8, ANX_ERR_FORMAT,
+     "entry 'a': U8 of shape (4,) takes 4 bytes, its data_offsets span 8"},
     {"{" T("a", "F32", "[1]", "[4,0]") "}", 4, ANX_ERR_FORMAT,
      "entry 'a': its data_offsets are [4, 0]; the file holds 4 bytes of data"},
     {"{" T("a", "F32", "[1]", "[0,4,4]") "}", 4, ANX_ERR_FORMAT,

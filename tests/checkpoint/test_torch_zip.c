@@ -259,6 +259,31 @@ static void the_memo_holds_references(void) {
     test_zip_fini(&zip);
 }
 
+static void a_module_prefix_goes_when_all_have_it(void) {
+    static const char all[] =
+        "\x80\x02}(" TP_STR("\x08", "module.w") TP_W TP_STR("\x08", "module.v") TP_W TP_STR("\x05", "epoch") "K\x03u.";
+    static const char some[] = "\x80\x02}(" TP_STR("\x08", "module.w") TP_W TP_STR("\x01", "v") TP_W "u.";
+    static const char bare[] = "\x80\x02}" TP_STR("\x07", "module.") TP_W "s.";
+    static const struct {
+        const char *pickle;
+        size_t n_bytes;
+        bool removed;
+        const char *first;
+    } cases[] = {{all, sizeof all - 1, true, "w"},
+                 {some, sizeof some - 1, false, "module.w"},
+                 {bare, sizeof bare - 1, false, "module."}};
+    for (size_t i = 0; i < 3; i++) {
+        test_zip zip;
+        test_zip_checkpoint(&zip, cases[i].pickle, cases[i].n_bytes);
+        anx_checkpoint *checkpoint = open_zip(&zip);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(checkpoint);
+        CU_ASSERT_EQUAL(checkpoint->module_prefix_removed, cases[i].removed);
+        CU_ASSERT_STRING_EQUAL(checkpoint->tensors.items[0].name, cases[i].first);
+        anx_checkpoint_close(checkpoint);
+        test_zip_fini(&zip);
+    }
+}
+
 static void parameters_as_torch_0_1_pickled_them(void) {
     static const char pickle[] = "\x80\x02}" TP_STR("\x01", "w") TP_GLOBAL("torch.nn.parameter", "Parameter")
         TP_GLOBAL("torch._utils", "_rebuild_tensor") "(" TP_FLOATS "K\x01K\x02K\x02\x86K\x01K\x02\x86tR\x85R"
@@ -303,6 +328,7 @@ int main(int argc, char **argv) {
         {"a_wrong_crc_is_accepted_when_asked", a_wrong_crc_is_accepted_when_asked},
         {"a_flipped_bit_anywhere_in_a_large_record_is_noticed", a_flipped_bit_anywhere_in_a_large_record_is_noticed},
         {"the_memo_holds_references", the_memo_holds_references},
+        {"a_module_prefix_goes_when_all_have_it", a_module_prefix_goes_when_all_have_it},
         {"parameters_as_torch_0_1_pickled_them", parameters_as_torch_0_1_pickled_them},
         {"an_ordered_dict_of_python_2", an_ordered_dict_of_python_2},
         {NULL, NULL},

@@ -305,6 +305,14 @@ static void sizes_that_reach_too_far(void) {
     zip.bytes[zip.descriptor[DATA0] + 8] ^= 1;
     check_refused(&zip, ANX_ERR_FORMAT,
                   "entry 'm/data/0': no data descriptor at byte 536 that agrees with the directory");
+    valid(&zip);
+    zip.bytes[zip.descriptor[DATA0] + 4] ^= 1;
+    check_refused(&zip, ANX_ERR_FORMAT,
+                  "entry 'm/data/0': no data descriptor at byte 536 that agrees with the directory");
+    valid(&zip);
+    zip.bytes[zip.descriptor[DATA0]] ^= 1;
+    check_refused(&zip, ANX_ERR_FORMAT,
+                  "entry 'm/data/0': no data descriptor at byte 536 that agrees with the directory");
 }
 
 static void records_that_overlap(void) {
