@@ -45,8 +45,8 @@ bool anx_carry_through(const anx_graph *graph, int node, int64_t batch, const do
     switch (n->layer->op) {
     case ANX_OP_RELU:
         for (int64_t i = 0; i < elems; i++) {
-            y64_out[i] = y64[i] < 0 ? 0 : y64[i];                     /* keeps NaN */
-            gauge_out[i] = (float)y64[i] == -INFINITY ? 0 : gauge[i]; /* 0 whatever was rounded before */
+            y64_out[i] = y64[i] < 0 ? 0 : y64[i];              /* keeps NaN */
+            gauge_out[i] = y64[i] == -INFINITY ? 0 : gauge[i]; /* 0 whatever was rounded before */
         }
         return true;
     case ANX_OP_MAX_POOL2D:

@@ -6,12 +6,14 @@
 #include "parity/diagnose_inside.h"
 
 double anx_diagnose_tolerance(const anx_suspect *s, int64_t i) {
-    const double g = s->gauge != NULL ? s->gauge[i] : 0;
-    return 0x1p-24 * (16 * g + 4 * fabs(s->expected[i]));
+    const double g = s->gauge != NULL && isfinite(s->gauge[i]) ? s->gauge[i] : 0;
+    return isfinite(s->expected[i]) ? 0x1p-24 * (16 * g + 4 * fabs(s->expected[i])) : 0;
 }
 
 bool anx_diagnose_is_got(const anx_suspect *s, int64_t i, double value) {
-    return fabs((double)s->got[i] - value) <= anx_diagnose_tolerance(s, i);
+    const double got = s->got[i];
+    if (!isfinite(got) || !isfinite(value)) return got == value || (isnan(got) && isnan(value));
+    return fabs(got - value) <= anx_diagnose_tolerance(s, i);
 }
 
 bool anx_diagnose_is_wrong(const anx_suspect *s, int64_t i) {

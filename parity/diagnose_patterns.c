@@ -444,13 +444,25 @@ static anx_status truncation(const anx_suspect *s, const layout *l, int64_t wron
 }
 
 anx_status anx_diagnose_patterns(const anx_suspect *s, anx_judged *judged, anx_error *err) {
-    static const pattern patterns[] = {
-        not_finite, overwritten,    dropout_active, all_zero, flushed, negative, clipped,
-        scaled,     rounded_output, other_image,    confined, moved,   permuted, constant_per_channel,
-        truncation};
+    static const pattern patterns[] = {overwritten,
+                                       dropout_active,
+                                       all_zero,
+                                       flushed,
+                                       negative,
+                                       clipped,
+                                       scaled,
+                                       rounded_output,
+                                       other_image,
+                                       confined,
+                                       moved,
+                                       permuted,
+                                       constant_per_channel,
+                                       truncation};
     const layout l = layout_of(s);
     const int64_t wrong = count_wrong(s);
-    anx_status status = ANX_OK;
+    const int before = judged->n_causes;
+    anx_status status = wrong > 0 ? not_finite(s, &l, wrong, judged, err) : ANX_OK;
+    if (judged->n_causes > before) return status; /* NaN and infinity spoil what the others measure */
     for (size_t i = 0; status == ANX_OK && wrong > 0 && i < sizeof patterns / sizeof *patterns; i++)
         status = patterns[i](s, &l, wrong, judged, err);
     return status;

@@ -296,10 +296,11 @@ static double explains(const anx_suspect *s, const hypothesis *h, const int64_t 
     int hits = 0, wrong = 0, wrong_hits = 0;
     for (int k = 0; k < n; k++) {
         const int64_t i = sample[k];
-        const double value = eval(s, h, s->node, place_of(s, i)), got = s->got[i];
-        const double off = fabs(got - s->expected[i]), left = fabs(got - value);
+        const double value = eval(s, h, s->node, place_of(s, i));
+        const double off = fabs(s->got[i] - s->expected[i]), left = fabs(s->got[i] - value);
         const bool is_wrong = anx_diagnose_is_wrong(s, i);
-        const bool hit = left <= anx_diagnose_tolerance(s, i) || (is_wrong && left <= 0.1 * off);
+        const bool nearer = isfinite(off) && left <= 0.1 * off;
+        const bool hit = anx_diagnose_is_got(s, i, value) || (is_wrong && nearer);
         wrong += is_wrong;
         wrong_hits += is_wrong && hit;
         hits += hit;

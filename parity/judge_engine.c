@@ -90,6 +90,8 @@ static anx_status diagnose(const anx_judge_run *run, const anx_judge_case *c, co
                       : values->e64 != NULL ? (double)values->y32[i] + (double)values->e64[i]
                                             : (double)values->y32[i];
     const anx_node *first = &c->graph->nodes[s->first];
+    const int sum = s->rounding >= 0 ? s->rounding : s->node;
+    const bool differ = c->nodes[sum].point != NULL && !c->match->injectable[sum];
     const anx_suspect suspect = {.graph = c->graph,
                                  .first = s->first,
                                  .node = s->node,
@@ -99,7 +101,7 @@ static anx_status diagnose(const anx_judge_run *run, const anx_judge_case *c, co
                                  .gauge = values->gauge,
                                  .input = anx_judge_case_y32(c, first->inputs[0]),
                                  .params = run->sized->params,
-                                 .weights_differ = c->recorded != NULL && !c->match->injectable[s->node]};
+                                 .weights_differ = differ};
     const anx_status status = anx_diagnose(&suspect, j, err);
     free(expected);
     return status;

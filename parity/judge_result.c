@@ -29,7 +29,8 @@ static void rank_top(const float *logits, int64_t n, int k, anx_ranked *out) {
 static void add_probabilities(const float *logits, int64_t n, int k, anx_ranked *ranked) {
     double sum = 0;
     for (int64_t i = 0; i < n; i++) sum += exp(logits[i] - ranked[0].logit);
-    for (int r = 0; r < k; r++) ranked[r].prob = exp(ranked[r].logit - ranked[0].logit) / sum;
+    for (int r = 0; r < k; r++) /* NaN without a sign, whatever the machine made */
+        ranked[r].prob = isnan(sum) ? (double)NAN : exp(ranked[r].logit - ranked[0].logit) / sum;
 }
 
 static double standard_deviation(const float *v, int64_t n) {

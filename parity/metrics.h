@@ -19,12 +19,14 @@
  *   NaN, infinity: where the right value (as float32) is one of them, the same class (and sign of infinity) is demanded
  *     and the element takes no part in r; where it is finite, NaN or infinity fails.
  *   overflow: where G exceeds half of float32's largest number, an order of summation may overflow which another does
- *     not: counted as `overflowing`, not judged.
+ *     not. And a NaN or infinite weight over a zero of the padding gives NaN in those of PyTorch's kernels that
+ * multiply it, and nothing in those that skip it. Such elements are counted as `undecided`, not judged, and warn.
  *   signed zeros: +0 and -0 are equal for a judged engine (no later layer tells them apart) and are counted; they are
  *     different where PyTorch's own bits are demanded.
- *   subnormals: the unit is u G + 2^-149, which covers the gradual underflow of products (it changes r by less than
- *     1e-8 of itself where G > 1e-30). An engine that flushes subnormals to zero exceeds it where whole sums are that
- *     small; expected values that are subnormal are counted.
+ *   subnormals: the unit is u G + sqrt(h) 2^-149. Down there every operation errs by up to 2^-150 whatever the size of
+ *     its result, so a sum by 0.29 sqrt(h) 2^-149 RMS; where G > 1e-28 this changes r by less than 1e-6 of itself. An
+ *     engine that flushes subnormals to zero exceeds it where whole sums are that small; expected values that are
+ *     subnormal are counted.
  */
 #ifndef ANX_PARITY_METRICS_H
 #define ANX_PARITY_METRICS_H

@@ -113,18 +113,18 @@ typedef struct anx_comparison {
     double limit_r;   /* bound on r of the worst element (the one of worst_fraction) */
     double limit_rms; /* bound on the RMS of r over one image; NaN: none */
     int64_t elems;
-    int64_t different;              /* other bits (NaN with NaN counts as equal; +0 with -0 as different) */
-    int64_t zero_signs;             /* of these, +0 against -0 */
-    int64_t nonfinite;              /* NaN or infinity where the expected value is finite, or the reverse */
-    int64_t over;                   /* beyond the bound */
-    int64_t overflowing;            /* not judged: G is so near float32's largest number that the order decides */
-    int64_t subnormals;             /* expected values that are subnormal float32 (other than 0) */
-    double worst_r;                 /* largest |got - expected| / (u G) */
-    double worst_fraction;          /* the same as a fraction of its bound: > 1 fails */
-    double worst_abs;               /* largest |got - expected| */
-    double rms;                     /* RMS of r over the worst image, */
-    int64_t rms_image;              /* ... which one */
-    double part_rms;                /* RMS of r over the worst part: one plane, or 64 neighbouring features */
+    int64_t different;     /* other bits (NaN with NaN counts as equal; +0 with -0 as different) */
+    int64_t zero_signs;    /* of these, +0 against -0 */
+    int64_t nonfinite;     /* NaN or infinity where the expected value is finite, or the reverse */
+    int64_t over;          /* beyond the bound */
+    int64_t undecided;     /* not judged: right engines may differ there in NaN or infinity (metrics.h says where) */
+    int64_t subnormals;    /* expected values that are subnormal float32 (other than 0) */
+    double worst_r;        /* largest |got - expected| / (u G) */
+    double worst_fraction; /* the same as a fraction of its bound: > 1 fails */
+    double worst_abs;      /* largest |got - expected| */
+    double rms;            /* RMS of r over the worst image, */
+    int64_t rms_image;     /* ... which one */
+    double part_rms;       /* RMS of r over the worst part: one plane, or 64 neighbouring features */
     int64_t part_image, part_index; /* ... its image, and the plane or the first feature */
     double slope;      /* sum d*y/G^2 / sum (y/G)^2, d = (got - y)/u: of the image where it is largest in magnitude */
     anx_element worst; /* the element of worst_fraction; for exact comparisons the first that differs */

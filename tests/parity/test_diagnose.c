@@ -99,21 +99,25 @@ static void take(bench *b, const anx_tensor *x, const anx_tensor *w, const anx_t
     free(y);
 }
 
+static anx_suspect suspect_of(const bench *b) {
+    return (anx_suspect){.graph = b->graph,
+                         .first = b->node,
+                         .node = b->node,
+                         .batch = BATCH,
+                         .got = b->got,
+                         .expected = b->right,
+                         .gauge = b->gauge,
+                         .input = b->x.data,
+                         .params = b->params};
+}
+
 /* Diagnoses the bench; true if `id` is the likeliest cause (or any, where only_first is false). NULL: no cause at all.
  */
 static bool diagnosed(const bench *b, const char *id, bool only_first) {
     anx_error err = ANX_ERROR_INIT;
     anx_judged j;
     ANX_CHECK_OK(anx_judged_init(&j, ANX_JUDGED_MODULE, ANX_PATH_OBSERVE, "p", "i", NULL, &err), &err);
-    const anx_suspect s = {.graph = b->graph,
-                           .first = b->node,
-                           .node = b->node,
-                           .batch = BATCH,
-                           .got = b->got,
-                           .expected = b->right,
-                           .gauge = b->gauge,
-                           .input = b->x.data,
-                           .params = b->params};
+    const anx_suspect s = suspect_of(b);
     ANX_CHECK_OK(anx_diagnose(&s, &j, &err), &err);
     bool found = id == NULL && j.n_causes == 0;
     for (int i = 0; id != NULL && i < j.n_causes && (i == 0 || !only_first); i++)
@@ -124,6 +128,19 @@ static bool diagnosed(const bench *b, const char *id, bool only_first) {
             printf(" %s (%.2f: %s)", j.causes[i].id, j.causes[i].weight, j.causes[i].text);
         printf("\n");
     }
+    anx_judged_fini(&j);
+    return found;
+}
+
+/* Is reduced precision among the causes named? */
+static bool names_precision(const bench *b) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_judged j;
+    ANX_CHECK_OK(anx_judged_init(&j, ANX_JUDGED_MODULE, ANX_PATH_OBSERVE, "p", "i", NULL, &err), &err);
+    const anx_suspect s = suspect_of(b);
+    ANX_CHECK_OK(anx_diagnose(&s, &j, &err), &err);
+    bool found = false;
+    for (int i = 0; i < j.n_causes; i++) found = found || strncmp(j.causes[i].id, "reduced-precision", 17) == 0;
     anx_judged_fini(&j);
     return found;
 }
@@ -309,6 +326,9 @@ static void test_patterns_of_values(void) {
     const size_t each = b.elems / BATCH;
     b.got[7] = NAN;
     CU_ASSERT_TRUE(diagnosed(&b, "nan", true));
+    for (size_t i = 0; i < b.elems; i++) b.got[i] = INFINITY; /* no hypothesis explains infinity by coming near it */
+    CU_ASSERT_TRUE(diagnosed(&b, "nan", true));
+    CU_ASSERT_FALSE(names_precision(&b));
     memset(b.got, 0, b.elems * sizeof *b.got);
     CU_ASSERT_TRUE(diagnosed(&b, "zeros", true));
     for (size_t i = 0; i < b.elems; i++) b.got[i] = (float)(1.25 * b.right[i]);

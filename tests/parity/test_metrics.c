@@ -276,7 +276,19 @@ static void test_not_finite(void) {
     const anx_extent one = {.rank = 1, .dim = {1}};
     v = (anx_values){.extent = &one, .batch = 1, .got = got_big, .y64 = big, .gauge = g_big};
     CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_WARN);
-    CU_ASSERT_EQUAL(j.versus[0].overflowing, 1);
+    CU_ASSERT_EQUAL(j.versus[0].undecided, 1);
+    anx_judged_fini(&j);
+    /* NaN weights over padding: PyTorch's finite value and the truth's NaN are both right, infinity is not */
+    const double contested[1] = {NAN};
+    const float finite[1] = {0.5f}, nan_gauge[1] = {NAN}, nan[1] = {NAN}, infinite[1] = {INFINITY};
+    v = (anx_values){.extent = &one, .batch = 1, .got = finite, .y32 = finite, .y64 = contested, .gauge = nan_gauge};
+    CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_WARN);
+    anx_judged_fini(&j);
+    v.got = nan;
+    CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_WARN);
+    anx_judged_fini(&j);
+    v.got = infinite;
+    CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_FAIL);
     anx_judged_fini(&j);
     /* beyond float32's range infinity is the right value */
     const double beyond[1] = {1e39};
@@ -312,6 +324,25 @@ static void test_zeros_and_subnormals(void) {
     memset(near, 0, sizeof near);
     CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_FAIL);
     anx_judged_fini(&j);
+
+    /* a whole sum among subnormals: every step rounds by as much as at its end */
+    layer l = make_layer(3456, true);
+    for (int i = 0; i < 3456 * OUTPUTS; i++) l.w[i] = ldexpf(l.w[i], -135);
+    for (int o = 0; o < OUTPUTS; o++) {
+        l.b[o] = ldexpf(l.b[o], -135);
+        l.y64[o] = l.b[o];
+        double g = fabs(l.b[o]);
+        for (int i = 0; i < 3456; i++) {
+            const double product = (double)l.w[o * 3456 + i] * (double)l.x[i];
+            l.y64[o] += product;
+            g += fabs(product);
+        }
+        l.gauge[o] = (float)g;
+    }
+    CU_ASSERT_EQUAL(judge_order(&l, FUSED, as_is, as_is, &j), ANX_VERDICT_PASS);
+    CU_ASSERT_TRUE(j.versus[0].subnormals == OUTPUTS && j.versus[0].rms < 1);
+    anx_judged_fini(&j);
+    free_layer(&l);
 
     /* equality: signs of zeros count where bits are demanded, and are only counted elsewhere */
     const float expected[3] = {0, 1, 2}, other_zero[3] = {-0.0f, 1, 2}, nan_twice[3] = {NAN, 1, 2};
