@@ -1,6 +1,6 @@
 /*
- * make_corpus FOLDER: writes small valid inputs to FOLDER/{pickle,checkpoint,safetensors}, and from each of them many
- * damaged ones (cut, flipped, spliced; the same every time), for the fuzzers to start from and replay to run.
+ * make_corpus FOLDER: writes small valid inputs to FOLDER/{pickle,state_dict,checkpoint,safetensors}, and from each of
+ * them many damaged ones (cut, flipped, spliced; the same every time), for the fuzzers to start from and replay to run.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,8 +90,10 @@ static const struct {
 };
 
 static void make_pickles(void) {
-    for (size_t i = 0; i < sizeof pickles / sizeof pickles[0]; i++)
+    for (size_t i = 0; i < sizeof pickles / sizeof pickles[0]; i++) {
         put_all("pickle", pickles[i].name, pickles[i].bytes, pickles[i].n_bytes);
+        put_all("state_dict", pickles[i].name, pickles[i].bytes, pickles[i].n_bytes);
+    }
 }
 
 static void make_checkpoints(void) {
@@ -142,7 +144,7 @@ static void make_safetensors(void) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const kinds[] = {"", "pickle", "checkpoint", "safetensors"};
+    static const char *const kinds[] = {"", "pickle", "state_dict", "checkpoint", "safetensors"};
     if (argc != 2) {
         fprintf(stderr, "usage: make_corpus FOLDER\n");
         return 64;
