@@ -22,13 +22,24 @@ static bool is_recorded(const anx_judge_case *c, int node) {
     return node == ANX_NODE_INPUT ? c->input_recorded : c->nodes[node].recorded;
 }
 
+static bool inputs_recorded(const anx_judge_case *c, int node) {
+    const anx_node *g = &c->graph->nodes[node];
+    for (int i = 0; i < g->n_inputs; i++)
+        if (!is_recorded(c, g->inputs[i])) return false;
+    return true;
+}
+
 static bool rounds(const anx_graph *graph, int node) {
     return anx_rule_for_node(graph, node).kind != ANX_BOUND_BITS;
 }
 
-/* The recorded point that applies to the node, if any. */
+/*
+ * The recorded point that applies to the node, if any. Where the fixture was asked for and weights upstream are not its
+ * own, it says something of this layer only if the layer's input was recorded too.
+ */
 static const anx_fixture_point *applicable_point(const anx_judge_case *c, int node) {
-    if (c->recorded == NULL || !(c->forced || c->match->applicable[node])) return NULL;
+    if (c->recorded == NULL) return NULL;
+    if (!c->match->applicable[node] && !(c->forced && inputs_recorded(c, node))) return NULL;
     const anx_fixture_point *p = anx_fixture_case_point(c->recorded, c->graph->nodes[node].layer->name);
     if (p == NULL) return NULL;
     int64_t shape[4];
@@ -102,10 +113,7 @@ out:
  */
 static anx_status settle(anx_judge_run *run, anx_judge_case *c, int node, bool *own, anx_error *err) {
     anx_judge_node *n = &c->nodes[node];
-    const anx_node *g = &c->graph->nodes[node];
-    bool follows = !rounds(c->graph, node);
-    for (int i = 0; i < g->n_inputs; i++) follows = follows && is_recorded(c, g->inputs[i]);
-    n->recorded = follows;
+    n->recorded = !rounds(c->graph, node) && inputs_recorded(c, node);
     n->judged_bits = true;
     *own = true;
     n->point = applicable_point(c, node);

@@ -281,11 +281,8 @@ out:
 }
 
 anx_status anx_judge_probe(anx_judge_run *run, anx_error *err) {
-    anx_status status = ANX_OK;
-    if (run->sized == NULL) {
-        const anx_extent *e = &run->model->graph->input;
-        status = anx_judge_resize(run, e->dim[1], e->dim[2], 1, err);
-    }
+    const anx_extent *own = &run->model->graph->input; /* whatever size the last input had */
+    anx_status status = anx_judge_resize(run, own->dim[1], own->dim[2], run->batch > 0 ? run->batch : 1, err);
     if (status == ANX_OK) status = anx_judge_plan(run, run->judged, ANX_PLAN_INFER, &run->plans.infer, err);
     for (int g = 0; status == ANX_OK && g < anx_plan_group_count(run->plans.infer); g++) {
         const anx_group *group = anx_plan_group(run->plans.infer, g);

@@ -154,6 +154,21 @@ static void test_asked_for_with_other_weights(void) {
     CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "classifier.3"), ANX_VERDICT_PASS);
     anx_verdicts_destroy(v);
 
+    /* where the other layer's output was not recorded in full, what follows from it is not held against the recording
+     */
+    anx_fixture_point *p = (anx_fixture_point *)narrow_recording_point(&r, "features.3");
+    const anx_fixture_point full = *p;
+    p->y32 = p->e64 = (anx_tensor)ANX_TENSOR_INIT;
+    v = judge(&(anx_judge_options){.model = other, .asked = &r.set, .device_name = "cpu"});
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_EXACT, "features.1"), ANX_VERDICT_PASS);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_EXACT, "features.3"), ANX_VERDICT_SKIP);
+    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_EXACT, "features.4"));
+    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_EXACT, "features.5"));
+    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.5")->versus[1].basis, ANX_BASIS_PYTORCH_REGENERATED);
+    CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 0);
+    anx_verdicts_destroy(v);
+    *p = full;
+
     /* not asked for: it covers the layers before, and the rest is judged against truth and order */
     v = judge(&(anx_judge_options){.model = other, .fixtures = &r.set, .device_name = "cpu"});
     CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
@@ -186,6 +201,29 @@ static void test_no_recording(void) {
     CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
     anx_verdicts_destroy(v);
     anx_model_destroy(model);
+}
+
+/* The probe's shapes are the model's own, whatever size the last input had. */
+static void test_probe_is_at_the_models_own_size(void) {
+    narrow_recording r = narrow_recording_make(1);
+    const anx_extent *own = &r.model->graph->input;
+    const int64_t shape[4] = {2, own->dim[0], own->dim[1] + 9, own->dim[2] + 4};
+    anx_error err = ANX_ERROR_INIT;
+    anx_tensor large = ANX_TENSOR_INIT;
+    ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, 4, shape, &large, &err), &err);
+    memset(large.data, 0, anx_tensor_bytes(&large));
+    r.cases[0].tensor = large;
+    memcpy(r.cases[0].shape, shape, sizeof shape);
+    r.cases[0].n_points = 0;
+    ANX_CHECK_OK(anx_tensor_digest(&large, &r.cases[0].input_digest, &err), &err);
+    anx_verdicts *v =
+        judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu", .full = true});
+    const anx_judged *j = find(v, ANX_PATH_PROBE, "features.0");
+    const int last = anx_graph_find_node(r.model->graph, "features.1");
+    CU_ASSERT_EQUAL(j->versus[0].elems, 2 * anx_graph_node_elems(r.model->graph, last));
+    anx_verdicts_destroy(v);
+    anx_tensor_fini(&large);
+    narrow_recording_free(&r);
 }
 
 /* An input that is not PyTorch's: its recorded values are left alone, and the report says so. */
@@ -578,6 +616,7 @@ int main(int argc, char **argv) {
         {"unknown weights are judged without recordings", test_no_recording},
         {"an input that is not PyTorch's is said", test_input_differs},
         {"only the points wanted are judged", test_points},
+        {"the probe is at the model's own size", test_probe_is_at_the_models_own_size},
         {"weights that are not ordinary numbers blame nobody", test_unusual_weights},
         {"a right dump passes", test_dump_passes},
         {"faults of a dump are placed", test_dump_faults_are_placed},
