@@ -79,6 +79,11 @@ void anx_softmax_bound(const float *logits, int64_t batch, int64_t n, float *gau
 
 /* ---- where an element sits ---- */
 
+/* NaN has a sign, which means nothing: it is not shown. */
+static double without_nan_sign(double v) {
+    return isnan(v) ? (double)NAN : v;
+}
+
 static void locate(const anx_extent *extent, int64_t flat, anx_element *e) {
     e->known = true;
     e->rank = extent->rank + 1;
@@ -136,8 +141,8 @@ static void compare_equal(const anx_rule *rule, const anx_values *v, anx_compari
         if (d > c->worst_abs) c->worst_abs = d;
         if (c->over++ == 0) {
             locate(v->extent, i, &c->worst);
-            c->worst.got = got;
-            c->worst.expected = expected;
+            c->worst.got = without_nan_sign(got);
+            c->worst.expected = without_nan_sign(expected);
         }
     }
 }
@@ -172,8 +177,8 @@ static void note_worst(anx_comparison *c, const anx_values *v, int64_t i, double
     c->worst_fraction = fraction;
     c->limit_r = limit;
     locate(v->extent, i, &c->worst);
-    c->worst.got = v->got[i];
-    c->worst.expected = expected;
+    c->worst.got = without_nan_sign(v->got[i]);
+    c->worst.expected = without_nan_sign(expected);
 }
 
 /* One element that is not an ordinary finite number on both sides, or has no gauge to speak of. */

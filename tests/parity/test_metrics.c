@@ -296,6 +296,19 @@ static void test_not_finite(void) {
     v = (anx_values){.extent = &one, .batch = 1, .got = got_big, .y64 = beyond, .gauge = g_beyond};
     CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_PASS);
     anx_judged_fini(&j);
+    /* the order decides whether a sum of such terms ends in infinity or, as here, in infinity less infinity */
+    const float got_nan[1] = {NAN}, y32_nan[1] = {-INFINITY};
+    v.got = got_nan;
+    v.y32 = y32_nan;
+    CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_WARN);
+    CU_ASSERT_EQUAL(j.versus[0].undecided, 1);
+    CU_ASSERT_EQUAL(j.versus[1].undecided, 1);
+    anx_judged_fini(&j);
+    /* where a term is infinite nothing overflows: NaN is wrong */
+    const double endless[1] = {INFINITY};
+    v.y64 = endless;
+    CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_FAIL);
+    anx_judged_fini(&j);
 }
 
 static void test_zeros_and_subnormals(void) {
