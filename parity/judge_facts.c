@@ -1,4 +1,5 @@
 /* What a report says about the run itself: machine, devices, checkpoint, recordings. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,16 @@ static anx_status copy_text(char **out, const char *text, anx_error *err) {
     free(*out);
     *out = copy;
     return ANX_OK;
+}
+
+/* "float16, float64": the dtypes whose bits are set. */
+static void format_dtypes(unsigned dtypes, char *buf, size_t size) {
+    buf[0] = '\0';
+    for (unsigned d = 0; d < CHAR_BIT * sizeof dtypes; d++) {
+        const size_t used = strlen(buf);
+        if ((dtypes >> d & 1) != 0)
+            snprintf(buf + used, size - used, "%s%s", used > 0 ? ", " : "", anx_dtype_name((anx_dtype)d));
+    }
 }
 
 /* The first "model name" of /proc/cpuinfo; "unknown" where there is none. */
@@ -93,11 +104,12 @@ anx_status anx_judge_describe_checkpoint(anx_judge_run *run, anx_error *err) {
     anx_checkpoint_facts *f = &run->list->checkpoint;
     const anx_checkpoint *c = run->checkpoint;
     const anx_model *m = run->model;
+    char dtypes[128];
+    format_dtypes(m->converted_from, dtypes, sizeof dtypes);
     anx_status status = copy_text(&f->arch, m->graph->arch->name, err);
     if (status == ANX_OK) status = copy_text(&f->path, c != NULL ? c->path : "", err);
     if (status == ANX_OK) status = copy_text(&f->format, c != NULL ? c->format : "in memory", err);
-    if (status == ANX_OK && m->n_converted > 0)
-        status = copy_text(&f->converted_from, anx_dtype_name(m->converted_from), err);
+    if (status == ANX_OK && m->n_converted > 0) status = copy_text(&f->converted_from, dtypes, err);
     if (status == ANX_OK && c != NULL && c->wrapped_in != NULL) status = copy_text(&f->wrapped_in, c->wrapped_in, err);
     if (status != ANX_OK) return status;
     f->file_bytes = c != NULL ? c->file_bytes : 0;

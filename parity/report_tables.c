@@ -72,6 +72,17 @@ static double accumulated(const anx_text_report *r, const char *point) {
     return NAN;
 }
 
+/* Windows of a max-pool, over all inputs, whose maximum several elements share: there any of them may be taken. */
+static int64_t pooling_ties(const anx_text_report *r, const anx_judged *j) {
+    int64_t ties = 0;
+    if (j->op != ANX_OP_MAX_POOL2D) return 0;
+    for (size_t i = 0; i < r->verdicts->n_judged; i++) {
+        const anx_judged *other = &r->verdicts->judged[i];
+        if (other->path == j->path && strcmp(other->point, j->point) == 0) ties += other->ties;
+    }
+    return ties;
+}
+
 /* The columns from the worst error to PyTorch's, alike in all tables of layers. */
 static void put_measures(const anx_text_report *r, const anx_judged *j) {
     char worst[16], bound[16], rms[16], torch[16], versus[16];
@@ -86,7 +97,11 @@ static void put_measures(const anx_text_report *r, const anx_judged *j) {
             snprintf(worst, sizeof worst, "equal");
         else
             anx_report_number((double)wrong, worst);
-        fprintf(r->to, "%8s%s%*s", worst, wrong == 0 ? "" : " differ", wrong == 0 ? 33 : 26, "");
+        char note[40] = "";
+        const int64_t ties = pooling_ties(r, j);
+        size_t used = (size_t)snprintf(note, sizeof note, "%s", wrong == 0 ? "" : " differ");
+        if (ties > 0) snprintf(note + used, sizeof note - used, ", %" PRId64 " tied", ties);
+        fprintf(r->to, "%8s%-33s", worst, note);
         return;
     }
     fprintf(r->to, "%8s%7s%7s%8s%11s", anx_report_number(first->worst_r, worst),

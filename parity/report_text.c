@@ -177,8 +177,8 @@ static void put_checkpoint(const anx_text_report *r) {
     const anx_checkpoint_facts *c = &r->verdicts->checkpoint;
     char bytes[32], params[32], hex[ANX_SHA256_HEX];
     put_fact(r, "checkpoint", "%s: %s, %s bytes", c->path, c->format, grouped((int64_t)c->file_bytes, bytes));
-    put_fact(r, "", "%s, %" PRId64 " classes, %s parameters, their SHA-256 %.16s...", c->arch, c->num_classes,
-             grouped(c->n_params, params), anx_digest_hex(&c->params_digest, hex));
+    put_fact(r, "", "%s, %" PRId64 " class%s, %s parameters, their SHA-256 %.16s...", c->arch, c->num_classes,
+             c->num_classes == 1 ? "" : "es", grouped(c->n_params, params), anx_digest_hex(&c->params_digest, hex));
     if (c->has_file_digest) put_fact(r, "", "file's SHA-256 %s", anx_digest_hex(&c->file_digest, hex));
     if (c->official) put_fact(r, "", "torchvision's published %s", c->official_name);
     if (c->n_converted > 0)
@@ -265,7 +265,8 @@ static void put_ranked(const anx_text_report *r, const anx_ranked *ranked, int w
         snprintf(label, sizeof label, "%.*s (%" PRId64 ")", class_name_width, name, ranked->index);
     else
         snprintf(label, sizeof label, "class %" PRId64, ranked->index);
-    fprintf(r->to, "%9.4f %%  %-*s", 100 * ranked->prob, width, label);
+    /* NaN's sign, which means nothing, is not shown */
+    fprintf(r->to, "%9.4f %%  %-*s", isnan(ranked->prob) ? (double)NAN : 100 * ranked->prob, width, label);
 }
 
 static void put_top5(const anx_text_report *r, const anx_top5 *t) {

@@ -182,7 +182,7 @@ typedef struct anx_checkpoint_facts {
     char *arch;          /* "alexnet" */
     int64_t num_classes, n_params;
     int n_converted;      /* parameters that were not float32 */
-    char *converted_from; /* dtype of the first of them; NULL if none */
+    char *converted_from; /* their dtypes, comma separated; NULL if none */
     char *wrapped_in;     /* NULL if the file is a plain state_dict */
     bool module_prefix_removed;
     anx_digest params_digest; /* SHA-256 over the parameters' digests in state_dict order: one name for the weights */

@@ -203,7 +203,9 @@ static anx_status bind_params(const anx_state_dict *tensors, anx_model *model, a
         const anx_tensor *t = anx_state_dict_find(tensors, graph->params[i].name);
         anx_status status = bind_param(&graph->params[i], t, &model->params[i], err);
         if (status != ANX_OK) return status;
-        if (t->dtype != ANX_F32 && model->n_converted++ == 0) model->converted_from = t->dtype;
+        if (t->dtype == ANX_F32) continue;
+        model->n_converted++;
+        model->converted_from |= 1u << t->dtype;
     }
     return ANX_OK;
 }

@@ -47,10 +47,10 @@ anx_status anx_checkpoint_file_digest(anx_checkpoint *checkpoint, anx_digest *ou
  */
 typedef struct anx_model {
     anx_graph *graph;
-    anx_tensor *params;       /* graph->n_params float32 contiguous tensors */
-    int n_converted;          /* parameters that were not float32, */
-    anx_dtype converted_from; /* ... and the dtype of the first of them */
-    anx_digest *digests;      /* per parameter, of the float32 tensor; filled by anx_model_digests, else NULL */
+    anx_tensor *params;      /* graph->n_params float32 contiguous tensors */
+    int n_converted;         /* parameters that were not float32, */
+    unsigned converted_from; /* ... and the dtypes that they had: the bit 1 << dtype of each */
+    anx_digest *digests;     /* per parameter, of the float32 tensor; filled by anx_model_digests, else NULL */
 } anx_model;
 
 /*
