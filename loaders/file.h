@@ -46,6 +46,11 @@ anx_status anx_file_writer_create(const char *path, bool force, anx_file_writer 
 /* Appends. Errors: IO (errno in err, e.g. ENOSPC), INTERRUPTED (src/base/interrupt.h, held while a writer lives); the
    writer can then only be destroyed. */
 anx_status anx_file_writer_write(anx_file_writer *writer, const void *data, size_t n_bytes, anx_error *err);
+/*
+ * So many bytes are going to be appended: fails at once where the file system says that it has less room than that,
+ * instead of filling it first. Errors: IO.
+ */
+anx_status anx_file_writer_expect(anx_file_writer *writer, uint64_t n_bytes, anx_error *err);
 /* Bytes appended so far: where the next write lands. */
 uint64_t anx_file_writer_offset(const anx_file_writer *writer);
 /*

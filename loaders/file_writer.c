@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "src/base/interrupt.h"
@@ -147,6 +148,18 @@ anx_status anx_file_writer_write(anx_file_writer *writer, const void *data, size
     }
     w->offset += n_bytes;
     return ANX_OK;
+}
+
+anx_status anx_file_writer_expect(anx_file_writer *writer, uint64_t n_bytes, anx_error *err) {
+    struct statvfs fs;
+    /* Devices and pipes have no room to ask for; f_blocks is 0 where a file system does not say. */
+    if (writer->temp == NULL || fstatvfs(writer->fd, &fs) != 0 || fs.f_blocks == 0 || fs.f_frsize == 0) return ANX_OK;
+    if (n_bytes / fs.f_frsize < fs.f_bavail || n_bytes == 0) return ANX_OK;
+    anx_status status =
+        anx_error_set(err, ANX_ERR_IO, "needs %llu bytes, and %llu are free on its file system",
+                      (unsigned long long)n_bytes, (unsigned long long)fs.f_bavail * (unsigned long long)fs.f_frsize);
+    anx_error_in_file(err, writer->path);
+    return status;
 }
 
 uint64_t anx_file_writer_offset(const anx_file_writer *writer) {

@@ -298,6 +298,14 @@ static anx_status write_records(anx_zip_writer *zip, const anx_pickle_writer *pi
     return status == ANX_OK ? anx_zip_writer_finish(zip, err) : status;
 }
 
+/* What all storages take. Saturates: no file system has so much room. */
+static uint64_t storage_bytes(const layout *l) {
+    uint64_t total = 0;
+    for (size_t i = 0; i < l->n_storages; i++)
+        if (__builtin_add_overflow(total, l->storages[i].n_bytes, &total)) return UINT64_MAX;
+    return total;
+}
+
 anx_status anx_pth_write(const char *path, const anx_state_dict *dict, const anx_pth_options *options, anx_error *err) {
     static const anx_pth_options defaults = {.folder = NULL};
     if (options == NULL) options = &defaults;
@@ -311,6 +319,7 @@ anx_status anx_pth_write(const char *path, const anx_state_dict *dict, const anx
     if (status == ANX_OK) status = lay_out(dict, options->source, &l, err);
     if (status == ANX_OK) status = pickle_dict(dict, &l, options, &pickle, err);
     if (status == ANX_OK) status = anx_file_writer_create(path, options->force, &file, err);
+    if (status == ANX_OK) status = anx_file_writer_expect(file, storage_bytes(&l), err);
     if (status == ANX_OK)
         status = anx_zip_writer_create(file, options->folder != NULL ? options->folder : folder, &zip, err);
     if (status == ANX_OK) status = write_records(zip, &pickle, &l, options->source, err);

@@ -212,6 +212,21 @@ static void an_empty_file_reads_and_maps_as_empty(void) {
     anx_file_writer_destroy(NULL);
 }
 
+static void a_file_that_cannot_fit_is_refused_at_once(void) {
+    const char *path = folder("room");
+    char target[4096];
+    snprintf(target, sizeof target, "%s/file", path);
+    anx_file_writer *w = NULL;
+    ANX_CHECK_OK(anx_file_writer_create(target, false, &w, &err), &err);
+    ANX_CHECK_OK(anx_file_writer_expect(w, 0, &err), &err);
+    ANX_CHECK_OK(anx_file_writer_expect(w, 100, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_IO, anx_file_writer_expect(w, UINT64_MAX, &err), &err);
+    ANX_CHECK_MESSAGE("file: needs 18446744073709551615 bytes, and ", &err);
+    ANX_CHECK_MESSAGE(" are free on its file system", &err);
+    anx_file_writer_destroy(w);
+    CU_ASSERT_EQUAL(count_entries(path), 0);
+}
+
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"the_target_appears_at_commit_alone", the_target_appears_at_commit_alone},
@@ -222,6 +237,7 @@ int main(int argc, char **argv) {
         {"permissions_are_what_the_umask_leaves", permissions_are_what_the_umask_leaves},
         {"a_link_is_kept_and_its_file_replaced", a_link_is_kept_and_its_file_replaced},
         {"a_device_is_written_not_replaced", a_device_is_written_not_replaced},
+        {"a_file_that_cannot_fit_is_refused_at_once", a_file_that_cannot_fit_is_refused_at_once},
         {"names_that_cannot_be_written_are_refused", names_that_cannot_be_written_are_refused},
         {"what_is_not_a_regular_file_is_not_read", what_is_not_a_regular_file_is_not_read},
         {"an_empty_file_reads_and_maps_as_empty", an_empty_file_reads_and_maps_as_empty},
