@@ -64,6 +64,12 @@ usage ".pth: an invalid name for a checkpoint: nothing stands before its ending;
 usage "--num-classes 2147483648: the layer's output would have more than 2147483647 elements" \
     --arch alexnet --seed 0 --num-classes 2147483648 -o x.pth
 
+# --- a file that cannot fit is refused before the disk is filled
+expect 2 "$convert" init --arch alexnet --seed 0 --num-classes 2147483647 -o x.pth
+grep -q '^anx-convert: x.pth: needs [0-9]* bytes, and [0-9]* are free on its file system$' .err ||
+    fail "lack of room is said as: $(cat .err)"
+ls -A | grep -q 'x\.pth' && fail "something was left behind: $(ls -A)"
+
 # --- the command itself
 expect 64 "$convert"
 : | out
