@@ -34,11 +34,11 @@ const anx_extent *anx_diagnose_flattened_from(const anx_graph *graph, int node) 
 }
 
 anx_status anx_diagnose(const anx_suspect *s, anx_judged *judged, anx_error *err) {
-    anx_status status = ANX_OK;
+    /* Nothing can be told of the engine by what other weights gave. */
     if (s->weights_differ)
-        status = anx_judged_add_cause(judged, "weights", 0.97, err,
-                                      "the recording was made with other weights of this layer than the checkpoint's");
-    if (status == ANX_OK) status = anx_diagnose_patterns(s, judged, err);
+        return anx_judged_add_cause(judged, "weights", 1.0, err,
+                                    "the recording was made with other weights of this layer than the checkpoint's");
+    anx_status status = anx_diagnose_patterns(s, judged, err);
     if (status == ANX_OK) status = anx_diagnose_recompute(s, judged, err);
     return status;
 }

@@ -148,6 +148,7 @@ static void test_asked_for_with_other_weights(void) {
     CU_ASSERT_STRING_EQUAL(first_bad(v), "features.3");
     CU_ASSERT_EQUAL(v->judged[v->first_bad].path, ANX_PATH_OBSERVE);
     CU_ASSERT_TRUE(names_cause(&v->judged[v->first_bad], "weights"));
+    CU_ASSERT_EQUAL(v->judged[v->first_bad].n_causes, 1); /* other weights explain it all */
     CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_EXACT, "features.3"), ANX_VERDICT_SKIP);
     CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "features.0"), ANX_VERDICT_PASS);
     CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "features.5"), ANX_VERDICT_PASS);
