@@ -273,7 +273,7 @@ static void observed_values_outlive_every_other_group(void) {
 }
 
 static void parameters_written_anew_are_used_and_the_callers_stay_as_they_are(void) {
-    for (int64_t batch = 1; batch <= 9; batch += 4) { /* in place; in place as a matrix product; packed */
+    for (int64_t batch = 1; batch <= 9; batch += 4) { /* in place in a loop; in place in oneDNN; packed */
         rig g;
         rig_init(&g, anx_arch_find("narrow"), 0, 0, batch, 2, 21);
         test_random r = {.state = 4};

@@ -133,21 +133,54 @@ static void the_largest_magnitude_knows_nan_and_infinity(void) {
     enum { N = 100000 };
     float *x = calloc(N, sizeof *x);
     CU_ASSERT_PTR_NOT_NULL_FATAL(x);
-    CU_ASSERT_EQUAL(anx_dnnl_max_magnitude(x, N), 0.0f);
-    x[N - 1] = -3.5f;
-    x[7] = 3.0f;
-    CU_ASSERT_EQUAL(anx_dnnl_max_magnitude(x, N), 3.5f);
-    x[N / 2] = -INFINITY;
-    CU_ASSERT_TRUE(isinf(anx_dnnl_max_magnitude(x, N)));
-    x[3] = -NAN;
-    CU_ASSERT_TRUE(isnan(anx_dnnl_max_magnitude(x, N)));
+    for (int isa = ANX_DNNL_PORTABLE; isa <= (int)anx_dnnl_best_isa(); isa++) {
+        memset(x, 0, N * sizeof *x);
+        CU_ASSERT_EQUAL(anx_dnnl_max_magnitude(x, N, (anx_dnnl_isa)isa), 0.0f);
+        x[N - 1] = -3.5f;
+        x[7] = 3.0f;
+        CU_ASSERT_EQUAL(anx_dnnl_max_magnitude(x, N, (anx_dnnl_isa)isa), 3.5f);
+        x[N / 2] = -INFINITY;
+        CU_ASSERT_TRUE(isinf(anx_dnnl_max_magnitude(x, N, (anx_dnnl_isa)isa)));
+        x[3] = -NAN;
+        CU_ASSERT_TRUE(isnan(anx_dnnl_max_magnitude(x, N, (anx_dnnl_isa)isa)));
+    }
     free(x);
+}
+
+/* Integers whose sums are exact: every order of summation gives the one right answer, any missed product another. */
+static void linear_layers_miss_no_product(void) {
+    static const int64_t widths[] = {1, 15, 63, 64, 65, 127, 1000};
+    test_random r = {.state = 3};
+    for (int k = 0; k < 7; k++) {
+        const int64_t in = widths[k], out = 5, batch = 3;
+        float *x = malloc((size_t)(batch * in) * sizeof *x), *w = malloc((size_t)(out * in) * sizeof *w);
+        float bias[5], y[15];
+        CU_ASSERT_TRUE_FATAL(x != NULL && w != NULL);
+        for (int64_t i = 0; i < batch * in; i++) x[i] = (float)test_random_int(&r, -50, 50);
+        for (int64_t i = 0; i < out * in; i++) w[i] = (float)test_random_int(&r, -50, 50);
+        for (int64_t i = 0; i < out; i++) bias[i] = (float)test_random_int(&r, -50, 50);
+        for (int isa = ANX_DNNL_PORTABLE; isa <= (int)anx_dnnl_best_isa(); isa++) {
+            const anx_dnnl_linear linear = {.batch = batch, .in = in, .out = out, .isa = (anx_dnnl_isa)isa};
+            for (int with_bias = 0; with_bias < 2; with_bias++) {
+                anx_dnnl_linear_run(&linear, w, with_bias ? bias : NULL, x, y);
+                for (int64_t n = 0; n < batch; n++)
+                    for (int64_t o = 0; o < out; o++) {
+                        float expected = with_bias ? bias[o] : 0.0f;
+                        for (int64_t i = 0; i < in; i++) expected += w[o * in + i] * x[n * in + i];
+                        CU_ASSERT_EQUAL(y[n * out + o], expected);
+                    }
+            }
+        }
+        free(w);
+        free(x);
+    }
 }
 
 static const anx_test tests[] = {
     {"max-pooling is PyTorch's on every layout", max_pooling_is_pytorchs_on_every_layout},
     {"averages are PyTorch's on every layout", averages_are_pytorchs_on_every_layout},
     {"ReLU keeps NaN and the sign of zero", relu_keeps_nan_and_the_sign_of_zero},
+    {"linear layers miss no product", linear_layers_miss_no_product},
     {"the largest magnitude knows NaN and infinity", the_largest_magnitude_knows_nan_and_infinity},
     {NULL, NULL},
 };

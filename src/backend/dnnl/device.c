@@ -20,6 +20,26 @@ int anx_dnnl_device_count(anx_error *err) {
     return (int)dnnl_engine_get_count(dnnl_cpu);
 }
 
+/* The widest set of float32 instructions that oneDNN will use; its finer grades concern other types. *loops: ours. */
+static const char *isa_name(anx_dnnl_isa *loops) {
+    static const struct {
+        unsigned bits;
+        const char *name;
+        anx_dnnl_isa loops;
+    } grades[] = {{dnnl_cpu_isa_avx512_core, "AVX-512", ANX_DNNL_AVX512},
+                  {dnnl_cpu_isa_avx2, "AVX2", ANX_DNNL_AVX2},
+                  {dnnl_cpu_isa_avx, "AVX", ANX_DNNL_PORTABLE},
+                  {dnnl_cpu_isa_sse41, "SSE4.1", ANX_DNNL_PORTABLE}};
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
+    for (size_t i = 0; i < sizeof grades / sizeof grades[0]; i++) {
+        if ((isa & grades[i].bits) != grades[i].bits) continue;
+        *loops = grades[i].loops < anx_dnnl_best_isa() ? grades[i].loops : anx_dnnl_best_isa();
+        return grades[i].name;
+    }
+    *loops = ANX_DNNL_PORTABLE;
+    return "portable";
+}
+
 static dnnl_status_t create_attr(dnnl_primitive_attr_t *out, dnnl_scratchpad_mode_t scratchpad, bool relu) {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t post_ops = NULL;
@@ -44,6 +64,7 @@ anx_status anx_dnnl_device_open(int ordinal, const anx_device_options *options, 
     anx_dnnl_device *device = calloc(1, sizeof *device);
     if (device == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     device->threads = options->threads > 0 ? options->threads : anx_threads_available();
+    (void)isa_name(&device->isa);
     const dnnl_version_t *v = dnnl_version();
     snprintf(device->library, sizeof device->library, "oneDNN %d.%d.%d (OpenMP)", v->major, v->minor, v->patch);
     const int previous = anx_dnnl_threads_enter(device);
@@ -72,27 +93,13 @@ void anx_dnnl_device_close(void *impl) {
     free(device);
 }
 
-/* The widest set of float32 instructions that oneDNN will use; its finer grades concern other types. */
-static const char *isa_name(void) {
-    static const struct {
-        unsigned bits;
-        const char *name;
-    } grades[] = {{dnnl_cpu_isa_avx512_core, "AVX-512"},
-                  {dnnl_cpu_isa_avx2, "AVX2"},
-                  {dnnl_cpu_isa_avx, "AVX"},
-                  {dnnl_cpu_isa_sse41, "SSE4.1"}};
-    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
-    for (size_t i = 0; i < sizeof grades / sizeof grades[0]; i++)
-        if ((isa & grades[i].bits) == grades[i].bits) return grades[i].name;
-    return "portable";
-}
-
 void anx_dnnl_device_info(const void *impl, anx_device_info *out) {
     const anx_dnnl_device *device = impl;
+    anx_dnnl_isa loops;
     *out = (anx_device_info){.backend = "cpu",
                              .device = "cpu",
                              .library = device->library,
-                             .isa = isa_name(),
+                             .isa = isa_name(&loops),
                              .arithmetic = "float32",
                              .threads = device->threads,
                              .pytorch_bits = false};

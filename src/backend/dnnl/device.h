@@ -4,6 +4,7 @@
 
 #include "src/backend/backend.h"
 #include "src/backend/dnnl/dnnl_compat.h"
+#include "src/backend/dnnl/loops.h"
 
 typedef struct anx_dnnl_device {
     dnnl_engine_t engine;
@@ -12,6 +13,7 @@ typedef struct anx_dnnl_device {
     dnnl_primitive_attr_t attr_relu; /* the same, then max(x, 0) */
     dnnl_primitive_attr_t attr_own;  /* float32 throughout, scratchpad left to oneDNN: for what runs rarely */
     int threads;
+    anx_dnnl_isa isa; /* of our own loops: at most oneDNN's, which an environment variable can limit */
     char library[64];
 } anx_dnnl_device;
 

@@ -6,7 +6,7 @@
 anx_dnnl_isa anx_dnnl_best_isa(void) {
 #ifdef __x86_64__
     if (__builtin_cpu_supports("avx512f")) return ANX_DNNL_AVX512;
-    if (__builtin_cpu_supports("avx2")) return ANX_DNNL_AVX2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return ANX_DNNL_AVX2;
 #endif
     return ANX_DNNL_PORTABLE;
 }
@@ -51,8 +51,8 @@ void anx_dnnl_softmax_run(const float *src, float *dst, int64_t rows, int64_t fe
     for (int64_t i = 0; i < rows; i++) softmax_row(src + i * features, dst + i * features, features);
 }
 
-float anx_dnnl_max_magnitude(const float *x, size_t elems) {
-    const anx_dnnl_loops *loops = loops_for(anx_dnnl_best_isa());
+float anx_dnnl_max_magnitude(const float *x, size_t elems, anx_dnnl_isa isa) {
+    const anx_dnnl_loops *loops = loops_for(isa);
     const size_t piece = parallel_elems, pieces = (elems + piece - 1) / piece;
     int32_t max = 0;
 #pragma omp parallel for schedule(static) reduction(max : max) if (pieces > 1)
@@ -64,4 +64,14 @@ float anx_dnnl_max_magnitude(const float *x, size_t elems) {
     float magnitude;
     memcpy(&magnitude, &max, sizeof magnitude);
     return magnitude;
+}
+
+void anx_dnnl_linear_run(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *x,
+                         float *y) {
+    const anx_dnnl_loops *loops = loops_for(linear->isa);
+    const int64_t in = linear->in, out = linear->out;
+#pragma omp parallel for schedule(static)
+    for (int64_t o = 0; o < out; o++)
+        for (int64_t n = 0; n < linear->batch; n++)
+            y[n * out + o] = loops->dot(weights + o * in, x + n * in, in) + (bias != NULL ? bias[o] : 0.0f);
 }

@@ -1,6 +1,6 @@
 /*
  * What the CPU device does in loops of its own: pooling and ReLU as PyTorch defines them, to the bit and NaN included,
- * on any layout that oneDNN uses, and softmax.
+ * on any layout that oneDNN uses; softmax; and linear layers for a few images.
  *
  * oneDNN's own max-pooling starts from -FLT_MAX and compares so that a NaN loses (a window of -inf gives -3.4e38, a
  * NaN disappears), and its ReLU turns NaN into 0. All are bound by memory or small, so plain loops lose nothing.
@@ -21,7 +21,8 @@ typedef struct anx_dnnl_layout {
     int64_t stride_n, stride_block, stride_h, stride_w;
 } anx_dnnl_layout;
 
-/* The instruction sets that the loops are compiled for; the results are the same in each. */
+/* The instruction sets that the loops are compiled for. Results are the same in each, but for sums of products where
+   there is no fused multiply-add. */
 typedef enum anx_dnnl_isa { ANX_DNNL_PORTABLE = 0, ANX_DNNL_AVX2, ANX_DNNL_AVX512 } anx_dnnl_isa;
 /* The best one that this processor has. */
 anx_dnnl_isa anx_dnnl_best_isa(void);
@@ -47,6 +48,8 @@ typedef struct anx_dnnl_loops {
                      int64_t oh);
     /* The largest of the elements' bits without their sign. */
     int32_t (*max_magnitude_bits)(const float *x, size_t elems);
+    /* Sum of a[i] * b[i]. */
+    float (*dot)(const float *a, const float *b, int64_t n);
 } anx_dnnl_loops;
 extern const anx_dnnl_loops anx_dnnl_loops_portable, anx_dnnl_loops_avx2, anx_dnnl_loops_avx512;
 
@@ -60,6 +63,19 @@ void anx_dnnl_relu_run(const float *src, float *dst, size_t elems);
 void anx_dnnl_softmax_run(const float *src, float *dst, int64_t rows, int64_t features);
 
 /* The largest magnitude; NaN where there is one; 0 for none. */
-float anx_dnnl_max_magnitude(const float *x, size_t elems);
+float anx_dnnl_max_magnitude(const float *x, size_t elems, anx_dnnl_isa isa);
+
+typedef struct anx_dnnl_linear {
+    int64_t batch, in, out;
+    anx_dnnl_isa isa; /* one that the processor has */
+} anx_dnnl_linear;
+
+/*
+ * y = x W^T + b for a few images: x (N, in), weights (out, in), bias (out) or NULL, y (N, out). Goes through the
+ * weights once, in the order in which they lie, which is what this is bound by: a mapped file's pages are small, and
+ * processors fetch ahead within a page alone, so that a reader of one stream wins over one of several rows at a time.
+ */
+void anx_dnnl_linear_run(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *x,
+                         float *y);
 
 #endif

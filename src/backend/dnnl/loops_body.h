@@ -1,6 +1,6 @@
 /*
  * The inner loops. Included once for each instruction set, by files compiled for it: the vector types below become
- * what the target has, with the same results. LOOPS is the name of the table to define.
+ * what the target has. LOOPS is the name of the table to define.
  */
 #include <math.h>
 #include <string.h>
@@ -43,31 +43,38 @@ static inline void range_of(int64_t i, int64_t in, int64_t out, bool adaptive, i
 }
 
 /* What the functions below are told as a constant, so that each use becomes a loop without it. */
-#define POOL_INLINE static inline __attribute__((always_inline))
+#define LOOP_INLINE static inline __attribute__((always_inline))
 
-/* The target's widest vectors. vec_larger(x, m) is m where x is NaN, and where both are equal. */
+/*
+ * The target's widest vectors. vec_larger(x, m) is m where x is NaN, and where both are equal; vec_fma(a, b, c) is
+ * a * b + c, rounded once where the target can.
+ */
 #if defined(__AVX512F__)
 #include <immintrin.h>
 typedef __m512 vec;
 #define vec_larger(x, m) _mm512_max_ps(x, m)
-#elif defined(__AVX__)
+#define vec_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
+#elif defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
 typedef __m256 vec;
 #define vec_larger(x, m) _mm256_max_ps(x, m)
+#define vec_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
 #elif defined(__SSE__)
 #include <xmmintrin.h>
 typedef __m128 vec;
 #define vec_larger(x, m) _mm_max_ps(x, m)
+#define vec_fma(a, b, c) ((a) * (b) + (c))
 #else
 typedef float vec __attribute__((vector_size(sizeof(float))));
 #define vec_larger(x, m) ((vec){(x)[0] > (m)[0] ? (x)[0] : (m)[0]})
+#define vec_fma(a, b, c) ((a) * (b) + (c))
 #endif
 /* What comparing them gives: all bits set where true. */
 typedef int32_t vec_mask __attribute__((vector_size(sizeof(vec))));
 enum { LANES = sizeof(vec) / sizeof(float), VECS = CHUNK / LANES };
 
 /* One output position of CHUNK neighbouring channels. src: the first of them in the input's row 0, column 0. */
-POOL_INLINE void pool_position(const float *src, int64_t stride_h, int64_t stride_w, const window *win, bool average,
+LOOP_INLINE void pool_position(const float *src, int64_t stride_h, int64_t stride_w, const window *win, bool average,
                                float *out) {
     vec acc[VECS];
     vec_mask nan[VECS];
@@ -100,7 +107,7 @@ POOL_INLINE void pool_position(const float *src, int64_t stride_h, int64_t strid
 }
 
 /* The same for one channel. */
-POOL_INLINE float pool_single(const float *src, int64_t stride_h, int64_t stride_w, const window *win, bool average) {
+LOOP_INLINE float pool_single(const float *src, int64_t stride_h, int64_t stride_w, const window *win, bool average) {
     float acc = average ? 0.0f : -INFINITY;
     for (int64_t h = win->h0; h < win->h1; h++) {
         for (int64_t w = win->w0; w < win->w1; w++) {
@@ -115,7 +122,7 @@ POOL_INLINE float pool_single(const float *src, int64_t stride_h, int64_t stride
 }
 
 /* Output position (oh, ow) of `count` channels from `channel` on, which lie side by side in the input. */
-POOL_INLINE void pool_chunk(const anx_dnnl_pooling *p, const float *src, float *dst, const window *win, int64_t channel,
+LOOP_INLINE void pool_chunk(const anx_dnnl_pooling *p, const float *src, float *dst, const window *win, int64_t channel,
                             int count, bool average) {
     if (count < CHUNK) {
         for (int c = 0; c < count; c++)
@@ -133,7 +140,7 @@ POOL_INLINE void pool_chunk(const anx_dnnl_pooling *p, const float *src, float *
 }
 
 /* Output row oh of image n, those of the channels that are in the input's block number `block`. */
-POOL_INLINE void pool_row(const anx_dnnl_pooling *p, const float *src, float *dst, int64_t n, int64_t block, int64_t oh,
+LOOP_INLINE void pool_row(const anx_dnnl_pooling *p, const float *src, float *dst, int64_t n, int64_t block, int64_t oh,
                           bool average) {
     const float *x = src + n * p->src.stride_n + block * p->src.stride_block;
     float *y = dst + n * p->dst.stride_n + oh * p->dst.stride_h;
@@ -170,4 +177,27 @@ static int32_t max_magnitude_bits(const float *x, size_t elems) {
     return max;
 }
 
-const anx_dnnl_loops LOOPS = {.pool_row = pool_rows, .max_magnitude_bits = max_magnitude_bits};
+/* Partial sums of a dot product: lane i has the products at i, i + 64, ...: the same order on every processor. */
+enum { DOT_LANES = 64, DOT_VECS = DOT_LANES / LANES };
+
+static float dot(const float *a, const float *b, int64_t n) {
+    vec acc[DOT_VECS];
+    float lanes[DOT_LANES];
+    int64_t i = 0;
+    for (int k = 0; k < DOT_VECS; k++) acc[k] = (vec){0.0f};
+    for (; i + DOT_LANES <= n; i += DOT_LANES) {
+        for (int k = 0; k < DOT_VECS; k++) {
+            vec x, y;
+            memcpy(&x, a + i + k * LANES, sizeof x);
+            memcpy(&y, b + i + k * LANES, sizeof y);
+            acc[k] = vec_fma(x, y, acc[k]);
+        }
+    }
+    memcpy(lanes, acc, sizeof lanes);
+    for (int k = 0; i < n; i++, k++) lanes[k] += a[i] * b[i];
+    for (int half = DOT_LANES / 2; half > 0; half /= 2)
+        for (int k = 0; k < half; k++) lanes[k] += lanes[k + half];
+    return lanes[0];
+}
+
+const anx_dnnl_loops LOOPS = {.pool_row = pool_rows, .max_magnitude_bits = max_magnitude_bits, .dot = dot};

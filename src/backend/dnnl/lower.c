@@ -49,7 +49,7 @@ static anx_status lower_pooling(anx_dnnl_plan *plan, int group, int index, int o
                                        .in_w = node->in.dim[2],
                                        .out_h = node->out.dim[1],
                                        .out_w = node->out.dim[2],
-                                       .isa = anx_dnnl_best_isa(),
+                                       .isa = plan->device->isa,
                                        .adaptive = adaptive};
     if (!adaptive) {
         step->pooling.kernel_h = pool->kernel_h;

@@ -21,7 +21,7 @@ static void measure(const anx_dnnl_plan *plan, int index, const float *host) {
     if (plan->mode != ANX_PLAN_INFER || plan->graph->nodes[p->node].layer->op != ANX_OP_CONV2D) return;
     int64_t elems = 0;
     (void)anx_shape_elems(p->rank, p->shape, &elems);
-    plan->params[index].magnitude = (double)anx_dnnl_max_magnitude(host, (size_t)elems);
+    plan->params[index].magnitude = (double)anx_dnnl_max_magnitude(host, (size_t)elems, plan->device->isa);
 }
 
 anx_status anx_dnnl_params_load(anx_dnnl_plan *plan, const anx_tensor *params, anx_error *err) {

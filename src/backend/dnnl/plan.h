@@ -49,8 +49,8 @@ struct anx_dnnl_step {
     int src_buffer, dst_buffer; /* of a loop of our own */
     size_t elems;               /* ReLU: all, with their padding; softmax: of a row */
     anx_dnnl_pooling pooling;
+    int node; /* of a convolution with a fused ReLU, and of a linear layer in a loop of our own */
     /* A convolution with a fused ReLU; see anx_dnnl_run_guarded. */
-    int node;
     dnnl_primitive_desc_t guarded;
     dnnl_primitive_t unfused; /* created when first needed */
 };
@@ -120,6 +120,7 @@ anx_status anx_dnnl_run_primitive(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_
 anx_status anx_dnnl_run_guarded(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 anx_status anx_dnnl_run_relu(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 anx_status anx_dnnl_run_pooling(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
+anx_status anx_dnnl_run_linear(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 anx_status anx_dnnl_run_softmax(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 
 /* For an anx_backend table; see backend.h. */

@@ -38,6 +38,17 @@ anx_status anx_dnnl_run_softmax(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_er
     return ANX_OK;
 }
 
+anx_status anx_dnnl_run_linear(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    (void)err;
+    const anx_node *node = &plan->graph->nodes[step->node];
+    const anx_dnnl_linear linear = {
+        .batch = plan->batch, .in = node->in.dim[0], .out = node->out.dim[0], .isa = plan->device->isa};
+    anx_dnnl_linear_run(&linear, plan->params[node->weight].data,
+                        node->bias != ANX_NO_PARAM ? plan->params[node->bias].data : NULL,
+                        anx_dnnl_buffer_data(plan, step->src_buffer), anx_dnnl_buffer_data(plan, step->dst_buffer));
+    return ANX_OK;
+}
+
 /* Bound of every output of the step's convolution, given one of its input; NaN where there is none. */
 static double output_bound(const anx_dnnl_plan *plan, const anx_node *node, double input) {
     const double weights = plan->params[node->weight].magnitude;
@@ -54,7 +65,8 @@ anx_status anx_dnnl_run_guarded(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_er
     output->magnitude = output_bound(plan, node, input->magnitude);
     if (isnan(output->magnitude)) {
         const size_t elems = dnnl_memory_desc_get_size(input->md) / sizeof(float);
-        const double scanned = (double)anx_dnnl_max_magnitude(anx_dnnl_buffer_data(plan, input->buffer), elems);
+        const double scanned =
+            (double)anx_dnnl_max_magnitude(anx_dnnl_buffer_data(plan, input->buffer), elems, plan->device->isa);
         output->magnitude = output_bound(plan, node, scanned);
     }
     if (!isnan(output->magnitude)) return anx_dnnl_run_primitive(plan, step, err);
