@@ -22,9 +22,13 @@ static int64_t index_of(const layout *l, int64_t n, int64_t c, int64_t y, int64_
     return ((n * l->planes + c) * l->h + y) * l->w + x;
 }
 
-static int64_t count_wrong(const anx_suspect *s) {
+static inline int64_t elems_of(const layout *l) {
+    return l->batch * l->planes * l->h * l->w;
+}
+
+static int64_t count_wrong(const anx_suspect *s, const layout *l) {
     int64_t wrong = 0;
-    for (int64_t i = 0; i < anx_diagnose_elems(s); i++) wrong += anx_diagnose_is_wrong(s, i);
+    for (int64_t i = 0; i < elems_of(l); i++) wrong += anx_diagnose_is_wrong(s, i);
     return wrong;
 }
 
@@ -33,9 +37,9 @@ typedef anx_status (*pattern)(const anx_suspect *s, const layout *l, int64_t wro
 /* ---- values alone ---- */
 
 static anx_status not_finite(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
-    (void)l, (void)wrong;
+    (void)wrong;
     int64_t nan = 0, inf = 0;
-    for (int64_t i = 0; i < anx_diagnose_elems(s); i++) {
+    for (int64_t i = 0; i < elems_of(l); i++) {
         if (!isfinite(s->expected[i])) continue;
         nan += isnan(s->got[i]);
         inf += isinf(s->got[i]);
@@ -46,9 +50,9 @@ static anx_status not_finite(const anx_suspect *s, const layout *l, int64_t wron
 }
 
 static anx_status all_zero(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
-    (void)l, (void)wrong;
+    (void)wrong;
     int64_t zeros = 0, right = 0;
-    const int64_t n = anx_diagnose_elems(s);
+    const int64_t n = elems_of(l);
     for (int64_t i = 0; i < n; i++) {
         zeros += s->got[i] == 0;
         right += s->expected[i] == 0;
@@ -58,9 +62,8 @@ static anx_status all_zero(const anx_suspect *s, const layout *l, int64_t wrong,
 }
 
 static anx_status flushed(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
-    (void)l;
     int64_t n = 0;
-    for (int64_t i = 0; i < anx_diagnose_elems(s); i++)
+    for (int64_t i = 0; i < elems_of(l); i++)
         n += anx_diagnose_is_wrong(s, i) && s->got[i] == 0 && fabs(s->expected[i]) < FLT_MIN;
     if (n == 0) return ANX_OK;
     return anx_judged_add_cause(j, "flush-to-zero", (double)n / (double)wrong, err,
@@ -68,11 +71,11 @@ static anx_status flushed(const anx_suspect *s, const layout *l, int64_t wrong, 
 }
 
 static anx_status negative(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
-    (void)l, (void)wrong;
+    (void)wrong;
     const anx_op op = s->graph->nodes[s->node].layer->op;
     if (op != ANX_OP_RELU && op != ANX_OP_MAX_POOL2D && op != ANX_OP_SOFTMAX) return ANX_OK;
     int64_t n = 0, below = 0;
-    for (int64_t i = 0; i < anx_diagnose_elems(s); i++) {
+    for (int64_t i = 0; i < elems_of(l); i++) {
         below += s->expected[i] < 0;
         n += s->got[i] < 0 && s->expected[i] >= 0;
     }
@@ -84,12 +87,10 @@ static anx_status negative(const anx_suspect *s, const layout *l, int64_t wrong,
 
 /* A sum recorded after the ReLU that PyTorch runs in place had overwritten it. */
 static anx_status overwritten(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
-    (void)l;
     const anx_op op = s->graph->nodes[s->node].layer->op;
     if (op != ANX_OP_CONV2D && op != ANX_OP_LINEAR) return ANX_OK;
     int64_t n = 0;
-    for (int64_t i = 0; i < anx_diagnose_elems(s); i++)
-        n += anx_diagnose_is_wrong(s, i) && s->got[i] == 0 && s->expected[i] < 0;
+    for (int64_t i = 0; i < elems_of(l); i++) n += anx_diagnose_is_wrong(s, i) && s->got[i] == 0 && s->expected[i] < 0;
     if (n < wrong || n < 2) return ANX_OK;
     return anx_judged_add_cause(
         j, "relu-in-place", 0.98, err,
@@ -100,13 +101,12 @@ static anx_status overwritten(const anx_suspect *s, const layout *l, int64_t wro
 
 /* Values dropped, the others scaled up: dropout as in training. */
 static anx_status dropout_active(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
-    (void)l;
     double p = 0; /* of the dropout in the group, if there is one */
     for (int node = s->first; node <= s->node; node++)
         if (s->graph->nodes[node].layer->op == ANX_OP_DROPOUT) p = s->graph->nodes[node].layer->u.dropout.p;
     if (!(p > 0 && p < 1)) return ANX_OK;
     int64_t dropped = 0, scaled_up = 0;
-    for (int64_t i = 0; i < anx_diagnose_elems(s); i++) {
+    for (int64_t i = 0; i < elems_of(l); i++) {
         if (!anx_diagnose_is_wrong(s, i)) continue;
         dropped += s->got[i] == 0;
         scaled_up += s->got[i] != 0 && anx_diagnose_is_got(s, i, s->expected[i] / (1 - p));
@@ -119,12 +119,11 @@ static anx_status dropout_active(const anx_suspect *s, const layout *l, int64_t 
 }
 
 static anx_status clipped(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
-    (void)l;
     float top = -FLT_MAX;
-    for (int64_t i = 0; i < anx_diagnose_elems(s); i++)
+    for (int64_t i = 0; i < elems_of(l); i++)
         if (s->got[i] > top) top = s->got[i];
     int64_t n = 0;
-    for (int64_t i = 0; i < anx_diagnose_elems(s); i++)
+    for (int64_t i = 0; i < elems_of(l); i++)
         n += anx_diagnose_is_wrong(s, i) && s->got[i] == top && s->expected[i] > top;
     if (n < 3 || n < wrong) return ANX_OK;
     return anx_judged_add_cause(j, "clipped", 0.9, err,
@@ -134,9 +133,9 @@ static anx_status clipped(const anx_suspect *s, const layout *l, int64_t wrong, 
 
 /* got = a * expected, by least squares. */
 static anx_status scaled(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
-    (void)l, (void)wrong;
+    (void)wrong;
     double ge = 0, ee = 0;
-    const int64_t n = anx_diagnose_elems(s);
+    const int64_t n = elems_of(l);
     for (int64_t i = 0; i < n; i++) {
         ge += (double)s->got[i] * s->expected[i];
         ee += s->expected[i] * s->expected[i];
@@ -165,11 +164,11 @@ static float to_tf32(float v) {
 
 /* Values that have no more bits than a shorter format holds, where the right ones do. */
 static anx_status rounded_output(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
-    (void)l, (void)wrong;
+    (void)wrong;
     static const char *const ids[3] = {"rounded-output-bf16", "rounded-output-fp16", "rounded-output-tf32"};
     static const char *const names[3] = {"bfloat16", "float16", "TF32"};
     int64_t short_form[3] = {0}, right_short[3] = {0}, counted = 0;
-    for (int64_t i = 0; i < anx_diagnose_elems(s); i++) {
+    for (int64_t i = 0; i < elems_of(l); i++) {
         const float g = s->got[i], e = (float)s->expected[i];
         if (g == 0 || e == 0) continue;
         counted++;
@@ -210,7 +209,7 @@ static anx_status other_image(const anx_suspect *s, const layout *l, int64_t wro
 
 /* Wrong values confined to one plane, to the border, or to the end of the memory. */
 static anx_status confined(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
-    const int64_t n = anx_diagnose_elems(s);
+    const int64_t n = elems_of(l);
     int64_t first = -1, planes = 0, plane = -1, border = 0, far_edge = 0, images = 0, image = -1;
     for (int64_t i = 0; i < n; i++) {
         if (!anx_diagnose_is_wrong(s, i)) continue;
@@ -459,7 +458,7 @@ anx_status anx_diagnose_patterns(const anx_suspect *s, anx_judged *judged, anx_e
                                        constant_per_channel,
                                        truncation};
     const layout l = layout_of(s);
-    const int64_t wrong = count_wrong(s);
+    const int64_t wrong = count_wrong(s, &l);
     const int before = judged->n_causes;
     anx_status status = wrong > 0 ? not_finite(s, &l, wrong, judged, err) : ANX_OK;
     if (judged->n_causes > before) return status; /* NaN and infinity spoil what the others measure */

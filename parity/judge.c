@@ -275,6 +275,9 @@ static anx_status check_options(const anx_judge_options *o, anx_error *err) {
     if (o->against != NULL && (o->device != NULL || o->device_name != NULL))
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
                              "a dump is judged instead of a device: give one or the other");
+    if (o->against != NULL && o->n_images > 1)
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a dump's preprocessing is of one image; %d were given",
+                             o->n_images);
     return ANX_OK;
 }
 

@@ -597,6 +597,11 @@ static void test_options(void) {
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT,
                      anx_judge(&(anx_judge_options){.model = model, .against = "x", .device_name = "cpu"}, &v, &err),
                      &err);
+    const char *const images[] = {"a.png", "b.png"};
+    ANX_CHECK_STATUS(
+        ANX_ERR_INVALID_ARGUMENT,
+        anx_judge(&(anx_judge_options){.model = model, .against = "x", .images = images, .n_images = 2}, &v, &err),
+        &err);
     ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND,
                      anx_judge(&(anx_judge_options){.model = model, .device_name = "abacus"}, &v, &err), &err);
     ANX_CHECK_MESSAGE("unknown device 'abacus'", &err);

@@ -141,9 +141,6 @@ static bool names_cause(const anx_judged *j, const char *id) {
 }
 
 static void test_fewer_bits(void) {
-    for (int i = 0; anx_backend_at(i) != NULL; i++)
-        if (strcmp(anx_backend_at(i)->name, "cpu") == 0) inner = anx_backend_at(i);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(inner);
     anx_backend shorter = *inner;
     shorter.plan_write = write_rounded;
     shorter.plan_create = create_rounded;
@@ -174,11 +171,66 @@ static void test_fewer_bits(void) {
     anx_model_destroy(model);
 }
 
+/* A copy of the seed-0 recording with nothing but its cases that hold sketches, as quick ones. */
+static anx_fixture sketches_alone(anx_fixture_case *cases, int most) {
+    anx_fixture f = {.name = NULL};
+    for (int i = 0; i < fixtures.count; i++)
+        if (strcmp(fixtures.items[i]->name, "alexnet-seed0") == 0) f = *fixtures.items[i];
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f.name);
+    int n = 0;
+    for (int i = 0; i < f.n_cases && n < most; i++) {
+        bool has = false;
+        for (int k = 0; k < f.cases[i].n_points; k++) has = has || f.cases[i].points[k].sketch != NULL;
+        if (!has) continue;
+        cases[n] = f.cases[i];
+        cases[n++].quick = true;
+    }
+    f.cases = cases;
+    f.n_cases = n;
+    return f;
+}
+
+/* Small inputs of odd sizes: what pooling does at borders, by samples and projections. */
+static void test_sketches(void) {
+    anx_fixture_case cases[2];
+    anx_fixture fixture = sketches_alone(cases, 2);
+    anx_fixture *items[] = {&fixture};
+    const anx_fixture_set set = {.items = items, .count = 1};
+    anx_backend shorter = *inner;
+    shorter.plan_write = write_rounded;
+    shorter.plan_create = create_rounded;
+    rounded = to_tf32;
+    anx_model *model = seeded_model(0, 0);
+    for (int fewer_bits = 0; fewer_bits < 2; fewer_bits++) {
+        anx_error err = ANX_ERROR_INIT;
+        anx_device *device = NULL;
+        anx_verdicts *v = NULL;
+        ANX_CHECK_OK(anx_device_open_backend(fewer_bits ? &shorter : inner, 0, NULL, &device, &err), &err);
+        const anx_judge_options options = {.model = model, .fixtures = &set, .device = device, .no_probe = true};
+        ANX_CHECK_OK(anx_judge(&options, &v, &err), &err);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(v);
+        int sketches = 0;
+        for (size_t i = 0; i < v->n_judged; i++) {
+            const anx_judged *j = &v->judged[i];
+            if (j->kind != ANX_JUDGED_SKETCH) continue;
+            sketches++;
+            const bool sums = j->op == ANX_OP_CONV2D || j->op == ANX_OP_LINEAR;
+            if (!fewer_bits) CU_ASSERT_EQUAL(j->verdict, ANX_VERDICT_PASS);
+            if (fewer_bits && sums) CU_ASSERT_EQUAL(j->verdict, ANX_VERDICT_FAIL);
+        }
+        CU_ASSERT_TRUE(sketches >= 16);
+        anx_verdicts_destroy(v);
+        anx_device_close(device);
+    }
+    anx_model_destroy(model);
+}
+
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"seed 0 passes, resting on recordings alone", test_seed_0},
         {"ten classes pass", test_ten_classes},
         {"TF32 and bfloat16 fail in every layer by as much as measured", test_fewer_bits},
+        {"sketches pass, and fail in TF32", test_sketches},
         {NULL, NULL},
     };
     anx_error err = ANX_ERROR_INIT;
@@ -187,6 +239,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s\n", anx_error_format(&err, text, sizeof text));
         return 2;
     }
+    for (int i = 0; anx_backend_at(i) != NULL; i++)
+        if (strcmp(anx_backend_at(i)->name, "cpu") == 0) inner = anx_backend_at(i);
+    if (inner == NULL) return 2;
     const int status = anx_test_main("judge_full", tests, argc, argv);
     anx_fixture_set_fini(&fixtures);
     return status;
