@@ -186,16 +186,19 @@ static void put_table(const anx_text_report *r, anx_judged_path path, const char
  * only reported (info) is counted neither way.
  */
 static void put_summary(const anx_text_report *r, anx_judged_path path, const char *what, const char *good) {
-    int64_t passed = 0, judged = 0;
+    int64_t passed = 0, judged = 0, skipped = 0;
     for (size_t i = 0; i < r->n_rows; i++) {
         if (r->rows[i].worst->path != path) continue;
         passed += r->rows[i].counts[ANX_VERDICT_PASS];
-        judged += r->rows[i].n - r->rows[i].counts[ANX_VERDICT_INFO];
+        skipped += r->rows[i].counts[ANX_VERDICT_SKIP];
+        judged += r->rows[i].n - r->rows[i].counts[ANX_VERDICT_INFO] - r->rows[i].counts[ANX_VERDICT_SKIP];
     }
-    if (judged == 0) return;
+    if (judged + skipped == 0) return;
     fputc('\n', r->to);
     anx_report_put(r, ANX_STYLE_TITLE, "%s", what);
-    fprintf(r->to, ": %" PRId64 " of %" PRId64 " %s\n", passed, judged, good);
+    fprintf(r->to, ": %" PRId64 " of %" PRId64 " %s", passed, judged, good);
+    if (skipped > 0) fprintf(r->to, ", %" PRId64 " skipped", skipped);
+    fputc('\n', r->to);
     for (size_t i = 0; i < r->n_rows; i++)
         if (r->rows[i].worst->path == path && (r->rows[i].worst->verdict > ANX_VERDICT_PASS || r->options->verbose))
             put_equality_row(r, &r->rows[i]);

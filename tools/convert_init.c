@@ -171,8 +171,9 @@ static anx_status write_checkpoint(const init_options *o, const anx_graph *graph
 static void print_written(const init_options *o, const anx_graph *graph) {
     struct stat st;
     const long long n_bytes = stat(o->output, &st) == 0 ? (long long)st.st_size : 0;
-    printf("%s: %s, seed %s, %" PRId64 " classes, %" PRId64 " parameters, %lld bytes\n", o->output, o->arch->name,
-           o->seed_text, graph->num_classes, anx_graph_param_elems(graph), n_bytes);
+    printf("%s: %s, seed %s, %" PRId64 " class%s, %" PRId64 " parameters, %lld bytes\n", o->output, o->arch->name,
+           o->seed_text, graph->num_classes, graph->num_classes == 1 ? "" : "es", anx_graph_param_elems(graph),
+           n_bytes);
 }
 
 int anx_convert_init(int argc, char **argv) {

@@ -29,7 +29,8 @@ void anx_parity_dump_help(FILE *to) {
           "  --device NAME     what computes (default auto):\n",
           to);
     anx_parity_list_devices(to);
-    fputs("  --threads N       threads to use (default: what affinity and cgroup allow)\n"
+    fputs("  --threads N       threads to use (default: what affinity, cgroup and OMP_NUM_THREADS\n"
+          "                    allow)\n"
           "  -h, --help        this text\n\n"
           "Examples:\n"
           "  anx-parity dump --image photo.jpg -o values.safetensors alexnet-seed0.pth\n"

@@ -64,9 +64,15 @@ static anx_status count_classes(const anx_state_dict *tensors, const anx_arch *a
     anx_graph *graph = NULL;
     anx_status status = anx_graph_create(arch, 0, 0, 0, &graph, err);
     if (status != ANX_OK) return status;
-    const int weight = graph->nodes[graph->logits].weight;
-    const anx_tensor *t = weight >= 0 ? anx_state_dict_find(tensors, graph->params[weight].name) : NULL;
-    *out = t != NULL && t->rank == 2 && t->shape[0] > 0 && t->shape[0] <= INT_MAX ? t->shape[0] : 0;
+    const anx_node *head = &graph->nodes[graph->logits];
+    *out = 0;
+    for (int param = head->weight, seen = 0; param >= 0 && *out == 0 && seen < 2; param = head->bias, seen++) {
+        const anx_tensor *t = anx_state_dict_find(tensors, graph->params[param].name);
+        /* A weight of the wrong inputs (transposed, say) says nothing of the outputs; then the bias does. */
+        if (t != NULL && t->rank == graph->params[param].rank && t->shape[0] > 0 && t->shape[0] <= INT_MAX &&
+            (t->rank == 1 || t->shape[1] == graph->params[param].shape[1]))
+            *out = t->shape[0];
+    }
     anx_graph_destroy(graph);
     return ANX_OK;
 }

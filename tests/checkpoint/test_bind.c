@@ -211,6 +211,29 @@ static void misfits_are_listed_in_pytorchs_words(void) {
     anx_state_dict_fini(&all);
 }
 
+/* The last layer's weight written transposed: the bias says how many classes there are, and is not blamed. */
+static void a_transposed_head_is_blamed_alone(void) {
+    anx_state_dict all = ANX_STATE_DICT_INIT, dict = ANX_STATE_DICT_INIT;
+    make_params(&all, 11);
+    for (size_t i = 0; i < all.count; i++) {
+        anx_tensor view = all.items[i].tensor;
+        view.owned = NULL;
+        if (strcmp(all.items[i].name, "classifier.3.weight") == 0)
+            view = anx_tensor_view(ANX_F32, 2, (int64_t[]){70, 11}, view.data);
+        ANX_CHECK_OK(anx_state_dict_add(&dict, all.items[i].name, &view, &err), &err);
+    }
+    anx_checkpoint *checkpoint = write_and_open(&dict);
+    anx_model *model = NULL;
+    ANX_CHECK_STATUS(ANX_ERR_MISMATCH, anx_model_bind(checkpoint, NULL, 0, 0, &model, &err), &err);
+    CU_ASSERT_STRING_EQUAL(err.message, "Error(s) in loading state_dict for narrow:\n"
+                                        "\tsize mismatch for classifier.3.weight: copying a param with shape "
+                                        "torch.Size([70, 11]) from checkpoint, the shape in current model is "
+                                        "torch.Size([11, 70]).");
+    anx_checkpoint_close(checkpoint);
+    anx_state_dict_fini(&dict);
+    anx_state_dict_fini(&all);
+}
+
 static void a_list_too_long_for_a_message_is_counted(void) {
     anx_state_dict dict = ANX_STATE_DICT_INIT;
     make_params(&dict, 11);
@@ -329,6 +352,7 @@ int main(int argc, char **argv) {
         {"strided_tensors_are_gathered", strided_tensors_are_gathered},
         {"the_number_of_classes_comes_from_the_shapes", the_number_of_classes_comes_from_the_shapes},
         {"misfits_are_listed_in_pytorchs_words", misfits_are_listed_in_pytorchs_words},
+        {"a transposed head is blamed alone", a_transposed_head_is_blamed_alone},
         {"a_list_too_long_for_a_message_is_counted", a_list_too_long_for_a_message_is_counted},
         {"a_checkpoint_of_no_known_architecture_says_so", a_checkpoint_of_no_known_architecture_says_so},
         {"an_expanded_tensor_is_not_gathered_without_bound", an_expanded_tensor_is_not_gathered_without_bound},
