@@ -50,6 +50,16 @@ static anx_status add_row(anx_judge_run *run, anx_judged *j, anx_error *err) {
     return status;
 }
 
+static anx_status add_shape_cause(const anx_tensor *t, int rank, const int64_t *want, anx_judged *j, anx_error *err) {
+    if (t->rank == 4 && rank == 4 && t->shape[0] == want[0] && t->shape[1] == want[2] && t->shape[2] == want[3] &&
+        t->shape[3] == want[1])
+        return anx_judged_add_cause(j, "layout", 1, err, "dumped as (N, H, W, C): dump (N, C, H, W)");
+    if (t->rank == rank && memcmp(t->shape + 1, want + 1, (size_t)(rank - 1) * sizeof *want) == 0)
+        return anx_judged_add_cause(j, "batch", 1, err, "a batch of %lld, where the dump's first tensor has %lld",
+                                    (long long)t->shape[0], (long long)want[0]);
+    return anx_judged_add_cause(j, "shape", 1, err, "another layer's output, or another architecture's");
+}
+
 static anx_status add_shape_row(dump_run *d, int node, const anx_tensor *t, anx_error *err) {
     anx_judged j;
     anx_status status =
@@ -63,6 +73,7 @@ static anx_status add_shape_row(dump_run *d, int node, const anx_tensor *t, anx_
     status = anx_judged_conclude(&j, ANX_VERDICT_FAIL, err, "%s %s in the dump where the layer gives %s",
                                  anx_dtype_name(t->dtype), anx_shape_format(t->rank, t->shape, have, sizeof have),
                                  anx_shape_format(rank, shape, want, sizeof want));
+    if (status == ANX_OK) status = add_shape_cause(t, rank, shape, &j, err);
     if (status == ANX_OK) return add_row(d->run, &j, err);
     anx_judged_fini(&j);
     return status;
@@ -400,8 +411,67 @@ static anx_status run_dump(dump_run *d, const float *image_input, anx_error *err
     return status;
 }
 
+/* Is this a name that the judge, or anx-parity dump, knows? */
+static bool is_known(const anx_graph *graph, const char *name) {
+    static const char *const others[] = {"image", "resize", "crop", "scaled", "input", "logits"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(name, others[i]) == 0) return true;
+    return anx_graph_find_node(graph, name) >= 0;
+}
+
+/* Names, separated by commas; as many as fit. */
+static void list_names(const anx_state_dict *tensors, const anx_graph *without, char *buf, size_t size) {
+    size_t used = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; i < tensors->count; i++) {
+        const char *name = tensors->items[i].name;
+        if (without != NULL && is_known(without, name)) continue;
+        const int n = snprintf(buf + used, size - used, "%s%s", used > 0 ? ", " : "", name);
+        if (n < 0 || (size_t)n + 5 >= size - used) {
+            snprintf(buf + used, size - used, "%s", used > 0 ? ", ..." : "...");
+            return;
+        }
+        used += (size_t)n;
+    }
+}
+
+/* Tensors that are no points: a misspelt name would otherwise just go unjudged. */
+static anx_status add_unknown_row(dump_run *d, anx_error *err) {
+    char names[512];
+    list_names(&d->file->tensors, d->graph, names, sizeof names);
+    if (names[0] == '\0') return ANX_OK;
+    anx_judged j;
+    anx_status status = anx_judged_init(&j, ANX_JUDGED_FIXTURE, ANX_PATH_RECORDINGS, "dump", d->name, NULL, err);
+    if (status != ANX_OK) return status;
+    status = anx_judged_conclude(&j, d->run->options->strict ? ANX_VERDICT_SKIP : ANX_VERDICT_INFO, err,
+                                 "these tensors have no point's name and are not judged: %s", names);
+    if (status == ANX_OK) return add_row(d->run, &j, err);
+    anx_judged_fini(&j);
+    return status;
+}
+
+/* A dump of which nothing was judged must not look like one that passed. */
+static anx_status check_judged(const dump_run *d, size_t first_row, anx_error *err) {
+    const anx_verdicts *list = d->run->list;
+    for (size_t i = first_row; i < list->n_judged; i++) {
+        const anx_verdict v = list->judged[i].verdict;
+        if (v == ANX_VERDICT_PASS || v == ANX_VERDICT_WARN || v == ANX_VERDICT_FAIL) return ANX_OK;
+    }
+    char names[512];
+    list_names(&d->file->tensors, NULL, names, sizeof names);
+    if (d->run->options->points != NULL)
+        return anx_error_set(err, ANX_ERR_NOT_FOUND,
+                             "no point of the dump that matches '%s' can be judged; it holds: %s",
+                             d->run->options->points, names);
+    return anx_error_set(err, ANX_ERR_NOT_FOUND,
+                         "nothing in the dump can be judged: a point needs 'input', or a point before it, beside it; "
+                         "it holds: %s",
+                         names);
+}
+
 anx_status anx_judge_against(anx_judge_run *run, anx_error *err) {
     const char *path = run->options->against, *slash = strrchr(path, '/');
+    const size_t first_row = run->list->n_judged;
     anx_safetensors *file = NULL;
     anx_tensor image_input = ANX_TENSOR_INIT;
     anx_status status = anx_safetensors_open(path, &file, err);
@@ -414,7 +484,9 @@ anx_status anx_judge_against(anx_judge_run *run, anx_error *err) {
     if ((status = anx_judge_plan(run, run->exact, ANX_PLAN_OBSERVE, &run->plans.exact, err)) != ANX_OK) goto out;
     d.graph = run->sized->graph;
     const bool fits = image_input.data != NULL && image_input.shape[1] == height && image_input.shape[2] == width;
-    status = run_dump(&d, fits ? image_input.data : NULL, err);
+    if ((status = add_unknown_row(&d, err)) != ANX_OK) goto out;
+    if ((status = run_dump(&d, fits ? image_input.data : NULL, err)) != ANX_OK) goto out;
+    status = check_judged(&d, first_row, err);
 out:
     if (status != ANX_OK) anx_error_in_file(err, path);
     anx_tensor_fini(&image_input);

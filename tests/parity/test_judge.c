@@ -466,13 +466,13 @@ static void test_top5(void) {
     dump_free(&d);
 }
 
-/* Replaces a tensor of the dump. */
+/* Puts zeros into the dump, in place of what it may have under this name. */
 static void dump_put(dump *d, const char *name, anx_dtype dtype, int rank, const int64_t *shape) {
     anx_error err = ANX_ERROR_INIT;
     anx_tensor t = ANX_TENSOR_INIT;
     ANX_CHECK_OK(anx_tensor_alloc(dtype, rank, shape, &t, &err), &err);
     memset(t.data, 0, anx_tensor_bytes(&t));
-    dump_remove(d, name);
+    if (anx_state_dict_find(&d->tensors, name) != NULL) dump_remove(d, name);
     ANX_CHECK_OK(anx_state_dict_add(&d->tensors, name, &t, &err), &err);
 }
 
@@ -524,6 +524,83 @@ static void test_dump_is_wrong(void) {
     ANX_CHECK_MESSAGE("the dump has no tensor named as one of the points", &err);
     anx_model_destroy(model);
     anx_state_dict_fini(&none);
+}
+
+/* A dump of which nothing can be judged is trouble: it must not look like one that passed. */
+static void test_dump_without_anything_to_judge(void) {
+    static const struct {
+        const char *kept, *message;
+    } rows[] = {
+        {"input", "nothing in the dump can be judged: a point needs 'input', or a point before it, beside it; it "
+                  "holds: input"},
+        {"classifier.3", "nothing in the dump can be judged: a point needs 'input', or a point before it, beside it; "
+                         "it holds: classifier.3"},
+    };
+    anx_error err = ANX_ERROR_INIT;
+    anx_verdicts *v = NULL;
+    const char *path = anx_test_path("nothing.safetensors");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        dump d = dump_make(1);
+        for (int node = 0; node < d.r.model->graph->n_nodes; node++) {
+            const char *name = d.r.model->graph->nodes[node].layer->name;
+            if (strcmp(name, rows[i].kept) != 0) dump_remove(&d, name);
+        }
+        if (strcmp(rows[i].kept, "input") != 0) dump_remove(&d, "input");
+        ANX_CHECK_OK(anx_safetensors_write(path, &d.tensors, NULL, 0, true, &err), &err);
+        const anx_judge_options options = {.model = d.r.model, .against = path};
+        ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND, anx_judge(&options, &v, &err), &err);
+        ANX_CHECK_MESSAGE(rows[i].message, &err);
+        CU_ASSERT_PTR_NULL(v);
+        dump_free(&d);
+    }
+    dump d = dump_make(1); /* all there, and none asked for */
+    ANX_CHECK_OK(anx_safetensors_write(path, &d.tensors, NULL, 0, true, &err), &err);
+    const anx_judge_options options = {.model = d.r.model, .against = path, .points = "crop"};
+    ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND, anx_judge(&options, &v, &err), &err);
+    ANX_CHECK_MESSAGE("no point of the dump that matches 'crop' can be judged", &err);
+    dump_free(&d);
+}
+
+static void test_dump_names_what_is_no_point(void) {
+    dump d = dump_make(1);
+    dump_put(&d, "conv2", ANX_F32, 1, (const int64_t[]){3});
+    anx_verdicts *v = judge_dump(&d);
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
+    const anx_judged *j = find(v, ANX_PATH_RECORDINGS, "dump");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(j);
+    CU_ASSERT_EQUAL(j->verdict, ANX_VERDICT_INFO);
+    CU_ASSERT_STRING_EQUAL(j->reason, "these tensors have no point's name and are not judged: conv2");
+    anx_verdicts_destroy(v);
+    v = judge(&(anx_judge_options){.model = d.r.model, .against = anx_test_path("dump.safetensors"), .strict = true});
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
+    anx_verdicts_destroy(v);
+    dump_remove(&d, "conv2");
+    dump_put(&d, "scaled", ANX_F32, 3, (const int64_t[]){3, 2, 2}); /* anx-parity dump writes this one */
+    v = judge_dump(&d);
+    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_RECORDINGS, "dump"));
+    anx_verdicts_destroy(v);
+    dump_free(&d);
+}
+
+static void test_dump_shapes_have_causes(void) {
+    dump d = dump_make(2);
+    const anx_extent e = *anx_graph_extent(d.r.model->graph, anx_graph_find_node(d.r.model->graph, "features.3"));
+    const struct {
+        int64_t shape[4];
+        const char *cause;
+    } rows[] = {
+        {{2, e.dim[1], e.dim[2], e.dim[0]}, "layout"},
+        {{1, e.dim[0], e.dim[1], e.dim[2]}, "batch"},
+        {{2, e.dim[0] + 1, e.dim[1], e.dim[2]}, "shape"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        dump_put(&d, "features.3", ANX_F32, 4, rows[i].shape);
+        anx_verdicts *v = judge_dump(&d);
+        CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.3"), ANX_VERDICT_FAIL);
+        CU_ASSERT_TRUE(names_cause(find(v, ANX_PATH_AGAINST, "features.3"), rows[i].cause));
+        anx_verdicts_destroy(v);
+    }
+    dump_free(&d);
 }
 
 /* ---- the probe ------------------------------------------------------------------------------------------ */
@@ -629,6 +706,9 @@ int main(int argc, char **argv) {
         {"dumps in parts are judged as far as they go", test_dump_in_parts},
         {"another order of classes fails unless rounding may turn it", test_top5},
         {"wrong dumps are refused or failed in words", test_dump_is_wrong},
+        {"a dump of which nothing can be judged is refused", test_dump_without_anything_to_judge},
+        {"tensors of a dump that are no points are named", test_dump_names_what_is_no_point},
+        {"wrong shapes in a dump have causes", test_dump_shapes_have_causes},
         {"the probe sees operands of 11 bits in both roles", test_probe},
         {"contradictory options are refused", test_options},
         {NULL, NULL},
