@@ -73,7 +73,7 @@ static anx_status flushed(const anx_suspect *s, const layout *l, int64_t wrong, 
 static anx_status negative(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
     (void)wrong;
     const anx_op op = s->graph->nodes[s->node].layer->op;
-    if (op != ANX_OP_RELU && op != ANX_OP_MAX_POOL2D && op != ANX_OP_SOFTMAX) return ANX_OK;
+    if (op != ANX_OP_RELU && op != ANX_OP_MAX_POOL2D) return ANX_OK;
     int64_t n = 0, below = 0;
     for (int64_t i = 0; i < elems_of(l); i++) {
         below += s->expected[i] < 0;
@@ -83,6 +83,36 @@ static anx_status negative(const anx_suspect *s, const layout *l, int64_t wrong,
     return anx_judged_add_cause(j, "skipped-relu", 0.9, err,
                                 "%lld negative values where none can be: the ReLU was skipped or is leaky",
                                 (long long)n);
+}
+
+static bool nearly(double got, double value) {
+    return fabs(got - value) <= 1e-5 * (1 + fabs(value));
+}
+
+/* Logits handed on as probabilities, their logarithms, or a softmax over the wrong dimension. */
+static anx_status other_softmax(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
+    (void)wrong;
+    if (s->graph->nodes[s->node].layer->op != ANX_OP_SOFTMAX) return ANX_OK;
+    const int64_t n = anx_diagnose_elems(s), features = n / l->batch;
+    const bool has_input = s->input != NULL && s->first == s->node;
+    int64_t as_input = 0, as_log = 0, over_batch = 0;
+    for (int64_t i = 0; i < n; i++) {
+        as_input += has_input && s->got[i] == s->input[i];
+        as_log += nearly(s->got[i], log(s->expected[i]));
+    }
+    for (int64_t c = 0; c < features; c++) {
+        double sum = 0;
+        for (int64_t k = 0; k < l->batch; k++) sum += s->got[k * features + c];
+        over_batch += nearly(sum, 1);
+    }
+    if (as_input == n)
+        return anx_judged_add_cause(j, "softmax-missing", 0.98, err, "the logits themselves: no softmax was taken");
+    if (as_log == n)
+        return anx_judged_add_cause(j, "log-softmax", 0.98, err, "every value is the right one's logarithm");
+    if (over_batch == features && l->batch > 1)
+        return anx_judged_add_cause(j, "softmax-dimension", 0.98, err,
+                                    "each class sums to 1 over the images: the softmax was taken over the batch");
+    return ANX_OK;
 }
 
 /* A sum recorded after the ReLU that PyTorch runs in place had overwritten it. */
@@ -370,26 +400,34 @@ static anx_status moved(const anx_suspect *s, const layout *l, int64_t wrong, an
     return status;
 }
 
-/* Wrong planes that are, value for value, the right planes of other channels. */
-static anx_status permuted(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
-    (void)wrong;
+/* Does wrong channel c hold, in each of the first `batch` images, the right values of channel `other`? */
+static bool holds_channel(const anx_suspect *s, const layout *l, int64_t batch, int64_t c, int64_t other) {
     const int64_t each = l->h * l->w;
-    if (l->planes < 2 || each < 4) return ANX_OK;
+    for (int64_t n = 0; n < batch; n++) {
+        const int64_t at = (n * l->planes + c) * each, from = (n * l->planes + other) * each;
+        for (int64_t i = 0; i < each; i++)
+            if (!anx_diagnose_is_got(s, at + i, s->expected[from + i])) return false;
+    }
+    return true;
+}
+
+/* Wrong planes (features: values) that are, value for value, the right ones of other channels. */
+static anx_status permuted(const anx_suspect *s, const layout *planes, int64_t wrong, anx_judged *j, anx_error *err) {
+    (void)wrong;
+    layout l = *planes;
+    if (l.planes == 1 && l.h == 1) l = (layout){l.batch, l.w, 1, 1};
+    const int64_t each = l.h * l.w, batch = each < 4 ? l.batch : 1; /* few values: all images, to be sure */
+    if (l.planes < 2) return ANX_OK;
     int64_t bad = 0, matched = 0, from = -1, to = -1;
-    for (int64_t c = 0; c < l->planes; c++) {
-        int64_t wrong_here = 0;
-        for (int64_t i = 0; i < each; i++) wrong_here += anx_diagnose_is_wrong(s, c * each + i);
-        if (wrong_here == 0) continue;
+    for (int64_t c = 0; c < l.planes; c++) {
+        if (holds_channel(s, &l, batch, c, c)) continue;
         bad++;
-        for (int64_t other = 0; other < l->planes; other++) {
-            int64_t i = 0;
-            while (i < each && other != c && anx_diagnose_is_got(s, c * each + i, s->expected[other * each + i])) i++;
-            if (i < each) continue;
-            matched++;
-            to = c;
-            from = other;
-            break;
-        }
+        int64_t other = 0;
+        while (other < l.planes && (other == c || !holds_channel(s, &l, batch, c, other))) other++;
+        if (other == l.planes) continue;
+        matched++;
+        to = c;
+        from = other;
     }
     if (matched < 2 || (double)matched < 0.9 * (double)bad) return ANX_OK;
     return anx_judged_add_cause(
@@ -443,20 +481,9 @@ static anx_status truncation(const anx_suspect *s, const layout *l, int64_t wron
 }
 
 anx_status anx_diagnose_patterns(const anx_suspect *s, anx_judged *judged, anx_error *err) {
-    static const pattern patterns[] = {overwritten,
-                                       dropout_active,
-                                       all_zero,
-                                       flushed,
-                                       negative,
-                                       clipped,
-                                       scaled,
-                                       rounded_output,
-                                       other_image,
-                                       confined,
-                                       moved,
-                                       permuted,
-                                       constant_per_channel,
-                                       truncation};
+    static const pattern patterns[] = {
+        overwritten,    dropout_active, all_zero, flushed, negative, other_softmax,        clipped,   scaled,
+        rounded_output, other_image,    confined, moved,   permuted, constant_per_channel, truncation};
     const layout l = layout_of(s);
     const int64_t wrong = count_wrong(s, &l);
     const int before = judged->n_causes;

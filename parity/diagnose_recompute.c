@@ -56,6 +56,7 @@ typedef struct hypothesis {
     bool channels_reversed;   /* input channels last to first (RGB as BGR) */
     bool channels_last_input; /* a flattened input in (H, W, C) order */
     bool next_weights;        /* the weights of the next output */
+    bool weights_in_out;      /* a linear layer's weights in memory read as (in, out) */
     bool skip_relu;
     int stride_change;
     int window_change; /* max-pool: so many rows and columns more */
@@ -113,6 +114,7 @@ static const hypothesis hypotheses[] = {
     {.id = "channel-order", .text = "the input's channels in reverse order (BGR for RGB)", .channels_reversed = true},
     {.id = "flatten-order", .text = "the input flattened in (H, W, C) order", .channels_last_input = true},
     {.id = "output-order", .text = "each output computed with the next one's weights", .next_weights = true},
+    {.id = "weights-transposed", .text = "the weights read as (in, out) rather than (out, in)", .weights_in_out = true},
     {.id = "skipped-relu", .text = "the ReLU left out", .skip_relu = true},
     {.id = "skipped-relu", .text = "a leaky ReLU (slope 0.01)", .leak = 0.01},
     {.id = "stride", .text = "a stride of one more", .stride_change = 1},
@@ -191,12 +193,13 @@ static int64_t channels_last_index(const anx_graph *graph, int node, int64_t i) 
 static double eval_linear(const anx_suspect *s, const hypothesis *h, int node, place at) {
     const anx_node *g = &s->graph->nodes[node];
     const int64_t n = g->in.dim[0], out = h->next_weights ? (at.c + 1) % g->out.dim[0] : at.c;
-    const float *w = (const float *)s->params[g->weight].data + out * n;
+    const float *w = s->params[g->weight].data;
     double y = bias_of(s, h, g, at.c);
     for (int64_t i = 0; i < n; i++) {
         const int64_t from = h->channels_last_input ? channels_last_index(s->graph, node, i) : i;
         const float x = (float)eval_input(s, h, node, (place){at.n, h->channels_reversed ? n - 1 - from : from, 0, 0});
-        y += (double)round_with(h->input, x) * (double)round_with(h->weight, w[i]);
+        const int64_t k = h->weights_in_out ? i * g->out.dim[0] + out : out * n + i;
+        y += (double)round_with(h->input, x) * (double)round_with(h->weight, w[k]);
     }
     return y;
 }

@@ -354,6 +354,42 @@ static void test_patterns_of_values(void) {
     free_bench(&b);
 }
 
+static void test_softmax(void) {
+    bench b = make_bench("prob");
+    memcpy(b.got, b.x.data, b.elems * sizeof *b.got);
+    CU_ASSERT_TRUE(diagnosed(&b, "softmax-missing", true));
+    for (size_t i = 0; i < b.elems; i++) b.got[i] = (float)log(b.right[i]);
+    CU_ASSERT_TRUE(diagnosed(&b, "log-softmax", true));
+    const size_t each = b.elems / BATCH;
+    const float *x = b.x.data;
+    for (size_t i = 0; i < b.elems; i++) {
+        double sum = 0;
+        for (size_t n = 0; n < BATCH; n++) sum += exp(x[n * each + i % each]);
+        b.got[i] = (float)(exp(x[i]) / sum);
+    }
+    CU_ASSERT_TRUE(diagnosed(&b, "softmax-dimension", true));
+    free_bench(&b);
+}
+
+/* Outputs of a linear layer have no rows and columns to be recognised by. */
+static void test_linear_orders(void) {
+    bench b = make_bench("classifier.1");
+    const size_t each = b.elems / BATCH;
+    for (size_t i = 0; i < b.elems; i++) b.got[i] = (float)b.right[i % each < 2 ? i ^ 1 : i]; /* 0 and 1 exchanged */
+    CU_ASSERT_TRUE(each % 2 == 0);
+    CU_ASSERT_TRUE(diagnosed(&b, "channel-order", true));
+
+    anx_tensor w = copy_of(param(&b, b.graph->nodes[b.node].weight));
+    const float *from = param(&b, b.graph->nodes[b.node].weight)->data;
+    const int64_t outs = w.shape[0], ins = w.shape[1];
+    for (int64_t o = 0; o < outs; o++)
+        for (int64_t i = 0; i < ins; i++) ((float *)w.data)[o * ins + i] = from[i * outs + o];
+    take(&b, NULL, &w, NULL);
+    CU_ASSERT_TRUE(diagnosed(&b, "weights-transposed", true));
+    anx_tensor_fini(&w);
+    free_bench(&b);
+}
+
 static void test_patterns_of_place(void) {
     bench b = make_bench("features.0");
     const anx_extent *e = anx_graph_extent(b.graph, b.node);
@@ -539,6 +575,8 @@ int main(int argc, char **argv) {
         {"rearranged inputs and kernels are named", test_rearranged},
         {"a flatten in the wrong order is named", test_flatten_order},
         {"patterns of values are named", test_patterns_of_values},
+        {"what stands in a softmax's place is named", test_softmax},
+        {"exchanged outputs and transposed weights of linear layers are named", test_linear_orders},
         {"patterns of place are named", test_patterns_of_place},
         {"wrong pooling is named", test_pooling},
         {"faults of images are named", test_images},
