@@ -33,6 +33,10 @@ expect 2 "$convert" init --arch alexnet --seed 0 -o /dev/full
 err <<'TEXT'
 anx-convert: /dev/full: cannot write: No space left on device
 TEXT
+expect 2 sh -c "ulimit -f 100; exec '$convert' init --arch alexnet --seed 0 -o small.pth"
+err <<'TEXT'
+anx-convert: small.pth: cannot write: File too large
+TEXT
 
 # --- usage
 usage() { # what is wrong, then arguments

@@ -22,6 +22,7 @@ static void handle(int number) {
 }
 
 void anx_signals_install(void) {
+    signal(SIGXFSZ, SIG_IGN); /* a file grown to its limit (ulimit -f) is an error of write() like a full disk */
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         struct sigaction action = {.sa_handler = handle}, before;
