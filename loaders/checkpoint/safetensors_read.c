@@ -73,7 +73,8 @@ static anx_status parse_header(const anx_file_map *map, size_t *data_offset, cJS
                              map->n_bytes);
     memcpy(&length, map->bytes, sizeof length);
     if (length > max_header_bytes)
-        return anx_error_set(err, ANX_ERR_LIMIT, "the header length is %llu; at most %d are allowed",
+        return anx_error_set(err, ANX_ERR_LIMIT,
+                             "the header length is %llu; at most %d are allowed: is it a safetensors file?",
                              (unsigned long long)length, (int)max_header_bytes);
     if (length > map->n_bytes - length_bytes)
         return anx_error_set(err, ANX_ERR_FORMAT, "the header length is %llu, but %zu bytes follow: truncated?",

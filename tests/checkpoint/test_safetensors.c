@@ -203,8 +203,9 @@ static void a_wrong_header_length_is_refused(void) {
         const char *message;
     } cases[] = {
         {0, 3, "3 bytes; a safetensors file starts with an 8-byte header length"},
-        {100000001, 16, "the header length is 100000001; at most 100000000 are allowed"},
-        {UINT64_MAX, 16, "the header length is 18446744073709551615; at most 100000000 are allowed"},
+        {100000001, 16, "the header length is 100000001; at most 100000000 are allowed: is it a safetensors file?"},
+        {UINT64_MAX, 16,
+         "the header length is 18446744073709551615; at most 100000000 are allowed: is it a safetensors file?"},
         {9, 16, "the header length is 9, but 8 bytes follow: truncated?"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
