@@ -77,6 +77,8 @@ static int parse_options(int argc, char **argv, dump_options *o, bool *stop) {
     if (optind + 1 < argc) return anx_cli_usage("unexpected argument '%s'", argv[optind + 1]);
     if ((o->image == NULL) == (o->input == NULL)) return anx_cli_usage("give either --image or --input");
     if (o->output == NULL) return anx_cli_usage("-o is missing: the file to write");
+    if (strcmp(o->output, "-") == 0)
+        return anx_cli_usage("-o -: a dump is written to a file, not to standard output (./- names a file called '-')");
     o->checkpoint = argv[optind];
     *stop = false;
     return ANX_EXIT_OK;

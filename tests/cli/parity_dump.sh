@@ -50,6 +50,7 @@ usage "a checkpoint is missing" --image a.png -o x
 usage "give either --image or --input" -o x a.pth
 usage "give either --image or --input" --image a.png --input b.safetensors -o x a.pth
 usage "-o is missing: the file to write" --image a.png a.pth
+usage "-o -: a dump is written to a file, not to standard output (./- names a file called '-')" --image a.png -o - a.pth
 usage "unexpected argument 'b.pth'" --image a.png -o x a.pth b.pth
 usage "--points: no point matches 'nothing'" --image a.png -o x --points nothing a.pth
 usage "unknown device 'tpu'; there is: auto, cpu, reference, exact" --image a.png -o x --device tpu a.pth
