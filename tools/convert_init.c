@@ -183,7 +183,8 @@ int anx_convert_init(int argc, char **argv) {
     if (stop) return code;
     anx_error err = ANX_ERROR_INIT;
     anx_graph *graph = NULL;
-    if (anx_graph_create(o.arch, o.num_classes, 0, 0, &graph, &err) != ANX_OK) return anx_cli_usage("%s", err.message);
+    if (anx_graph_create(o.arch, o.num_classes, 0, 0, &graph, &err) != ANX_OK)
+        return anx_cli_usage("--num-classes %" PRId64 ": %s", o.num_classes, err.message);
     const anx_status status = write_checkpoint(&o, graph, &err);
     if (status == ANX_OK) print_written(&o, graph);
     anx_graph_destroy(graph);

@@ -62,7 +62,7 @@ usage "unknown option '--sead'" --sead 0
 usage "unknown option '-x'" -x
 usage "option '--seed' needs a value" --arch alexnet --seed
 usage "option '-o' needs a value" --arch alexnet --seed 0 -o
-usage "option '--force' takes no value" --force=yes
+usage "option '--force=yes' takes no value" --force=yes
 usage ".pth: an invalid name for a checkpoint: nothing stands before its ending; try \"model.pth\"" \
     --arch alexnet --seed 0 -o .pth
 usage "--num-classes 2147483648: the layer's output would have more than 2147483647 elements" \
@@ -106,5 +106,5 @@ wait $pid 2>/dev/null || code=$?
 [ "$code" -eq 143 ] || fail "exit $code after SIGTERM, expected 143"
 [ -z "$(ls -A stopped)" ] || fail "left behind: $(ls -A stopped)"
 
-[ -z "$(ls -A | grep -vxE 'alexnet-10-seed1.pth|there.pth|stopped|\.(out|err|wanted)')" ] || fail "left behind: $(ls -A)"
+[ -z "$(ls -A | grep -vxE 'alexnet-10-seed1.pth|there.pth|stopped|\.(out|err|wanted|failures)')" ] || fail "left behind: $(ls -A)"
 finish

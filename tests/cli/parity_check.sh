@@ -26,6 +26,13 @@ for device in auto cpu cpu:0 exact reference; do
 done
 grep -q '^judged      reference' .out || fail "--device reference is not what was judged"
 
+# --- a full disk behind standard output: no reason is made up
+expect 2 sh -c "'$parity' check narrow.pth >/dev/full"
+err <<'TEXT'
+anx-parity: no recordings found; judged by arithmetic alone (--fixtures PATH names recordings)
+anx-parity: cannot write all of the output to standard output
+TEXT
+
 # --- somebody else's activations: our own pass, those of other weights fail at the first layer
 "$parity" dump --device exact --input /dev/null -o x.safetensors narrow.pth 2>/dev/null && fail "/dev/null as an input"
 expect 0 "$parity" dump --image "$ANX_SOURCE_DIR/tests/cli/gray.png" --device exact -o dump.safetensors narrow.pth

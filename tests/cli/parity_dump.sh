@@ -57,5 +57,5 @@ usage "unknown device 'tpu'; there is: auto, cpu, reference, exact" --image a.pn
 expect 0 "$parity" dump --help
 grep -q 'anx-parity dump --image photo.jpg -o values.safetensors alexnet-seed0.pth' .out || fail "--help has no example"
 
-[ -z "$(ls -A | grep -vxE 'narrow.pth|(out|crop).safetensors|before|\.(out|err|wanted)')" ] || fail "left behind: $(ls -A)"
+[ -z "$(ls -A | grep -vxE 'narrow.pth|(out|crop).safetensors|before|\.(out|err|wanted|failures)')" ] || fail "left behind: $(ls -A)"
 finish

@@ -116,7 +116,11 @@ int anx_command_main(const anx_command *command, int argc, char **argv) {
     int code = dispatch(command, argc, argv);
     errno = 0;
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        anx_cli_say("cannot write to standard output: %s", strerror(errno != 0 ? errno : EIO));
+        /* Where an earlier write failed, its reason is gone, and none is made up. */
+        if (errno != 0)
+            anx_cli_say("cannot write to standard output: %s", strerror(errno));
+        else
+            anx_cli_say("cannot write all of the output to standard output");
         code = ANX_EXIT_TROUBLE;
     }
     anx_signals_finish();
