@@ -184,12 +184,6 @@ static anx_status write_param(anx_plan *plan, const anx_graph *graph, int index,
     return anx_plan_write(plan, (anx_value){ANX_VALUE_PARAM, index}, &t, err);
 }
 
-static int64_t param_elems(const anx_param *p) {
-    int64_t n = 1;
-    for (int i = 0; i < p->rank; i++) n *= p->shape[i];
-    return n;
-}
-
 static anx_status prepare(const anx_judge_run *run, const anx_graph *graph, int node, int64_t batch, probe *p,
                           anx_error *err) {
     const anx_node *n = &graph->nodes[node];
@@ -197,7 +191,7 @@ static anx_status prepare(const anx_judge_run *run, const anx_graph *graph, int 
     const uint32_t salt = mix((uint32_t)node + 1);
     anx_status status = anx_judge_alloc(graph, n->inputs[0], batch, sizeof(float), &p->x, err);
     if (status != ANX_OK) return status;
-    p->w = malloc((size_t)param_elems(weight) * sizeof *p->w);
+    p->w = malloc((size_t)anx_param_elems(weight) * sizeof *p->w);
     if (n->bias != ANX_NO_PARAM) p->b = malloc((size_t)weight->shape[0] * sizeof *p->b);
     if (p->w == NULL || (n->bias != ANX_NO_PARAM && p->b == NULL))
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory to probe '%s'", n->layer->name);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loaders/image/decode.h"
 #include "loaders/image/resize.h"
 #include "src/base/checked.h"
 
@@ -234,6 +233,22 @@ anx_status anx_preprocess_staged(const anx_preprocess_profile *profile, const ui
 
 /* ---- fast ---- */
 
+static anx_status create_resizer(const geometry *g, anx_resizer **out, anx_error *err) {
+    return anx_resizer_create(g->width, g->height, g->resized_width, g->resized_height, &g->window, out, err);
+}
+
+anx_status anx_preprocess_source(const anx_preprocess_profile *profile, int32_t width, int32_t height,
+                                 anx_image_region *out, anx_error *err) {
+    geometry g;
+    anx_resizer *resizer = NULL;
+    anx_status status = check_profile(profile, err);
+    if (status == ANX_OK) status = plan(profile, width, height, &g, err);
+    if (status == ANX_OK) status = create_resizer(&g, &resizer, err);
+    if (status == ANX_OK) *out = anx_resizer_source(resizer);
+    anx_resizer_destroy(resizer);
+    return status;
+}
+
 typedef struct fast_run {
     const anx_preprocess_profile *profile;
     geometry geometry;
@@ -265,8 +280,7 @@ static anx_status fast_begin(void *context, int32_t width, int32_t height, anx_i
     if (run->resizer == NULL) {
         anx_status status = plan(run->profile, width, height, &run->geometry, err);
         if (status != ANX_OK) return status;
-        const geometry *g = &run->geometry;
-        status = anx_resizer_create(width, height, g->resized_width, g->resized_height, &g->window, &run->resizer, err);
+        status = create_resizer(&run->geometry, &run->resizer, err);
         if (status != ANX_OK) return status;
         make_tables(run->profile, &run->tables);
         fill_padding(run);

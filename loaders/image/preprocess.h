@@ -6,6 +6,7 @@
 #ifndef ANX_LOADERS_IMAGE_PREPROCESS_H
 #define ANX_LOADERS_IMAGE_PREPROCESS_H
 
+#include "loaders/image/decode.h"
 #include "src/base/tensor.h"
 
 /* 8-bit RGB, interleaved, rows without padding: (H, W, 3). pixels is owned; release with anx_image_fini. */
@@ -48,5 +49,12 @@ anx_status anx_preprocess_staged(const anx_preprocess_profile *profile, const ui
 /* The fast path: straight to input (3, crop, crop) floats. */
 anx_status anx_preprocess_fast(const anx_preprocess_profile *profile, const uint8_t *bytes, size_t n_bytes,
                                const char *name, float *input, anx_error *err);
+
+/*
+ * The part of a decoded image of width x height pixels that the crop is made from: what the fast path decodes.
+ * Errors: INVALID_ARGUMENT (the profile), LIMIT (the resized image would be too large), OUT_OF_MEMORY.
+ */
+anx_status anx_preprocess_source(const anx_preprocess_profile *profile, int32_t width, int32_t height,
+                                 anx_image_region *out, anx_error *err);
 
 #endif

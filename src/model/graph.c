@@ -273,12 +273,14 @@ int64_t anx_graph_node_elems(const anx_graph *graph, int node) {
     return anx_shape_elems(e->rank, e->dim, &elems) ? elems : 0;
 }
 
+int64_t anx_param_elems(const anx_param *param) {
+    int64_t elems = 0; /* the shape is sound, since the graph was made */
+    return anx_shape_elems(param->rank, param->shape, &elems) ? elems : 0;
+}
+
 int64_t anx_graph_param_elems(const anx_graph *graph) {
     int64_t total = 0;
-    for (int i = 0; i < graph->n_params; i++) {
-        int64_t elems = 0;
-        if (anx_shape_elems(graph->params[i].rank, graph->params[i].shape, &elems)) total += elems;
-    }
+    for (int i = 0; i < graph->n_params; i++) total += anx_param_elems(&graph->params[i]);
     return total;
 }
 

@@ -67,6 +67,8 @@ int anx_graph_find_param(const anx_graph *graph, const char *name);
 int64_t anx_graph_node_elems(const anx_graph *graph, int node);
 /* The extent of a node's output or of the input. */
 const anx_extent *anx_graph_extent(const anx_graph *graph, int node);
+/* Elements of one parameter. */
+int64_t anx_param_elems(const anx_param *param);
 /* Parameters in total (elements). */
 int64_t anx_graph_param_elems(const anx_graph *graph);
 /* Shape (N, C, H, W) or (N, F) of a node's output for a batch; returns the rank. */

@@ -15,7 +15,7 @@ expect 0 "$bench" run --threads 2 --repeats 2 --batches 1,5 --only forward,load,
 for row in "start       1 image" "forward     batch 1" "forward     batch 5" "load" "preprocess  1 files" "limits:"; do
     has .out "$row"
 done
-for key in '"format":	"anx-bench 1"' '"threads":	2' '"fma_flop_per_s"' '"onednn_bare_over_anx"' '"anx_max_rss_bytes"' \
+for key in '"format":	"anx-bench 1"' '"threads":	2' '"fma_flop_per_s"' '"bare_over_anx"' '"anx_max_rss_bytes"' \
     '"what":	"batch 5"' '"limit_by"' '"runs":	2'; do
     has bench.json "$key"
 done

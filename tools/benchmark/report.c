@@ -58,9 +58,11 @@ void bench_report_text(const bench_report *report, FILE *to) {
     fprintf(to, "%-11s %-10s %-19s %8s  %-19s %6s %6s  %s\n", "", "", "anx", "images/s", "PyTorch", "ratio", "bare",
             "of the limit");
     for (int i = 0; i < report->n_rows; i++) print_row(&report->rows[i], to);
-    fprintf(to,
-            "\nratio: PyTorch's time / anx's. bare: time of oneDNN's convolutions and linear layers alone, each on\n"
-            "its favourite layouts, / anx's. Taken in turns in one run.\n");
+    fprintf(
+        to,
+        "\nratio: PyTorch's time / anx's. bare: time of the libraries' work alone / anx's: oneDNN's convolutions and\n"
+        "linear layers, each on its favourite layouts; decoding the same parts of the images. Taken in turns in one\n"
+        "run. limit: of each layer its multiply-adds or reading its weights, whichever takes longer, added up.\n");
     for (int i = 0; i < report->n_rows; i++) {
         const bench_row *row = &report->rows[i];
         if (row->anx_rss_bytes == 0) continue;
@@ -87,11 +89,10 @@ static void add_row(cJSON *rows, const bench_row *row) {
     if (row->items > 0.0) cJSON_AddNumberToObject(o, "items", row->items);
     add_series(o, "anx", &row->anx);
     add_series(o, "pytorch", &row->torch);
-    add_series(o, "onednn_bare", &row->bare);
+    add_series(o, "bare", &row->bare);
     const double median = bench_series_median(&row->anx);
     if (row->torch.count > 0) cJSON_AddNumberToObject(o, "pytorch_over_anx", bench_series_median(&row->torch) / median);
-    if (row->bare.count > 0)
-        cJSON_AddNumberToObject(o, "onednn_bare_over_anx", bench_series_median(&row->bare) / median);
+    if (row->bare.count > 0) cJSON_AddNumberToObject(o, "bare_over_anx", bench_series_median(&row->bare) / median);
     if (row->limit_seconds > 0.0) {
         cJSON_AddNumberToObject(o, "limit_s", row->limit_seconds);
         cJSON_AddStringToObject(o, "limit_by", row->limit_by);
