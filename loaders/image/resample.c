@@ -29,16 +29,23 @@ static axis_scale scale_of(int32_t in, int32_t out) {
     return s;
 }
 
-/* precompute_coeffs and normalize_coeffs_8bpc for one output position: same operations in the same order. */
-static void position_weights(anx_resample_axis *axis, const axis_scale *s, int32_t i, double *scratch) {
+/* precompute_coeffs for one output position, as far as which source positions it reads. */
+static void position_reach(anx_resample_axis *axis, const axis_scale *s, int32_t i) {
     const double center = (axis->first + i + 0.5) * s->scale;
     const double support = s->filter_scale;
     int32_t begin = (int32_t)(center - support + 0.5);
     if (begin < 0) begin = 0;
     int32_t end = (int32_t)(center + support + 0.5);
     if (end > axis->in) end = axis->in;
-    const int32_t taps = end - begin;
+    axis->start[i] = begin;
+    axis->taps[i] = end - begin;
+    if (axis->taps[i] > axis->most_taps) axis->most_taps = axis->taps[i];
+}
 
+/* The rest of it, and normalize_coeffs_8bpc: same operations in the same order. */
+static void position_weights(anx_resample_axis *axis, const axis_scale *s, int32_t i, double *scratch) {
+    const double center = (axis->first + i + 0.5) * s->scale;
+    const int32_t begin = axis->start[i], taps = axis->taps[i];
     const double inverse = 1.0 / s->filter_scale;
     double sum = 0.0;
     for (int32_t t = 0; t < taps; t++) {
@@ -50,13 +57,25 @@ static void position_weights(anx_resample_axis *axis, const axis_scale *s, int32
         double k = scratch[t];
         if (sum != 0.0) k /= sum;
         weight[t] = (int32_t)(0.5 + k * (1 << ANX_RESAMPLE_BITS));
-        int16_t *split = axis->split + ((size_t)i * (size_t)axis->stride + (size_t)t / 4 * 4) * 2 + t % 4;
+        int16_t *split = anx_resample_split(axis, i, t / 4) + t % 4;
         split[0] = (int16_t)(weight[t] >> ANX_RESAMPLE_LOW_BITS);
         split[4] = (int16_t)(weight[t] & ((1 << ANX_RESAMPLE_LOW_BITS) - 1));
     }
-    axis->start[i] = begin;
-    axis->taps[i] = taps;
-    if (taps > axis->most_taps) axis->most_taps = taps;
+}
+
+/* Where there are the positions' reaches: makes room for their weights. */
+static anx_status allocate_weights(anx_resample_axis *axis, anx_error *err) {
+    axis->groups = (axis->most_taps + 3) / 4;
+    axis->stride = axis->most_taps;
+    size_t weights, split;
+    if (!anx_checked_mul_size((size_t)axis->count, (size_t)axis->stride, &weights) ||
+        !anx_checked_mul_size((size_t)axis->count, (size_t)axis->groups * 8, &split))
+        return anx_error_set(err, ANX_ERR_LIMIT, "too many filter weights for %d pixels", axis->count);
+    axis->weight = calloc(weights + 1, sizeof *axis->weight);
+    axis->split = calloc(split + 1, sizeof *axis->split);
+    if (axis->weight == NULL || axis->split == NULL)
+        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory for the weights of %d pixels", axis->count);
+    return ANX_OK;
 }
 
 anx_status anx_resample_axis_init(anx_resample_axis *axis, int32_t in, int32_t out, int32_t first, int32_t count,
@@ -66,23 +85,18 @@ anx_status anx_resample_axis_init(anx_resample_axis *axis, int32_t in, int32_t o
         return anx_error_set(err, ANX_ERR_LIMIT,
                              "resizing %d pixels to %d needs more filter weights than Pillow can address", in, out);
 
-    anx_resample_axis made = {.in = in, .out = out, .first = first, .count = count, .stride = (s.max_taps + 3) / 4 * 4};
-    double *scratch = NULL;
-    size_t weights;
+    anx_resample_axis made = {.in = in, .out = out, .first = first, .count = count};
     anx_status status = ANX_OK;
-    if (!anx_checked_mul_size((size_t)count, (size_t)made.stride, &weights)) {
-        status = anx_error_set(err, ANX_ERR_LIMIT, "too many filter weights for %d pixels", count);
-        goto out;
-    }
+    double *scratch = malloc((size_t)s.max_taps * sizeof *scratch);
     made.start = calloc((size_t)count + 1, sizeof *made.start);
     made.taps = calloc((size_t)count + 1, sizeof *made.taps);
-    made.weight = calloc(weights + 1, sizeof *made.weight);
-    made.split = calloc(weights + 1, 2 * sizeof *made.split);
-    scratch = malloc((size_t)s.max_taps * sizeof *scratch);
-    if (made.start == NULL || made.taps == NULL || made.weight == NULL || made.split == NULL || scratch == NULL) {
+    if (made.start == NULL || made.taps == NULL || scratch == NULL) {
         status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory for the weights of %d pixels", count);
         goto out;
     }
+    for (int32_t i = 0; i < count; i++) position_reach(&made, &s, i);
+    status = allocate_weights(&made, err);
+    if (status != ANX_OK) goto out;
     for (int32_t i = 0; i < count; i++) position_weights(&made, &s, i, scratch);
     *axis = made;
     made = (anx_resample_axis)ANX_RESAMPLE_AXIS_INIT;

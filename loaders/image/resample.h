@@ -25,9 +25,10 @@ typedef struct anx_resample_axis {
     int32_t stride;       /* weights between two positions; the unused ones are 0 */
     int32_t *start, *taps, *weight;
     /*
-     * The same weights as high * 2^ANX_RESAMPLE_LOW_BITS + low, for kernels that multiply 16-bit numbers: for each
-     * four of them the four high halves, then the four low ones. The stride is a multiple of four.
+     * The same weights as high * 2^ANX_RESAMPLE_LOW_BITS + low, for kernels that multiply 16-bit numbers, four taps
+     * being a group: see anx_resample_split.
      */
+    int32_t groups; /* of the position with the most taps: the others are filled up with zeros */
     int16_t *split;
 } anx_resample_axis;
 
@@ -42,6 +43,14 @@ typedef struct anx_resample_axis {
 anx_status anx_resample_axis_init(anx_resample_axis *axis, int32_t in, int32_t out, int32_t first, int32_t count,
                                   anx_error *err);
 void anx_resample_axis_fini(anx_resample_axis *axis);
+
+/*
+ * The weights of taps 4 * group .. 4 * group + 3 of position i: four high halves, then four low ones. Those of
+ * neighbouring positions lie one behind the other.
+ */
+static inline int16_t *anx_resample_split(const anx_resample_axis *axis, int32_t i, int32_t group) {
+    return axis->split + ((size_t)i * (size_t)axis->groups + (size_t)group) * 8;
+}
 
 /* The source positions that the held outputs read: *begin .. *end - 1. The axis must hold at least one. */
 void anx_resample_axis_source(const anx_resample_axis *axis, int32_t *begin, int32_t *end);

@@ -30,11 +30,10 @@ AVX2_INLINE __m256i four_taps(__m256i sum, const uint8_t *pixel, const int16_t *
 AVX2_INLINE __m256i pixel_sums(const anx_resample_axis *axis, const uint8_t *row, int32_t column, int32_t i,
                                bool four_suffice) {
     const uint8_t *pixel = row + (ptrdiff_t)(axis->start[i] - column) * ANX_RESAMPLE_CHANNELS;
-    const int16_t *split = axis->split + (size_t)i * (size_t)axis->stride * 2;
-    __m256i sum = four_taps(_mm256_setzero_si256(), pixel, split);
+    __m256i sum = four_taps(_mm256_setzero_si256(), pixel, anx_resample_split(axis, i, 0));
     if (four_suffice) return sum;
     for (int32_t t = 4; t < axis->taps[i]; t += 4)
-        sum = four_taps(sum, pixel + t * ANX_RESAMPLE_CHANNELS, split + (ptrdiff_t)t * 2);
+        sum = four_taps(sum, pixel + t * ANX_RESAMPLE_CHANNELS, anx_resample_split(axis, i, t / 4));
     return sum;
 }
 
@@ -77,7 +76,7 @@ AVX2_INLINE void row_by_fours(const anx_resample_axis *axis, const uint8_t *row,
 }
 
 AVX2 static void row_avx2(const anx_resample_axis *axis, const uint8_t *row, int32_t column, uint8_t *out) {
-    if (axis->most_taps <= 4)
+    if (axis->groups == 1)
         row_by_fours(axis, row, column, out, true);
     else
         row_by_fours(axis, row, column, out, false);
