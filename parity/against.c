@@ -13,6 +13,7 @@
 #include "loaders/checkpoint/safetensors.h"
 #include "parity/diagnose.h"
 #include "parity/judge_run.h"
+#include "parity/padding.h"
 #include "src/backend/reference/ops.h"
 
 /* What is known at one node while going through the dump. Arrays are (batch, out), owned. */
@@ -23,6 +24,8 @@ typedef struct node_state {
     double *y64;  /* the same in double */
     float *gauge; /* of the one rounding node since the last known values */
     float *limit;
+    double *skipped; /* y64 and gauge with the padding left out; NULL: the same */
+    float *skipped_gauge;
     int n_rounding; /* rounding nodes since the last known values, this one included */
     int rounding;   /* the last of these */
 } node_state;
@@ -129,6 +132,14 @@ static anx_status work_out(dump_run *d, int node, anx_error *err) {
                               d->run->threads, err);
 }
 
+/* A truth and its gauge through a node that rounds nothing; *y64_out is allocated. */
+static anx_status carry(const dump_run *d, int node, const double *y64, const float *gauge, double **y64_out,
+                        float *gauge_out, anx_error *err) {
+    const anx_status status = anx_judge_alloc(d->graph, node, d->batch, sizeof **y64_out, y64_out, err);
+    if (status != ANX_OK || anx_carry_through(d->graph, node, d->batch, y64, gauge, *y64_out, gauge_out)) return status;
+    return anx_error_set(err, ANX_ERR_INTERNAL, "no bound passes through '%s'", d->graph->nodes[node].layer->name);
+}
+
 /* The gauge of the one rounding node since the last known values, carried on; none where there are several. */
 static anx_status work_out_gauge(dump_run *d, int node, anx_error *err) {
     const anx_node *g = &d->graph->nodes[node];
@@ -145,12 +156,13 @@ static anx_status work_out_gauge(dump_run *d, int node, anx_error *err) {
     const float *x = input_values(d, node);
     if (!rounds) {
         double *unused = NULL;
-        status = anx_judge_alloc(d->graph, node, d->batch, sizeof *unused, &unused, err);
-        if (status == ANX_OK &&
-            !anx_carry_through(d->graph, node, d->batch, before->y64, before->gauge, unused, s->gauge))
-            status = anx_error_set(err, ANX_ERR_INTERNAL, "no bound passes through '%s'", g->layer->name);
+        status = carry(d, node, before->y64, before->gauge, &unused, s->gauge, err);
         free(unused);
-        return status;
+        if (status != ANX_OK || before->skipped == NULL) return status;
+        status = anx_judge_alloc(d->graph, node, d->batch, sizeof *s->skipped_gauge, &s->skipped_gauge, err);
+        return status != ANX_OK
+                   ? status
+                   : carry(d, node, before->skipped, before->skipped_gauge, &s->skipped, s->skipped_gauge, err);
     }
     if (g->layer->op == ANX_OP_SOFTMAX) {
         status = anx_judge_alloc(d->graph, node, d->batch, sizeof *s->limit, &s->limit, err);
@@ -158,8 +170,10 @@ static anx_status work_out_gauge(dump_run *d, int node, anx_error *err) {
         return status;
     }
     const anx_tensor *weight = param(d, g->weight), *bias = param(d, g->bias);
-    return anx_reference_gauge(d->graph, node, d->batch, x, weight != NULL ? weight->data : NULL,
-                               bias != NULL ? bias->data : NULL, s->gauge, d->run->threads, err);
+    const float *w = weight != NULL ? weight->data : NULL, *b = bias != NULL ? bias->data : NULL;
+    status = anx_reference_gauge(d->graph, node, d->batch, x, w, b, s->gauge, d->run->threads, err);
+    if (status != ANX_OK || w == NULL) return status;
+    return anx_padding_skip(d->graph, node, d->batch, x, w, b, s->y64, s->gauge, &s->skipped, &s->skipped_gauge, err);
 }
 
 /* Several rounding layers at once: no bound of one sum applies; held beside PyTorch's order over the same layers. */
@@ -223,7 +237,9 @@ static anx_status judge_by_bound(const dump_run *d, int node, const float *got, 
                                .y32 = s->y32,
                                .y64 = rounds ? s->y64 : NULL,
                                .gauge = s->gauge,
-                               .limit = s->limit};
+                               .limit = s->limit,
+                               .skipped = s->skipped,
+                               .skipped_gauge = s->skipped_gauge};
     anx_measure(&rule, &values, ANX_BASIS_TRUTH_COMPUTED, ANX_BASIS_PYTORCH_REGENERATED, j);
     anx_status status = anx_rule_conclude(&rule, j, err);
     if (status != ANX_OK || j->verdict != ANX_VERDICT_FAIL) return status;
@@ -404,6 +420,8 @@ static anx_status run_dump(dump_run *d, const float *image_input, anx_error *err
         free(d->nodes[node].y32);
         free(d->nodes[node].y64);
         free(d->nodes[node].gauge);
+        free(d->nodes[node].skipped);
+        free(d->nodes[node].skipped_gauge);
         free(d->nodes[node].limit);
     }
     free(d->nodes);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "parity/judge_run.h"
+#include "parity/padding.h"
 #include "src/backend/reference/ops.h"
 
 const float *anx_judge_case_y32(const anx_judge_case *c, int node) {
@@ -176,6 +177,8 @@ void anx_judge_case_fini(anx_judge_case *c) {
         free(c->nodes[i].y64);
         free(c->nodes[i].gauge);
         free(c->nodes[i].limit);
+        free(c->nodes[i].skipped);
+        free(c->nodes[i].skipped_gauge);
     }
     free(c->nodes);
     c->nodes = NULL;
@@ -224,4 +227,16 @@ anx_status anx_judge_case_gauge(anx_judge_run *run, anx_judge_case *c, int node,
     const anx_tensor *weight = param(run, g->weight), *bias = param(run, g->bias);
     return anx_reference_gauge(c->graph, node, c->batch, x, weight != NULL ? weight->data : NULL,
                                bias != NULL ? bias->data : NULL, n->gauge, run->threads, err);
+}
+
+anx_status anx_judge_case_padding(anx_judge_run *run, anx_judge_case *c, int node, anx_error *err) {
+    anx_judge_node *n = &c->nodes[node];
+    const anx_node *g = &c->graph->nodes[node];
+    const anx_tensor *weight = param(run, g->weight), *bias = param(run, g->bias);
+    if (n->skipped != NULL || weight == NULL || !anx_padding_matters(c->graph, node, weight->data)) return ANX_OK;
+    anx_status status = anx_judge_case_truth(run, c, node, err);
+    if (status == ANX_OK) status = anx_judge_case_gauge(run, c, node, err);
+    if (status != ANX_OK) return status;
+    return anx_padding_skip(c->graph, node, c->batch, anx_judge_case_y32(c, g->inputs[0]), weight->data,
+                            bias != NULL ? bias->data : NULL, n->y64, n->gauge, &n->skipped, &n->skipped_gauge, err);
 }

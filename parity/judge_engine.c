@@ -29,18 +29,16 @@ static int64_t elems_of(const anx_judge_case *c, int node) {
     return c->batch * anx_graph_node_elems(c->graph, node);
 }
 
-/* Truth and gauge of a group: of its rounding node, carried through the nodes after it. Both are the caller's. */
-static anx_status carry_group(anx_judge_run *run, anx_judge_case *c, const anx_group *group, int rounding,
-                              double **y64_out, float **gauge_out, anx_error *err) {
+/* A truth and its gauge at a group's rounding node, carried through the nodes after it. Both are the caller's. */
+static anx_status carry_group(const anx_judge_case *c, const anx_group *group, int rounding, const double *from_y64,
+                              const float *from_gauge, double **y64_out, float **gauge_out, anx_error *err) {
     double *y64 = NULL, *y64_next = NULL;
     float *gauge = NULL, *gauge_next = NULL;
-    anx_status status = anx_judge_case_truth(run, c, rounding, err);
-    if (status == ANX_OK) status = anx_judge_case_gauge(run, c, rounding, err);
-    if (status == ANX_OK) status = anx_judge_alloc(c->graph, rounding, c->batch, sizeof *y64, &y64, err);
+    anx_status status = anx_judge_alloc(c->graph, rounding, c->batch, sizeof *y64, &y64, err);
     if (status == ANX_OK) status = anx_judge_alloc(c->graph, rounding, c->batch, sizeof *gauge, &gauge, err);
     if (status != ANX_OK) goto out;
-    memcpy(y64, c->nodes[rounding].y64, (size_t)elems_of(c, rounding) * sizeof *y64);
-    memcpy(gauge, c->nodes[rounding].gauge, (size_t)elems_of(c, rounding) * sizeof *gauge);
+    memcpy(y64, from_y64, (size_t)elems_of(c, rounding) * sizeof *y64);
+    memcpy(gauge, from_gauge, (size_t)elems_of(c, rounding) * sizeof *gauge);
     for (int i = 0; i < group->n_nodes; i++) {
         const int node = group->nodes[i];
         if (node <= rounding) continue;
@@ -236,11 +234,14 @@ static anx_status observe_node(anx_judge_run *run, anx_judge_case *c, anx_plan *
     anx_values values = {.extent = &g->out, .batch = c->batch, .got = got, .y32 = n->y32};
     if (s.rounding >= 0) {
         if ((status = anx_judge_case_gauge(run, c, node, err)) != ANX_OK) return status;
+        if ((status = anx_judge_case_padding(run, c, node, err)) != ANX_OK) return status;
         if (n->e64 == NULL && (status = anx_judge_case_truth(run, c, node, err)) != ANX_OK) return status;
         values.e64 = n->y64 == NULL ? n->e64 : NULL;
         values.y64 = n->y64;
         values.gauge = n->gauge;
         values.limit = n->limit;
+        values.skipped = n->skipped;
+        values.skipped_gauge = n->skipped_gauge;
     } else
         rule.zero_signs = run->info.pytorch_bits;
     status = judge_stretch(run, c, &s, &rule, &values, err);
@@ -350,23 +351,34 @@ static anx_status judge_group(anx_judge_run *run, anx_judge_case *c, anx_plan *p
     if (status == ANX_OK) status = fetch(run, plan, c, s.node, got, err);
     if (status != ANX_OK) return status;
 
-    double *y64 = NULL;
-    float *gauge = NULL;
+    double *y64 = NULL, *skipped = NULL;
+    float *gauge = NULL, *skipped_gauge = NULL;
     anx_rule rule = anx_rule_for_node(c->graph, s.rounding >= 0 ? s.rounding : s.node);
     if (s.rounding < 0)
         rule.zero_signs = run->info.pytorch_bits;
-    else if ((status = carry_group(run, c, group, s.rounding, &y64, &gauge, err)) != ANX_OK)
-        return status;
+    else {
+        const anx_judge_node *n = &c->nodes[s.rounding];
+        if ((status = anx_judge_case_truth(run, c, s.rounding, err)) != ANX_OK) return status;
+        if ((status = anx_judge_case_gauge(run, c, s.rounding, err)) != ANX_OK) return status;
+        if ((status = anx_judge_case_padding(run, c, s.rounding, err)) != ANX_OK) return status;
+        status = carry_group(c, group, s.rounding, n->y64, n->gauge, &y64, &gauge, err);
+        if (status == ANX_OK && n->skipped != NULL)
+            status = carry_group(c, group, s.rounding, n->skipped, n->skipped_gauge, &skipped, &skipped_gauge, err);
+    }
     const anx_values values = {.extent = anx_graph_extent(c->graph, s.node),
                                .batch = c->batch,
                                .got = got,
                                .y32 = c->nodes[s.node].y32,
                                .y64 = y64,
                                .gauge = gauge,
-                               .limit = s.rounding == s.node ? c->nodes[s.node].limit : NULL};
-    status = judge_stretch(run, c, &s, &rule, &values, err);
+                               .limit = s.rounding == s.node ? c->nodes[s.node].limit : NULL,
+                               .skipped = skipped,
+                               .skipped_gauge = skipped_gauge};
+    if (status == ANX_OK) status = judge_stretch(run, c, &s, &rule, &values, err);
     free(y64);
     free(gauge);
+    free(skipped);
+    free(skipped_gauge);
     return status;
 }
 

@@ -16,6 +16,8 @@ typedef struct anx_judge_node {
     double *y64;      /* truth, once anx_judge_case_truth has run */
     float *gauge;     /* G, once anx_judge_case_gauge has run */
     float *limit;     /* softmax's bound per element, with gauge */
+    double *skipped;  /* truth and gauge without the padding, once anx_judge_case_padding has run; NULL: the same */
+    float *skipped_gauge;
     const anx_fixture_point *point; /* what the fixture holds of it, where it applies; NULL */
 } anx_judge_node;
 
@@ -81,6 +83,8 @@ void anx_judge_case_fini(anx_judge_case *c);
 /* The node's truth (recorded or computed from y32 of its input), and its gauge and limit; kept with the case. */
 anx_status anx_judge_case_truth(anx_judge_run *run, anx_judge_case *c, int node, anx_error *err);
 anx_status anx_judge_case_gauge(anx_judge_run *run, anx_judge_case *c, int node, anx_error *err);
+/* The same with the padding left out where NaN or infinite weights meet it; asks for truth and gauge itself. */
+anx_status anx_judge_case_padding(anx_judge_run *run, anx_judge_case *c, int node, anx_error *err);
 /* y32 of a node, or the input's values for ANX_NODE_INPUT. */
 const float *anx_judge_case_y32(const anx_judge_case *c, int node);
 anx_basis anx_judge_case_basis(const anx_judge_case *c, int node);

@@ -196,16 +196,22 @@ static void compare_unusual(anx_comparison *c, const anx_values *v, int64_t i, d
     c->worst_r = INFINITY;
 }
 
+/* Is what the engine gave here the sum with the padding left out, NaN or infinite weights lying over it? */
+static bool is_skipped(const rounding_measure *m, int64_t i) {
+    const double got = m->v->got[i], right = m->v->skipped[i];
+    if (!isfinite((float)right)) return same_class(m->v->got[i], (float)right);
+    return fabs(got - right) <= m->rule->limit_r * (unit_roundoff * m->v->skipped_gauge[i] + m->rule->eta);
+}
+
 /*
  * Can two right engines give different classes of numbers here? Where the gauge nears float32's largest number, an
- * order of summation may overflow which another does not. And where the truth is NaN or infinite but PyTorch's value
- * is not, or the reverse, a NaN or infinite weight met zeros of the padding, which some of PyTorch's own kernels
- * multiply and others skip: either is right.
+ * order of summation may overflow which another does not. And where NaN or infinite weights meet the padding, an engine
+ * may multiply it or skip it.
  */
-static bool is_undecided(const rounding_measure *m, double y64, double y32, double got, double g) {
+static bool is_undecided(const rounding_measure *m, int64_t i, double y64, double g) {
     if (g > FLT_MAX / 2 && (m->truth == NULL || isfinite(y64))) return true;
-    if (m->truth == NULL || m->pytorch == NULL || isfinite((float)y64) == isfinite(y32)) return false;
-    return isfinite(got) == isfinite(y32) || same_class((float)got, (float)y64);
+    if (m->v->skipped == NULL || same_class((float)m->v->skipped[i], (float)y64)) return false;
+    return same_class(m->v->got[i], (float)y64) || is_skipped(m, i);
 }
 
 static double truth_at(const anx_values *v, int64_t i) {
@@ -235,7 +241,7 @@ static sums measure_part(rounding_measure *m, int64_t begin, int64_t end) {
         /* An element of gauge 0 sums zeros: only 0 is right. (A gauge that underflowed has a truth other than 0.) */
         if (!isfinite((float)y64) || !isfinite(y32) || !isfinite(got) || g > FLT_MAX / 2 || !(g >= 0) ||
             (g == 0 && y64 == 0 && got != 0)) {
-            const bool undecided = is_undecided(m, y64, y32, got, g);
+            const bool undecided = is_undecided(m, i, y64, g);
             if (has_truth) compare_unusual(m->truth, v, i, y64, undecided);
             if (has_pytorch) compare_unusual(m->pytorch, v, i, y32, undecided);
             continue;

@@ -19,8 +19,9 @@
  *   NaN, infinity: where the right value (as float32) is one of them, the same class (and sign of infinity) is demanded
  *     and the element takes no part in r; where it is finite, NaN or infinity fails.
  *   overflow: where G exceeds half of float32's largest number, an order of summation may overflow which another does
- *     not. And a NaN or infinite weight over a zero of the padding gives NaN in those of PyTorch's kernels that
- * multiply it, and nothing in those that skip it. Such elements are counted as `undecided`, not judged, and warn.
+ *     not. Such elements are counted as `undecided`, not judged, and warn.
+ *   NaN or infinite weights over the padding (parity/padding.h): NaN is right, and so is the sum without the padding,
+ *     within its own bound. An element that is either counts as `undecided`; any other fails.
  *   signed zeros: +0 and -0 are equal for a judged engine (no later layer tells them apart) and are counted; they are
  *     different where PyTorch's own bits are demanded.
  *   subnormals: the unit is u G + sqrt(h) 2^-149. Down there every operation errs by up to 2^-150 whatever the size of
@@ -54,11 +55,13 @@ typedef struct anx_values {
     const anx_extent *extent;
     int64_t batch;
     const float *got;
-    const float *y32;   /* PyTorch's; NULL: not known */
-    const float *e64;   /* truth less y32; NULL where y64 is given, or no truth */
-    const double *y64;  /* the truth; NULL where e64 is given, or no truth */
-    const float *gauge; /* G; for rounding rules */
-    const float *limit; /* bound on r per element; NULL: the rule's everywhere */
+    const float *y32;           /* PyTorch's; NULL: not known */
+    const float *e64;           /* truth less y32; NULL where y64 is given, or no truth */
+    const double *y64;          /* the truth; NULL where e64 is given, or no truth */
+    const float *gauge;         /* G; for rounding rules */
+    const float *limit;         /* bound on r per element; NULL: the rule's everywhere */
+    const double *skipped;      /* the truth with the padding left out of the sums, and its gauge; */
+    const float *skipped_gauge; /* NULL where that changes nothing (anx_padding_skip) */
 } anx_values;
 
 /*

@@ -170,7 +170,7 @@ static float conv_at(const task *t, plain_terms *terms, int64_t n, int64_t oc, i
                     h = clamp(h, in->dim[1]), w = clamp(w, in->dim[2]);
                     inside = true;
                 }
-                terms->w[k] = t->weight[oc * terms->n + k];
+                terms->w[k] = !inside && t->sum.skips_padding ? 0.0f : t->weight[oc * terms->n + k];
                 terms->x[k] = inside ? t->x[at(in, n, first_channel(t, group) + c, h, w)] : 0.0f;
             }
     return plain_sum_terms(&t->sum, terms, t->bias[oc]);

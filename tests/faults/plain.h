@@ -31,6 +31,7 @@ typedef struct plain_sum {
     plain_format x, w;        /* operands are rounded to it first, to nearest even */
     plain_format accumulator; /* each partial sum is rounded to it */
     bool truncate;            /* partial sums are cut off (towards zero), not rounded, at 24 bits */
+    bool skips_padding;       /* weights over the padding are left out, not multiplied with its zeros */
 } plain_sum;
 
 /* v rounded to the format, to nearest even. */

@@ -18,7 +18,7 @@ enum { FAULTY_BATCH = 3 };
 /* ---- judging -------------------------------------------------------------------------------------------- */
 
 /* Judges a device on a batch. The input is lent by a recording made with other weights, which fits nothing else. */
-static anx_verdicts *judge(anx_device *device, int64_t batch) {
+static anx_verdicts *judge_model(anx_model *model, anx_device *device, int64_t batch) {
     anx_tensor input = narrow_input(batch);
     anx_fixture_case c = {.name = "waves",
                           .quick = true,
@@ -36,14 +36,19 @@ static anx_verdicts *judge(anx_device *device, int64_t batch) {
                            .n_cases = 1};
     anx_fixture *items[] = {&fixture};
     const anx_fixture_set set = {.items = items, .count = 1};
-    anx_model *model = narrow_model();
     const anx_judge_options options = {.model = model, .fixtures = &set, .device = device, .threads = 1};
     anx_error err = ANX_ERROR_INIT;
     anx_verdicts *verdicts = NULL;
     ANX_CHECK_OK(anx_judge(&options, &verdicts, &err), &err);
     CU_ASSERT_PTR_NOT_NULL_FATAL(verdicts);
-    anx_model_destroy(model);
     anx_tensor_fini(&input);
+    return verdicts;
+}
+
+static anx_verdicts *judge(anx_device *device, int64_t batch) {
+    anx_model *model = narrow_model();
+    anx_verdicts *verdicts = judge_model(model, device, batch);
+    anx_model_destroy(model);
     return verdicts;
 }
 
@@ -169,10 +174,55 @@ static void test_benign(void) {
     for (int i = 0; benign_row_at(i) != NULL; i++) check_benign(benign_row_at(i));
 }
 
+/* ---- weights that are no numbers ------------------------------------------------------------------------- */
+
+/* A plain layer, padding multiplied or skipped and perhaps a fault beside, in a model with such a weight. */
+static anx_verdicts *judge_unusual(const char *point, const char *weight, float value, bool skips,
+                                   const plain_fault *fault) {
+    const faulty_options options = {
+        .inner = inner, .node = point, .sum = {.skips_padding = skips}, .fault = fault, .observe = true, .infer = true};
+    anx_error err = ANX_ERROR_INIT;
+    anx_device *device = NULL;
+    ANX_CHECK_OK(faulty_device_open(&options, 1, &device, &err), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(device);
+    anx_model *model = narrow_model();
+    ((float *)model->params[anx_graph_find_param(model->graph, weight)].data)[1] = value;
+    anx_verdicts *v = judge_model(model, device, FAULTY_BATCH);
+    anx_model_destroy(model);
+    anx_device_close(device);
+    return v;
+}
+
+/* Where NaN or infinity meets the padding an engine may multiply or skip it; what it gives there is judged all the
+ * same. Weight 1 of each layer lies over the padding in the first row alone (and in the first column). */
+static void test_padding_under_unusual_weights(void) {
+    static const struct {
+        const char *weight, *point;
+    } rows[] = {{"features.0.weight", "features.0"}, /* dense */ {"features.3.weight", "features.3"} /* grouped */};
+    static const float values[] = {NAN, INFINITY};
+    for (size_t i = 0; i < 2 * sizeof rows / sizeof rows[0]; i++) {
+        const char *weight = rows[i / 2].weight, *point = rows[i / 2].point;
+        for (int skips = 0; skips < 2; skips++) {
+            anx_verdicts *v = judge_unusual(point, weight, values[i % 2], skips, NULL);
+            if (v->counts[ANX_VERDICT_FAIL] > 0) complain(weight, "fails", first_of(v, ANX_VERDICT_FAIL));
+            CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
+            anx_verdicts_destroy(v);
+        }
+        /* Channel 0 is NaN or infinite but over the padding: only there can its lost bias show. */
+        const plain_fault fault = {.kind = FAULT_BIAS_DROPPED_ONE, .a = 0, .sum = {0}};
+        anx_verdicts *v = judge_unusual(point, weight, values[i % 2], true, &fault);
+        const anx_judged *bad = v->first_bad >= 0 ? &v->judged[v->first_bad] : NULL;
+        if (bad == NULL || bad->verdict != ANX_VERDICT_FAIL || strcmp(bad->point, point) != 0)
+            complain(weight, "a lost bias is not found", bad);
+        anx_verdicts_destroy(v);
+    }
+}
+
 static const anx_test tests[] = {
     {"every_fault_is_found_where_it_is", test_faults},
     {"the_wrapper_without_a_fault_is_accepted", test_no_fault},
     {"correct_engines_in_any_order_are_accepted", test_benign},
+    {"padding_under_unusual_weights_is_judged_both_ways", test_padding_under_unusual_weights},
     {NULL, NULL},
 };
 

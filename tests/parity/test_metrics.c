@@ -278,16 +278,44 @@ static void test_not_finite(void) {
     CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_WARN);
     CU_ASSERT_EQUAL(j.versus[0].undecided, 1);
     anx_judged_fini(&j);
-    /* NaN weights over padding: PyTorch's finite value and the truth's NaN are both right, infinity is not */
-    const double contested[1] = {NAN};
-    const float finite[1] = {0.5f}, nan_gauge[1] = {NAN}, nan[1] = {NAN}, infinite[1] = {INFINITY};
-    v = (anx_values){.extent = &one, .batch = 1, .got = finite, .y32 = finite, .y64 = contested, .gauge = nan_gauge};
-    CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_WARN);
+    /* NaN weights over padding: the truth's NaN and the sum without the padding are right, no other value is */
+    const double contested[1] = {NAN}, skipped[1] = {0.5};
+    const float nan_gauge[1] = {NAN}, skipped_gauge[1] = {2};
+    const struct {
+        float got, y32;
+        anx_verdict verdict;
+    } rows[] = {
+        {0.5f, 0.5f, ANX_VERDICT_WARN},
+        {0.5f, NAN, ANX_VERDICT_WARN},
+        {NAN, 0.5f, ANX_VERDICT_WARN},
+        {0.5f + 30 * 0x1p-24f, NAN, ANX_VERDICT_WARN}, /* r = 15; the bound of 101 roundings is 40 */
+        {0.5f + 90 * 0x1p-24f, NAN, ANX_VERDICT_FAIL},
+        {0.25f, NAN, ANX_VERDICT_FAIL},
+        {0.25f, 0.5f, ANX_VERDICT_FAIL},
+        {0, 0.5f, ANX_VERDICT_FAIL},
+        {INFINITY, 0.5f, ANX_VERDICT_FAIL},
+        {INFINITY, NAN, ANX_VERDICT_FAIL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        v = (anx_values){.extent = &one,
+                         .batch = 1,
+                         .got = &rows[i].got,
+                         .y32 = &rows[i].y32,
+                         .y64 = contested,
+                         .gauge = nan_gauge,
+                         .skipped = skipped,
+                         .skipped_gauge = skipped_gauge};
+        CU_ASSERT_EQUAL(judge(&rule, &v, &j), rows[i].verdict);
+        anx_judged_fini(&j);
+    }
+    /* where no padding explains it, NaN alone is right, whatever PyTorch's value is said to be */
+    v.got = v.y32 = &rows[0].got;
+    v.skipped = NULL;
+    v.skipped_gauge = NULL;
+    CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_FAIL);
     anx_judged_fini(&j);
-    v.got = nan;
-    CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_WARN);
-    anx_judged_fini(&j);
-    v.got = infinite;
+    v.skipped = contested;
+    v.skipped_gauge = nan_gauge;
     CU_ASSERT_EQUAL(judge(&rule, &v, &j), ANX_VERDICT_FAIL);
     anx_judged_fini(&j);
     /* beyond float32's range infinity is the right value */
