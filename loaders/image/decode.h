@@ -39,7 +39,7 @@ enum { ANX_IMAGE_ROW_PADDING_BYTES = 64 };
  * Decodes a JPEG or PNG file, told apart by its first bytes. Where only a part of the image is needed, no more than
  * that part may be computed; which files are refused does not depend on it.
  * Errors: FORMAT (malformed, truncated; the message says what, err->offset where it is known), UNSUPPORTED (another
- * image format, named; or a kind of JPEG that neither Pillow nor libjpeg reads), LIMIT (more than
+ * image format, named; or a kind of JPEG or PNG that is not read: lossless, partial first frames), LIMIT (more than
  * ANX_IMAGE_MAX_PIXELS), OUT_OF_MEMORY, whatever sink->begin returns.
  */
 anx_status anx_image_decode(const uint8_t *bytes, size_t n_bytes, const anx_image_sink *sink, anx_error *err);

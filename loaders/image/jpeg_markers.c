@@ -3,7 +3,7 @@
 #include <string.h>
 
 enum { DQT = 0xdb, SOS = 0xda, DHT = 0xc4, JPG = 0xc8, DAC = 0xcc, DNL = 0xdc, DRI = 0xdd, DHP = 0xde, EXP = 0xdf };
-enum { APP0 = 0xe0, APP2 = 0xe2, APP14 = 0xee, APP15 = 0xef, COM = 0xfe };
+enum { SOF3 = 0xc3, APP0 = 0xe0, APP2 = 0xe2, APP14 = 0xee, APP15 = 0xef, COM = 0xfe };
 
 typedef struct segment {
     const uint8_t *data;
@@ -45,6 +45,9 @@ static anx_status read_sof(uint8_t marker, segment s, anx_jpeg_frame *frame, anx
                              "the JPEG's frame header has %zu bytes, which is no whole number "
                              "of components",
                              s.n_bytes);
+    if (marker == SOF3) /* libjpeg-turbo reads them from version 3 on; refused with every version alike */
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED,
+                             "a lossless JPEG, which Pillow 13 reads and anx does not; convert it");
     return ANX_OK;
 }
 

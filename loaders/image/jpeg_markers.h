@@ -13,7 +13,8 @@ typedef struct anx_jpeg_frame {
 /*
  * Finds the frame that the first scan belongs to (the last one before it). Files that Pillow refuses here are refused:
  * FORMAT (truncated, no scan, a malformed segment, a marker that JPEG does not know), UNSUPPORTED (not 8 bits, neither
- * 1, 3 nor 4 components). bytes start with the signature FF D8 FF.
+ * 1, 3 nor 4 components); and, though Pillow reads them, lossless ones (UNSUPPORTED). bytes start with the signature FF
+ * D8 FF.
  */
 anx_status anx_jpeg_read_frame(const uint8_t *bytes, size_t n_bytes, anx_jpeg_frame *out, anx_error *err);
 

@@ -31,6 +31,8 @@ def main():
             count += 1
             if not isinstance(theirs, Exception) and not name.startswith(FOREIGN):
                 complaints.append(f"{name}: Pillow reads it")
+            if isinstance(theirs, Exception) and name.startswith("unread-"):
+                complaints.append(f"{name}: Pillow does not read it either: {theirs}")
     for complaint in complaints:
         print(complaint)
     print(f"{count} files, {len(complaints)} complaints")

@@ -8,7 +8,8 @@
 #include "tests/image/jpeg_encode.h"
 #include "tests/support/anx_test.h"
 
-enum { SOF0 = 0xc0, SOF2 = 0xc2, SOF5 = 0xc5, DHT = 0xc4, SOI = 0xd8, EOI = 0xd9, SOS = 0xda, DQT = 0xdb, APP0 = 0xe0 };
+enum { SOF0 = 0xc0, SOF2 = 0xc2, SOF3 = 0xc3, SOF5 = 0xc5, DHT = 0xc4 };
+enum { SOI = 0xd8, EOI = 0xd9, SOS = 0xda, DQT = 0xdb, APP0 = 0xe0 };
 
 /* ---- parts ---- */
 
@@ -232,6 +233,19 @@ static void hierarchical(bytes *b) {
     b->data[marker_at(b, SOF0) + 1] = SOF5;
 }
 
+/* A whole lossless file, all gray, which Pillow reads: every difference is of category 0, whose code is one zero bit.
+ */
+static void lossless(bytes *b) {
+    static const uint8_t one_code[] = {0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    static const uint8_t zeros[40 * 30 / 8];
+    add_start(b);
+    add_frame(b, SOF3, 8, 30, 40, 1);
+    bytes_add_segment(b, DHT, one_code, sizeof one_code);
+    bytes_add_segment(b, SOS, "\x01\x01\x00\x01\x00\x00", 6);
+    bytes_add(b, zeros, sizeof zeros);
+    bytes_add(b, "\xff\xd9", 2);
+}
+
 static void no_quantization(bytes *b) {
     plain(b);
     const size_t at = marker_at(b, DQT);
@@ -282,6 +296,8 @@ static void what_libjpeg_raises_is_an_error(void) {
     static const image_case cases[] = {
         {"hierarchical.jpg", hierarchical, ANX_ERR_UNSUPPORTED,
          "offset 160: libjpeg: Unsupported JPEG process: SOF type 0xc5"},
+        {"unread-lossless.jpg", lossless, ANX_ERR_UNSUPPORTED,
+         "offset 4: a lossless JPEG, which Pillow 13 reads and anx does not; convert it"},
         {"no-quantization.jpg", no_quantization, ANX_ERR_FORMAT,
          "offset 485: libjpeg: Quantization table 0x00 was not defined"},
         {"bogus-sampling.jpg", bogus_sampling, ANX_ERR_FORMAT, "offset 623: libjpeg: Bogus sampling factors"},

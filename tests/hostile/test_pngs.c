@@ -184,7 +184,8 @@ static void frame_of_an_animation(bytes *b) {
     start(b, 8, 0);
     bytes_add_chunk(b, "acTL", "\0\0\0\2\0\0\0\0", 8);
     bytes_add_chunk(b, "fcTL", control.data, control.n);
-    finish_gray(b);
+    bytes_add_idat(b, noise(SIDE * (1 + SIDE / 2)), SIDE * (1 + SIDE / 2));
+    bytes_add_chunk(b, "IEND", NULL, 0);
     bytes_fini(&control);
 }
 
