@@ -7,6 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "loaders/live_paths.h"
+
+static anx_live_paths mapped;
+
 static const off_t max_file_bytes = (off_t)1 << 30;
 
 /* Opens a regular file for reading; *fd and *size are set on success alone. The path is left to the caller to add. */
@@ -85,6 +89,7 @@ anx_status anx_file_map_init(anx_file_map *out, const char *path, anx_error *err
     }
     out->bytes = bytes;
     out->n_bytes = size;
+    if (bytes != NULL) anx_live_paths_add(mapped, bytes, size, path);
 out:
     anx_error_in_file(status == ANX_OK ? NULL : err, path);
     if (fd >= 0) close(fd); /* the mapping keeps the file */
@@ -93,9 +98,21 @@ out:
 
 void anx_file_map_fini(anx_file_map *map) {
     if (map == NULL) return;
-    if (map->bytes != NULL) munmap((void *)(uintptr_t)map->bytes, map->n_bytes);
+    if (map->bytes != NULL) {
+        anx_live_paths_remove(mapped, map->bytes);
+        munmap((void *)(uintptr_t)map->bytes, map->n_bytes);
+    }
     map->bytes = NULL;
     map->n_bytes = 0;
+}
+
+const char *anx_file_map_path(const void *address) {
+    const uintptr_t at = (uintptr_t)address;
+    for (int i = 0; i < ANX_LIVE_PATHS; i++) {
+        const uintptr_t from = (uintptr_t)atomic_load(&mapped[i].key);
+        if (from != 0 && at >= from && at - from < atomic_load(&mapped[i].n_bytes)) return atomic_load(&mapped[i].path);
+    }
+    return NULL;
 }
 
 void anx_file_map_prefetch(const anx_file_map *map) {

@@ -14,7 +14,8 @@ anx_status anx_read_file(const char *path, uint8_t **bytes, size_t *n_bytes, anx
 
 /*
  * A regular file mapped for reading. `bytes` is page-aligned, NULL for an empty file. Bytes are read from the disk
- * when touched; a file that another process truncates meanwhile makes that access fatal (SIGBUS), as for any mapping.
+ * when touched; where another process truncates the file meanwhile, or its disk fails, that access raises SIGBUS, as
+ * for any mapping: a program's handler asks anx_file_map_path which file it was (tools/common/signals.c).
  */
 typedef struct anx_file_map {
     const uint8_t *bytes;
@@ -27,6 +28,11 @@ typedef struct anx_file_map {
 /* *out must be ..._INIT; release with anx_file_map_fini. Errors: NOT_FOUND, IO, INVALID_ARGUMENT. */
 anx_status anx_file_map_init(anx_file_map *out, const char *path, anx_error *err);
 void anx_file_map_fini(anx_file_map *map);
+/*
+ * The path of the mapped file that an address belongs to; NULL where it is in none that is known (the first 64 mapped
+ * at a time are). May be called from a signal handler.
+ */
+const char *anx_file_map_path(const void *address);
 /* Lets the system start reading all of it from the disk, ahead of its use. */
 void anx_file_map_prefetch(const anx_file_map *map);
 
@@ -59,5 +65,10 @@ uint64_t anx_file_writer_offset(const anx_file_writer *writer);
  */
 anx_status anx_file_writer_commit(anx_file_writer *writer, anx_error *err);
 void anx_file_writer_destroy(anx_file_writer *writer);
+/*
+ * Removes the temporary files of all writers (the first 64 at a time), for a process that is about to end without
+ * destroying them. May be called from a signal handler.
+ */
+void anx_file_writers_abandon(void);
 
 #endif

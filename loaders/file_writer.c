@@ -10,7 +10,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "loaders/live_paths.h"
 #include "src/base/interrupt.h"
+
+static anx_live_paths temporaries;
 
 enum { buffer_bytes = 1 << 16 };
 
@@ -58,6 +61,7 @@ static anx_status create_temp(anx_file_writer *w, anx_error *err) {
         w->fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (w->fd >= 0) {
             w->temp = temp;
+            anx_live_paths_add(temporaries, w, 0, temp);
             return ANX_OK;
         }
         free(temp);
@@ -205,6 +209,7 @@ anx_status anx_file_writer_commit(anx_file_writer *writer, anx_error *err) {
         status = take_free_name(w, err);
         if (status != ANX_OK) return status;
     }
+    anx_live_paths_remove(temporaries, w);
     free(w->temp);
     w->temp = NULL;
     return sync_folder(w, err);
@@ -214,9 +219,17 @@ void anx_file_writer_destroy(anx_file_writer *writer) {
     if (writer == NULL) return;
     if (writer->fd >= 0) close(writer->fd);
     if (writer->temp != NULL) unlink(writer->temp);
+    anx_live_paths_remove(temporaries, writer);
     free(writer->temp);
     free(writer->target);
     free(writer->path);
     free(writer);
     anx_interrupt_release();
+}
+
+void anx_file_writers_abandon(void) {
+    for (int i = 0; i < ANX_LIVE_PATHS; i++) {
+        const char *path = atomic_load(&temporaries[i].key) != NULL ? atomic_load(&temporaries[i].path) : NULL;
+        if (path != NULL) unlink(path);
+    }
 }

@@ -112,7 +112,7 @@ static int dispatch(const anx_command *command, int argc, char **argv) {
 
 int anx_command_main(const anx_command *command, int argc, char **argv) {
     running = command;
-    anx_signals_install();
+    anx_signals_install(command->name);
     int code = dispatch(command, argc, argv);
     errno = 0;
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -2,14 +2,41 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
+#include "loaders/file.h"
 #include "src/base/interrupt.h"
+#include "tools/common/cli.h"
 
 static volatile sig_atomic_t held_back;
 
 static void end_by(int number) {
     signal(number, SIG_DFL);
     raise(number); /* in the handler it is blocked still: it arrives when the handler returns */
+}
+
+static const char *command_name;
+
+static struct iovec piece(const char *text) {
+    return (struct iovec){.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+}
+
+/* Touching a mapped file where it does not reach any more. Nothing can go on from there; what is said is all at once.
+ */
+static void handle_bus(int number, siginfo_t *info, void *context) {
+    (void)context;
+    const char *path = anx_file_map_path(info->si_addr);
+    if (path == NULL) { /* a fault of another kind: it strikes again, unhandled */
+        signal(number, SIG_DFL);
+        return;
+    }
+    const struct iovec line[] = {piece(command_name), piece(": "), piece(path),
+                                 piece(": became shorter while it was read, or its disk failed\n")};
+    (void)!writev(STDERR_FILENO, line, sizeof line / sizeof line[0]);
+    anx_file_writers_abandon();
+    _exit(ANX_EXIT_TROUBLE);
 }
 
 static void handle(int number) {
@@ -21,7 +48,11 @@ static void handle(int number) {
     anx_interrupt_request();
 }
 
-void anx_signals_install(void) {
+void anx_signals_install(const char *command) {
+    command_name = command;
+    struct sigaction bus = {.sa_sigaction = handle_bus, .sa_flags = SA_SIGINFO};
+    sigemptyset(&bus.sa_mask);
+    sigaction(SIGBUS, &bus, NULL);
     signal(SIGXFSZ, SIG_IGN); /* a file grown to its limit (ulimit -f) is an error of write() like a full disk */
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
