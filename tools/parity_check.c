@@ -133,7 +133,7 @@ static anx_status load_fixtures(const check_options *o, anx_fixture_set *found, 
     if (status != ANX_OK || o->n_fixtures > 0) return status;
     char *folder = NULL;
     status = anx_find_data(o->data_dir, "fixtures", &folder, err);
-    if (status == ANX_ERR_NOT_FOUND && o->data_dir != NULL) return status;
+    if (status == ANX_ERR_NOT_FOUND && anx_data_is_named(o->data_dir)) return status;
     if (status == ANX_OK) status = anx_fixture_set_add(found, folder, err);
     free(folder);
     if (status != ANX_ERR_NOT_FOUND) return status;

@@ -61,7 +61,12 @@ expect 2 "$parity" check --fixtures flag/fixtures/broken.safetensors narrow.pth
 taken flag
 expect 2 "$parity" check --data-dir "$work/nowhere" narrow.pth
 err <<TEXT
-anx-parity: fixtures, which comes with anx, was not found; set ANX_DATA_DIR to the folder that has it. Looked for:
+anx-parity: --data-dir names a folder without fixtures, which comes with anx. Looked for:
+  $work/nowhere/fixtures
+TEXT
+expect 2 env ANX_DATA_DIR="$work/nowhere" "$parity" check narrow.pth
+err <<TEXT
+anx-parity: ANX_DATA_DIR names a folder without fixtures, which comes with anx. Looked for:
   $work/nowhere/fixtures
 TEXT
 if command -v cmake >/dev/null && cmake --install "$ANX_BUILD_DIR" --prefix "$work/installed" >/dev/null 2>&1; then

@@ -8,7 +8,7 @@
 
 #include "src/base/version.h"
 
-enum { max_places = 4 };
+enum { max_places = 3 };
 
 /* PREFIX/share/anx, told from where this program lies; "" where that cannot be told. */
 static void beside_program(char folder[PATH_MAX]) {
@@ -24,16 +24,26 @@ static void beside_program(char folder[PATH_MAX]) {
     if (length < 0 || length >= PATH_MAX) folder[0] = '\0';
 }
 
+/* The folder of the user's environment; NULL if there is none. */
+static const char *environment_folder(void) {
+    const char *folder = getenv("ANX_DATA_DIR");
+    return folder != NULL && *folder != '\0' ? folder : NULL;
+}
+
+bool anx_data_is_named(const char *folder) {
+    return folder != NULL || environment_folder() != NULL;
+}
+
 anx_status anx_find_data(const char *folder, const char *name, char **out, anx_error *err) {
     char relocated[PATH_MAX];
     const char *places[max_places];
+    const bool from_environment = folder == NULL && environment_folder() != NULL;
     int n = 0;
+    if (from_environment) folder = environment_folder();
     if (folder != NULL) {
         places[n++] = folder;
     } else {
-        const char *environment = getenv("ANX_DATA_DIR");
         beside_program(relocated);
-        if (environment != NULL && *environment != '\0') places[n++] = environment;
         if (relocated[0] != '\0') places[n++] = relocated;
         places[n++] = ANX_INSTALL_DATADIR;
         places[n++] = ANX_SOURCE_DATADIR;
@@ -51,8 +61,12 @@ anx_status anx_find_data(const char *folder, const char *name, char **out, anx_e
         snprintf(looked + used, sizeof looked - used, "\n  %s", path);
         free(path);
     }
-    return anx_error_set(
-        err, ANX_ERR_NOT_FOUND,
-        "%s, which comes with anx, was not found; set ANX_DATA_DIR to the folder that has it. Looked for:%s", name,
-        looked);
+    if (folder != NULL)
+        return anx_error_set(err, ANX_ERR_NOT_FOUND,
+                             "%s names a folder without %s, which comes with anx. Looked for:%s",
+                             from_environment ? "ANX_DATA_DIR" : "--data-dir", name, looked);
+    return anx_error_set(err, ANX_ERR_NOT_FOUND,
+                         "%s, which comes with anx, was not found; set ANX_DATA_DIR to the folder that has it. Looked "
+                         "for:%s",
+                         name, looked);
 }

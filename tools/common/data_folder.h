@@ -7,12 +7,15 @@
 #include "src/base/status.h"
 
 /*
- * The path of data file or folder NAME ("fixtures"), malloc'd, from the first of these that has it: `folder` (what the
- * user named; NULL: nothing), the environment's ANX_DATA_DIR, the data folder of the installation this program belongs
- * to (PREFIX/share/anx beside its PREFIX/bin, wherever that was moved to; then the prefix it was configured with), the
- * source tree it was built from. Errors: NOT_FOUND (the message lists where it was looked for), OUT_OF_MEMORY. Where
- * `folder` is given, no other place is looked at.
+ * The path of data file or folder NAME ("fixtures"), malloc'd. Where the user named a folder, in `folder` (NULL: not)
+ * or else in the environment's ANX_DATA_DIR, it is looked for there alone; otherwise in the data folder of the
+ * installation this program belongs to (PREFIX/share/anx beside its PREFIX/bin, wherever that was moved to; then the
+ * prefix it was configured with), then in the source tree it was built from.
+ * Errors: NOT_FOUND (the message lists where it was looked for), OUT_OF_MEMORY.
  */
 anx_status anx_find_data(const char *folder, const char *name, char **out, anx_error *err);
+
+/* Whether the user named a folder, by `folder` or by ANX_DATA_DIR: what is missing there is then a mistake. */
+bool anx_data_is_named(const char *folder);
 
 #endif
