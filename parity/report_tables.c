@@ -54,9 +54,7 @@ static void put_reason(const anx_text_report *r, const anx_verdict_row *row) {
     if (j->verdict <= ANX_VERDICT_PASS && !r->options->verbose) return;
     if (j->reason[0] == '\0') return;
     fputs("      ", r->to);
-    int at = 6;
-    if (j->input[0] != '\0') at += anx_report_put_name(r, j->input, 0) + fprintf(r->to, ": ");
-    anx_report_put_wrapped(r, ANX_STYLE_PLAIN, at, 6, j->reason);
+    anx_report_put_wrapped_format(r, 6, 6, "%s%s%s", j->input, j->input[0] != '\0' ? ": " : "", j->reason);
     const int64_t others = row->counts[j->verdict] - 1;
     if (others > 0 && j->verdict > ANX_VERDICT_PASS)
         fprintf(r->to, "      and %" PRId64 " more input%s\n", others, others == 1 ? "" : "s");

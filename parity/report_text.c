@@ -7,7 +7,7 @@
 #include "loaders/checkpoint/text.h"
 #include "parity/report_text_inside.h"
 
-enum { label_width = 12, max_images_shown = 3, class_name_width = 30 };
+enum { label_width = 12, continued = 2, max_images_shown = 3, class_name_width = 30 };
 
 /* ---- writing ---- */
 
@@ -48,30 +48,65 @@ static int width_of(const char *text, size_t n_bytes) {
     return width;
 }
 
+static void break_line(const anx_text_report *r, int indent, int *at) {
+    fprintf(r->to, "\n%*s", indent, "");
+    *at = indent;
+}
+
+/* One too long for any line is cut where the lines end. */
+static void put_word(const anx_text_report *r, const char *word, int indent, int *at) {
+    for (; *word != '\0'; word++) {
+        const int width = width_of(word, 1);
+        if (width > 0 && *at == ANX_REPORT_COLUMNS) break_line(r, indent, at);
+        fputc(*word, r->to);
+        *at += width;
+    }
+}
+
+/* The next word of a text as it may be shown: control characters must not reach a terminal. NULL without memory. */
+static char *printable_word(const char *text, size_t n_bytes) {
+    const size_t size = 4 * n_bytes + 4; /* every byte may become \xNN */
+    char *shown = malloc(size);
+    return shown != NULL ? anx_text_printable(text, n_bytes, shown, size) : NULL;
+}
+
 void anx_report_put_wrapped(const anx_text_report *r, anx_report_style style, int at, int indent, const char *text) {
     fputs(style_begin(r, style), r->to);
     bool fresh = true; /* nothing of this text on the line yet */
     while (*text != '\0') {
         if (*text == '\n' || *text == ' ') {
             if (*text++ == ' ') continue;
-            fprintf(r->to, "\n%*s", indent, "");
-            at = indent;
+            break_line(r, indent, &at);
             fresh = true;
             continue;
         }
         const size_t n = strcspn(text, " \n");
-        const int width = width_of(text, n);
-        if (!fresh && at + 1 + width > ANX_REPORT_COLUMNS) {
-            fprintf(r->to, "\n%*s", indent, "");
-            at = indent;
+        char *word = printable_word(text, n);
+        if (word == NULL) break; /* the stream will be out of memory too */
+        const int width = width_of(word, strlen(word));
+        const bool fits = at + !fresh + width <= ANX_REPORT_COLUMNS, fits_alone = indent + width <= ANX_REPORT_COLUMNS;
+        if ((!fits && fits_alone && at > indent) || at + !fresh >= ANX_REPORT_COLUMNS) {
+            break_line(r, indent, &at);
             fresh = true;
         }
-        at += fprintf(r->to, "%s", fresh ? "" : " ") + width;
-        for (size_t i = 0; i < n; i++) fputc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i], r->to);
+        if (!fresh) at += fprintf(r->to, " ");
+        put_word(r, word, indent, &at);
+        free(word);
         fresh = false;
         text += n;
     }
     fprintf(r->to, "%s\n", style_end(r, style));
+}
+
+void anx_report_put_wrapped_format(const anx_text_report *r, int at, int indent, const char *format, ...) {
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    const int n = vasprintf(&text, format, args);
+    va_end(args);
+    if (n < 0) return; /* the stream will be out of memory too */
+    anx_report_put_wrapped(r, ANX_STYLE_PLAIN, at, indent, text);
+    free(text);
 }
 
 int anx_report_put_name(const anx_text_report *r, const char *name, int width) {
@@ -236,11 +271,10 @@ static void put_failure(const anx_text_report *r, const char *title, const anx_j
     fputc('\n', r->to);
     anx_report_put(r, ANX_STYLE_BAD, "%s", title);
     fputc(' ', r->to);
-    anx_report_put_name(r, j->point, 0);
-    if (j->node >= 0) fprintf(r->to, " (%s)", anx_op_name(j->op));
-    fprintf(r->to, ", on the path '%s'%s", anx_judged_path_name(j->path), j->input[0] != '\0' ? ", input " : "");
-    anx_report_put_name(r, j->input, 0);
-    fputc('\n', r->to);
+    const bool known = j->node >= 0;
+    anx_report_put_wrapped_format(r, (int)strlen(title) + 1, continued, "%s%s%s%s, on the path '%s'%s%s", j->point,
+                                  known ? " (" : "", known ? anx_op_name(j->op) : "", known ? ")" : "",
+                                  anx_judged_path_name(j->path), j->input[0] != '\0' ? ", input " : "", j->input);
     put_fact(r, "found", "%s", j->reason);
     for (int i = 0; i < j->n_versus; i++) put_comparison(r, &j->versus[i]);
     for (int i = 0; i < j->n_causes; i++) put_fact(r, i == 0 ? "fits" : "", "%s", j->causes[i].text);
@@ -272,16 +306,16 @@ static void put_ranked(const anx_text_report *r, const anx_ranked *ranked, int w
 static void put_top5(const anx_text_report *r, const anx_top5 *t) {
     const bool beside = t->other_basis != ANX_BASIS_NONE;
     fputc('\n', r->to);
-    anx_report_put(r, ANX_STYLE_TITLE, "Top-%d of ", t->k);
-    anx_report_put_name(r, t->input, 0);
-    if (t->image > 0) fprintf(r->to, ", image %" PRId64, t->image);
-    if (beside) fprintf(r->to, ", beside %s", anx_basis_name(t->other_basis));
-    fputs(!beside                                 ? ""
-          : t->same_order                         ? ": the same\n"
-          : t->ambiguous_top1 || t->ambiguous_set ? ": ordered otherwise where rounding decides\n"
-                                                  : ": not the same\n",
-          r->to);
-    if (!beside) fputc('\n', r->to);
+    char image[32] = "", title[32];
+    if (t->image > 0) snprintf(image, sizeof image, ", image %" PRId64, t->image);
+    snprintf(title, sizeof title, "Top-%d of ", t->k);
+    anx_report_put(r, ANX_STYLE_TITLE, "%s", title);
+    anx_report_put_wrapped_format(r, (int)strlen(title), continued, "%s%s%s%s%s", t->input, image,
+                                  beside ? ", beside " : "", beside ? anx_basis_name(t->other_basis) : "",
+                                  !beside                                 ? ""
+                                  : t->same_order                         ? ": the same"
+                                  : t->ambiguous_top1 || t->ambiguous_set ? ": ordered otherwise where rounding decides"
+                                                                          : ": not the same");
     for (int i = 0; i < t->k; i++) {
         fprintf(r->to, "  %d", i + 1);
         put_ranked(r, &t->judged[i], beside ? 37 : 0);

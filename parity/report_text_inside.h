@@ -29,9 +29,12 @@ anx_report_style anx_report_verdict_style(anx_verdict verdict);
 /* printf in a style; nothing but the text where there are no colours. */
 void anx_report_put(const anx_text_report *r, anx_report_style style, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Words, broken before column 100; the first line begins behind what stands at column `at`, the others are indented to
-   `indent`. Ends the line. */
+/* Words, broken before column 100 (a path that is longer than a line, at its end); the first line begins behind what
+   stands at column `at`, the others are indented to `indent`. Ends the line. */
 void anx_report_put_wrapped(const anx_text_report *r, anx_report_style style, int at, int indent, const char *text);
+/* The same in the plain style, printf's way. */
+void anx_report_put_wrapped_format(const anx_text_report *r, int at, int indent, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* Prints a name that came from outside, padded to `width`: control characters must not reach a terminal. Returns the
    characters printed. */

@@ -88,6 +88,46 @@ static void hostile_names_stay_harmless(void) {
     anx_verdicts_destroy(v);
 }
 
+/* The longest line's characters. */
+static int columns_of(const char *text) {
+    int most = 0, at = 0;
+    for (; *text != '\0'; text++) {
+        at = *text == '\n' ? 0 : at + (((unsigned char)*text & 0xc0) != 0x80);
+        most = at > most ? at : most;
+    }
+    return most;
+}
+
+static void long_paths_are_broken_where_the_lines_end(void) {
+    char path[1000] = "/data", with_spaces[600] = "My pictures";
+    for (int i = 0; i < 40; i++) strcat(path, "/f\xc3\xb6lder-of-models");
+    for (int i = 0; i < 30; i++) strcat(with_spaces, "/of a holiday");
+    anx_verdicts *v = sample_verdicts(SAMPLE_FAIL);
+    free(v->checkpoint.path);
+    v->checkpoint.path = strdup(path);
+    for (size_t i = 0; i < v->n_judged; i++) {
+        free(v->judged[i].input);
+        v->judged[i].input = strdup(i % 2 == 0 ? path : with_spaces);
+    }
+    for (size_t i = 0; i < v->n_top5; i++) {
+        free(v->top5[i].input);
+        v->top5[i].input = strdup(path);
+    }
+    char *text = report_of(anx_report_text, v, (anx_report_options){.verbose = true});
+    char *json = report_of(anx_report_json, v, (anx_report_options){.classes = NULL});
+    CU_ASSERT(columns_of(text) <= 100);
+    CU_ASSERT_PTR_NOT_NULL(strstr(json, path));
+    /* Nothing is lost: without the breaks it is all there. */
+    char *to = text;
+    for (const char *from = text; *from != '\0'; from++)
+        if (*from != '\n' && *from != ' ') *to++ = *from;
+    *to = '\0';
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, path));
+    free(text);
+    free(json);
+    anx_verdicts_destroy(v);
+}
+
 static const char *file_with(const char *content) {
     const char *path = anx_test_path("classes.tsv");
     FILE *f = fopen(path, "wb");
@@ -138,6 +178,7 @@ int main(int argc, char **argv) {
         {"all failures are shown when verbose", all_failures_are_shown_when_verbose},
         {"nothing judged is a failure everywhere", nothing_judged_is_a_failure_everywhere},
         {"hostile names stay harmless", hostile_names_stay_harmless},
+        {"long paths are broken where the lines end", long_paths_are_broken_where_the_lines_end},
         {"class names are read line by line", class_names_are_read_by_line},
         {"malformed class names are refused", malformed_class_names_are_refused},
         {NULL, NULL},
