@@ -190,8 +190,8 @@ void anx_fixture_set_fini(anx_fixture_set *set);
 /*
  * The case's input, float32 (N, C, H, W), made anew; the caller owns *out. *digest_matches tells whether it is the
  * input that PyTorch took, bit for bit. Images are decoded and resized here by anx_preprocess_fast; where that gives
- * other bits and the case has `pixels`, these are used instead and *used_pixels is set. Both flags may be NULL.
- * Errors: those of preprocessing; OUT_OF_MEMORY.
+ * other bits, or refuses one, and the case has `pixels`, these are used instead and *used_pixels is set. Both flags may
+ * be NULL. Errors: those of preprocessing; OUT_OF_MEMORY.
  */
 anx_status anx_fixture_case_input(const anx_fixture_case *c, anx_tensor *out, bool *digest_matches, bool *used_pixels,
                                   anx_error *err);

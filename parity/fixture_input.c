@@ -57,9 +57,13 @@ anx_status anx_fixture_case_input(const anx_fixture_case *c, anx_tensor *out, bo
     bool matches = false, pixels = false;
     anx_status status = anx_tensor_alloc(ANX_F32, 4, c->shape, &t, err);
     if (status != ANX_OK) return status;
+    const bool has_pixels = c->input_kind == ANX_FIXTURE_INPUT_IMAGES && c->pixels.data != NULL;
     status = make(c, &t, err);
-    if (status == ANX_OK) status = compare_digest(&t, &c->input_digest, &matches, err);
-    if (status == ANX_OK && !matches && c->input_kind == ANX_FIXTURE_INPUT_IMAGES && c->pixels.data != NULL) {
+    if (status == ANX_OK)
+        status = compare_digest(&t, &c->input_digest, &matches, err);
+    else if (has_pixels && status != ANX_ERR_OUT_OF_MEMORY)
+        status = ANX_OK; /* an image that this machine's decoder refuses */
+    if (status == ANX_OK && !matches && has_pixels) {
         pixels = true;
         from_pixels(c, t.data);
         status = compare_digest(&t, &c->input_digest, &matches, err);

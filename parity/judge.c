@@ -81,14 +81,12 @@ static anx_status judge_engine(anx_judge_run *run, anx_judge_case *c, anx_error 
 
 /* The row that says that a recording could not be used for want of its input. */
 static anx_status add_input_row(anx_judge_run *run, const anx_fixture *fixture, const anx_fixture_case *recorded,
-                                anx_error *err) {
+                                const char *why, anx_error *err) {
     anx_judged j;
     anx_status status =
         anx_judged_init(&j, ANX_JUDGED_FIXTURE, ANX_PATH_RECORDINGS, "input", recorded->name, fixture->name, err);
     if (status != ANX_OK) return status;
-    status =
-        anx_judged_conclude(&j, ANX_VERDICT_SKIP, err,
-                            "the input made here is not the one that PyTorch took: its recorded values are not used");
+    status = anx_judged_conclude(&j, ANX_VERDICT_SKIP, err, "%s: its recorded values are not used", why);
     if (status == ANX_OK) status = anx_verdicts_add(run->list, &j, err);
     anx_judged_fini(&j);
     return status;
@@ -103,10 +101,15 @@ static anx_status judge_recorded(anx_judge_run *run, const matched *m, const anx
                         .match = borrowed ? NULL : &m->match,
                         .forced = m->asked && !borrowed};
     anx_status status = anx_fixture_case_input(recorded, &c.input, &c.input_recorded, NULL, err);
+    /* That this machine's decoder refuses an image is judged with preprocessing. */
+    if (status != ANX_OK && status != ANX_ERR_OUT_OF_MEMORY && recorded->input_kind == ANX_FIXTURE_INPUT_IMAGES)
+        return borrowed
+                   ? ANX_OK
+                   : add_input_row(run, m->fixture, recorded, "the input that PyTorch took cannot be made here", err);
     /* Another input than PyTorch's: nothing recorded applies to what follows from it. */
     if (status == ANX_OK && !c.input_recorded && !borrowed) {
         c.recorded = NULL;
-        status = add_input_row(run, m->fixture, recorded, err);
+        status = add_input_row(run, m->fixture, recorded, "the input made here is not the one that PyTorch took", err);
     }
     if (status == ANX_OK) status = anx_judge_case_prepare(run, &c, err);
     const bool judge = borrowed || (c.recorded != NULL && status == ANX_OK && has_values(&c));
@@ -189,15 +192,17 @@ static anx_status judge_synthetic(anx_judge_run *run, anx_error *err) {
 
 /* No recording applies: an input recorded with other weights, preferably of an image, or one of our own. */
 static anx_status judge_without_recordings(anx_judge_run *run, const matched_list *list, anx_error *err) {
-    int ignored = 0;
+    int judged = 0;
     for (int images = 1; images >= 0; images--)
         for (int i = 0; i < list->count; i++) {
             const matched *m = &list->items[i];
             if (!fits(run, m->fixture)) continue;
-            for (int k = 0; k < m->fixture->n_cases; k++)
-                if (m->fixture->cases[k].quick &&
-                    (m->fixture->cases[k].input_kind == ANX_FIXTURE_INPUT_IMAGES) == images)
-                    return judge_recorded(run, m, &m->fixture->cases[k], true, &ignored, err);
+            for (int k = 0; k < m->fixture->n_cases; k++) {
+                const anx_fixture_case *lender = &m->fixture->cases[k];
+                if (!lender->quick || (lender->input_kind == ANX_FIXTURE_INPUT_IMAGES) != images) continue;
+                const anx_status status = judge_recorded(run, m, lender, true, &judged, err);
+                if (status != ANX_OK || judged > 0) return status;
+            }
         }
     return judge_synthetic(run, err);
 }

@@ -141,6 +141,20 @@ static anx_status judge_stage(const anx_tensor *got, const anx_fixture_stage *st
                                (long long)(first * stage->band_rows), sample->shows);
 }
 
+/*
+ * Fills *j, which the caller adds, for an image that Pillow read and that was refused here with `status` and *err: a
+ * failure of what is judged, unless it was for want of memory, which is given back.
+ */
+static anx_status refused(anx_status status, const char *point, const char *input, const char *shows,
+                          const anx_fixture *fixture, anx_judged *j, anx_error *err) {
+    if (status == ANX_ERR_OUT_OF_MEMORY) return status;
+    char why[2048] = "it was refused here";
+    if (err != NULL) anx_error_format(err, why, sizeof why);
+    status = anx_judged_init(j, ANX_JUDGED_STAGE, ANX_PATH_PREPROCESS, point, input, fixture->name, err);
+    if (status != ANX_OK) return status;
+    return anx_judged_conclude(j, ANX_VERDICT_FAIL, err, "Pillow reads it (%s), but: %s", shows, why);
+}
+
 enum { ROWS_PER_SAMPLE = ANX_FIXTURE_STAGE_COUNT + 1 };
 
 /* The rows of one sample: every stage, then the fast path's input. A refusal to decode is a failed row. */
@@ -152,15 +166,8 @@ static anx_status judge_sample(const anx_judge_run *run, const anx_fixture *fixt
     anx_tensor fast = ANX_TENSOR_INIT;
     anx_status status =
         run->preprocess.staged(&anx_preprocess_torchvision, file->bytes, file->n_bytes, sample->name, &stages, err);
-    if (status == ANX_ERR_OUT_OF_MEMORY) goto out;
     if (status != ANX_OK) {
-        char why[512];
-        if (err != NULL) anx_error_format(err, why, sizeof why);
-        status = anx_judged_init(&rows[*n], ANX_JUDGED_STAGE, ANX_PATH_PREPROCESS, stage_names[0], sample->name,
-                                 fixture->name, err);
-        if (status == ANX_OK)
-            status = anx_judged_conclude(&rows[(*n)++], ANX_VERDICT_FAIL, err, "Pillow reads it (%s), but: %s",
-                                         sample->shows, err != NULL ? why : "it was refused here");
+        status = refused(status, stage_names[0], sample->name, sample->shows, fixture, &rows[(*n)++], err);
         goto out;
     }
     for (int id = 0; id < ANX_FIXTURE_STAGE_COUNT; id++) {
@@ -176,6 +183,8 @@ static anx_status judge_sample(const anx_judge_run *run, const anx_fixture *fixt
     if (status == ANX_OK)
         status = judge_stage(&fast, &sample->stages[ANX_FIXTURE_STAGE_INPUT], fast_path, fixture, sample, &rows[(*n)++],
                              err);
+    else
+        status = refused(status, fast_path, sample->name, sample->shows, fixture, &rows[(*n)++], err);
 out:
     anx_tensor_fini(&fast);
     anx_preprocess_stages_fini(&stages);
@@ -214,47 +223,62 @@ out:
     return status;
 }
 
+/* All images of a forward case through the judged preprocessing; *got is the caller's. */
+static anx_status preprocess_case(const anx_judge_run *run, const anx_fixture_case *recorded, anx_tensor *got,
+                                  anx_error *err) {
+    const int64_t each = recorded->shape[1] * recorded->shape[2] * recorded->shape[3];
+    anx_status status = anx_tensor_alloc(ANX_F32, 4, recorded->shape, got, err);
+    for (int64_t i = 0; status == ANX_OK && i < recorded->shape[0]; i++)
+        status =
+            run->preprocess.fast(&anx_preprocess_torchvision, recorded->images[i].bytes, recorded->images[i].n_bytes,
+                                 recorded->images[i].name, (float *)got->data + i * each, err);
+    return status;
+}
+
+/* What is wrong with an input that is not PyTorch's. */
+static anx_status explain_case(const anx_tensor *got, const anx_fixture_case *recorded, anx_judged *j, anx_error *err) {
+    anx_tensor right = ANX_TENSOR_INIT;
+    bool matches = false;
+    j->versus[0].worst_fraction = INFINITY;
+    anx_status status = anx_fixture_case_input(recorded, &right, &matches, NULL, err);
+    if (status == ANX_OK && matches) {
+        compare_full(got, &right, &j->versus[0]);
+        status = anx_judged_conclude(j, ANX_VERDICT_FAIL, err, "%lld of %lld values differ from PyTorch's input",
+                                     (long long)j->versus[0].over, (long long)j->versus[0].elems);
+        if (status == ANX_OK)
+            status = anx_diagnose_input(got->data, right.data, recorded->shape[2], recorded->shape[3],
+                                        &anx_preprocess_torchvision, j, err);
+    } else if (status == ANX_OK)
+        status =
+            anx_judged_conclude(j, ANX_VERDICT_FAIL, err, "the SHA-256 is not the one of the input that PyTorch took");
+    anx_tensor_fini(&right);
+    return status;
+}
+
+static anx_status compare_case(const anx_tensor *got, const anx_fixture *fixture, const anx_fixture_case *recorded,
+                               anx_judged *j, anx_error *err) {
+    anx_digest digest;
+    anx_status status = anx_tensor_digest(got, &digest, err);
+    if (status == ANX_OK)
+        status =
+            anx_judged_init(j, ANX_JUDGED_STAGE, ANX_PATH_PREPROCESS, fast_path, recorded->name, fixture->name, err);
+    if (status != ANX_OK) return status;
+    j->n_versus = 1;
+    j->versus[0] = blank_comparison(ANX_BASIS_PILLOW_RECORDED, ANX_BOUND_BITS, anx_tensor_elems(got));
+    if (!anx_digest_equal(&digest, &recorded->input_digest)) return explain_case(got, recorded, j, err);
+    return anx_judged_conclude(j, ANX_VERDICT_PASS, err, "equal to the input that PyTorch took (SHA-256)");
+}
+
 /* The images of a forward case: the judged preprocessing must give the input that PyTorch took. */
 static anx_status judge_case_images(anx_judge_run *run, const anx_fixture *fixture, const anx_fixture_case *recorded,
                                     anx_error *err) {
     if (!anx_points_match(run->options->points, stage_names[ANX_FIXTURE_STAGE_INPUT])) return ANX_OK;
     anx_tensor got = ANX_TENSOR_INIT;
     anx_judged j = {0};
-    anx_digest digest;
-    anx_status status = anx_tensor_alloc(ANX_F32, 4, recorded->shape, &got, err);
-    const int64_t each = recorded->shape[1] * recorded->shape[2] * recorded->shape[3];
-    for (int64_t i = 0; status == ANX_OK && i < recorded->shape[0]; i++)
-        status =
-            run->preprocess.fast(&anx_preprocess_torchvision, recorded->images[i].bytes, recorded->images[i].n_bytes,
-                                 recorded->images[i].name, (float *)got.data + i * each, err);
-    if (status == ANX_OK) status = anx_tensor_digest(&got, &digest, err);
-    if (status == ANX_OK)
-        status =
-            anx_judged_init(&j, ANX_JUDGED_STAGE, ANX_PATH_PREPROCESS, fast_path, recorded->name, fixture->name, err);
-    if (status != ANX_OK) goto out;
-    j.n_versus = 1;
-    j.versus[0] = blank_comparison(ANX_BASIS_PILLOW_RECORDED, ANX_BOUND_BITS, anx_tensor_elems(&got));
-    if (anx_digest_equal(&digest, &recorded->input_digest))
-        status = anx_judged_conclude(&j, ANX_VERDICT_PASS, err, "equal to the input that PyTorch took (SHA-256)");
-    else {
-        j.versus[0].worst_fraction = INFINITY;
-        anx_tensor right = ANX_TENSOR_INIT;
-        bool matches = false;
-        status = anx_fixture_case_input(recorded, &right, &matches, NULL, err);
-        if (status == ANX_OK && matches) {
-            compare_full(&got, &right, &j.versus[0]);
-            status = anx_judged_conclude(&j, ANX_VERDICT_FAIL, err, "%lld of %lld values differ from PyTorch's input",
-                                         (long long)j.versus[0].over, (long long)j.versus[0].elems);
-            if (status == ANX_OK)
-                status = anx_diagnose_input(got.data, right.data, recorded->shape[2], recorded->shape[3],
-                                            &anx_preprocess_torchvision, &j, err);
-        } else if (status == ANX_OK)
-            status = anx_judged_conclude(&j, ANX_VERDICT_FAIL, err,
-                                         "the SHA-256 is not the one of the input that PyTorch took");
-        anx_tensor_fini(&right);
-    }
+    anx_status status = preprocess_case(run, recorded, &got, err);
+    status = status == ANX_OK ? compare_case(&got, fixture, recorded, &j, err)
+                              : refused(status, fast_path, recorded->name, "recorded", fixture, &j, err);
     if (status == ANX_OK) status = anx_verdicts_add(run->list, &j, err);
-out:
     anx_judged_fini(&j);
     anx_tensor_fini(&got);
     return status;

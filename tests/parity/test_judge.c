@@ -690,6 +690,59 @@ static void test_options(void) {
     anx_model_destroy(model);
 }
 
+/* The case's image is one that this machine's decoder refuses. */
+static void refuse_the_image(narrow_recording *r, anx_fixture_image *image) {
+    static const uint8_t damaged[] = {0xff, 0xd8, 0xff, 0xe0, 0x00};
+    *image = (anx_fixture_image){.name = "damaged.jpg", .bytes = damaged, .n_bytes = sizeof damaged};
+    r->cases[0].input_kind = ANX_FIXTURE_INPUT_IMAGES;
+    r->cases[0].images = image;
+}
+
+static void test_image_refused(void) {
+    narrow_recording r = narrow_recording_make(1);
+    anx_fixture_image image;
+    refuse_the_image(&r, &image);
+    /* Preprocessing is judged where the crop is the network's input: not so in the narrow one, whose input is lost. */
+    anx_verdicts *v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "exact"});
+    const anx_judged *lost = find(v, ANX_PATH_RECORDINGS, "input");
+    CU_ASSERT_PTR_NOT_NULL(lost);
+    if (lost != NULL) CU_ASSERT_EQUAL(lost->verdict, ANX_VERDICT_SKIP);
+    CU_ASSERT_EQUAL(v->fixtures[0].cases_run, 0);
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "features.3"), ANX_VERDICT_PASS); /* with another input */
+    anx_verdicts_destroy(v);
+
+    r.cases[0].shape[2] = r.cases[0].shape[3] = 224;
+    v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "exact"});
+    const anx_judged *refused = find(v, ANX_PATH_PREPROCESS, "input (fast path)");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(refused);
+    CU_ASSERT_EQUAL(refused->verdict, ANX_VERDICT_FAIL);
+    CU_ASSERT_STRING_EQUAL(refused->reason,
+                           "Pillow reads it (recorded), but: damaged.jpg: offset 4: the JPEG ends inside its header");
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
+    anx_verdicts_destroy(v);
+    narrow_recording_free(&r);
+}
+
+static void test_sample_refused(void) {
+    static const uint8_t damaged[] = {0xff, 0xd8, 0xff, 0xe0, 0x00};
+    const anx_fixture_sample sample = {
+        .name = "damaged.jpg", .shows = "nothing", .image = {"damaged.jpg", damaged, sizeof damaged}};
+    anx_fixture fixture = {.path = "in memory",
+                           .name = "preprocess",
+                           .kind = ANX_FIXTURE_PREPROCESS,
+                           .profile = "torchvision-alexnet",
+                           .samples = &sample,
+                           .n_samples = 1};
+    anx_fixture *items[] = {&fixture};
+    const anx_fixture_set set = {.items = items, .count = 1};
+    anx_model *model = narrow_model_make();
+    anx_verdicts *v = judge(&(anx_judge_options){.model = model, .fixtures = &set, .device_name = "exact"});
+    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_PREPROCESS, "image"), ANX_VERDICT_FAIL);
+    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
+    anx_verdicts_destroy(v);
+    anx_model_destroy(model);
+}
+
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"every path passes on a recording that applies", test_recording_applies},
@@ -711,6 +764,8 @@ int main(int argc, char **argv) {
         {"wrong shapes in a dump have causes", test_dump_shapes_have_causes},
         {"the probe sees operands of 11 bits in both roles", test_probe},
         {"contradictory options are refused", test_options},
+        {"an image that is refused here costs its recording and is a failure", test_image_refused},
+        {"a recorded image that is refused here is a failure", test_sample_refused},
         {NULL, NULL},
     };
     return anx_test_main("judge", tests, argc, argv);
