@@ -24,6 +24,7 @@
 #include "loaders/checkpoint/checkpoint.h"
 #include "loaders/image/preprocess.h"
 #include "parity/fixture.h"
+#include "parity/official.h"
 #include "parity/verdict.h"
 #include "src/backend/backend.h"
 
@@ -52,6 +53,7 @@ typedef struct anx_judge_options {
     bool strict;             /* a missing recording, a warning or a skipped point is a failure */
     bool no_probe;           /* leave out the integer probe */
     anx_judge_preprocess preprocess;
+    const anx_official_file *official; /* what counts as published; NULL: anx_official_alexnet */
 } anx_judge_options;
 
 /*
@@ -60,9 +62,5 @@ typedef struct anx_judge_options {
  * memory. Errors are those of what failed; INVALID_ARGUMENT for options that contradict each other.
  */
 anx_status anx_judge(const anx_judge_options *options, anx_verdicts **out, anx_error *err);
-
-/* SHA-256 and file name of torchvision's published AlexNet weights. */
-extern const char anx_official_alexnet_sha256[];
-extern const char anx_official_alexnet_name[];
 
 #endif

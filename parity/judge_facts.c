@@ -9,12 +9,6 @@
 #include "parity/judge_run.h"
 #include "src/base/version.h"
 
-const char anx_official_alexnet_sha256[] = "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02";
-const char anx_official_alexnet_name[] = "alexnet-owt-7be5be79.pth";
-
-/* anx_tensor_digest of the published features.0.bias: only a file that has it is worth hashing as a whole. */
-static const char official_first_bias[] = "2348d661bcc5ec90fdc6bcaf3156c9f25e0602dd3fa5c0ef68529b1cf90bc0ed";
-
 static anx_status copy_text(char **out, const char *text, anx_error *err) {
     char *copy = strdup(text != NULL ? text : "");
     if (copy == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the report");
@@ -85,19 +79,12 @@ anx_status anx_judge_describe_device(const anx_device_info *info, anx_device_fac
     return status;
 }
 
-/* Is it torchvision's published file? Hashes the file only where its first bias says that it may be. */
 static anx_status recognise_official(anx_judge_run *run, anx_checkpoint_facts *facts, anx_error *err) {
-    anx_digest first;
-    const int bias = anx_graph_find_param(run->model->graph, "features.0.bias");
-    if (bias < 0 || run->checkpoint == NULL || !anx_digest_parse(official_first_bias, &first) ||
-        !anx_digest_equal(&run->model->digests[bias], &first))
-        return ANX_OK;
-    anx_status status = anx_checkpoint_file_digest(run->checkpoint, &facts->file_digest, err);
-    if (status != ANX_OK) return status;
-    char hex[ANX_SHA256_HEX];
-    facts->has_file_digest = true;
-    facts->official = strcmp(anx_digest_hex(&facts->file_digest, hex), anx_official_alexnet_sha256) == 0;
-    return facts->official ? copy_text(&facts->official_name, anx_official_alexnet_name, err) : ANX_OK;
+    const anx_official_file *official = run->options->official != NULL ? run->options->official : &anx_official_alexnet;
+    if (run->checkpoint == NULL) return ANX_OK;
+    anx_status status = anx_official_recognise(official, run->checkpoint, run->model, &facts->official,
+                                               &facts->has_file_digest, &facts->file_digest, err);
+    return status == ANX_OK && facts->official ? copy_text(&facts->official_name, official->name, err) : status;
 }
 
 anx_status anx_judge_describe_checkpoint(anx_judge_run *run, anx_error *err) {

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/checkpoint/pth_writer.h"
 #include "loaders/checkpoint/safetensors.h"
+#include "loaders/file.h"
 #include "parity/metrics.h"
 #include "src/backend/reference/ops.h"
 #include "tests/parity/narrow_recording.h"
@@ -743,6 +745,70 @@ static void test_sample_refused(void) {
     anx_model_destroy(model);
 }
 
+/* ---- published weights -------------------------------------------------------------------------------------- */
+
+static void save_narrow(const anx_model *model, const char *path) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_state_dict dict = ANX_STATE_DICT_INIT;
+    for (int i = 0; i < model->graph->n_params; i++) {
+        anx_tensor view = model->params[i];
+        view.owned = NULL;
+        ANX_CHECK_OK(anx_state_dict_add(&dict, model->graph->params[i].name, &view, &err), &err);
+    }
+    ANX_CHECK_OK(anx_pth_write(path, &dict, NULL, &err), &err);
+    anx_state_dict_fini(&dict);
+}
+
+static void file_sha256(const char *path, char hex[ANX_SHA256_HEX]) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_file_map map = ANX_FILE_MAP_INIT;
+    anx_digest digest;
+    ANX_CHECK_OK(anx_file_map_init(&map, path, &err), &err);
+    ANX_CHECK_OK(anx_sha256_buffer(map.bytes, map.n_bytes, &digest, &err), &err);
+    anx_digest_hex(&digest, hex);
+    anx_file_map_fini(&map);
+}
+
+/* The published file is not to be had: a narrow one takes its place. */
+static void test_published_weights(void) {
+    narrow_recording r = narrow_recording_make(1);
+    char file[ANX_SHA256_HEX], bias[ANX_SHA256_HEX], shown[ANX_SHA256_HEX], path[600];
+    snprintf(path, sizeof path, "%s", anx_test_path("renamed-by-its-owner.pth"));
+    save_narrow(r.model, path);
+    file_sha256(path, file);
+    anx_digest_hex(&r.model->digests[anx_graph_find_param(r.model->graph, "features.0.bias")], bias);
+    const anx_official_file published = {.name = "published.pth", .sha256 = file, .first_bias = bias};
+    anx_judge_options o = {
+        .checkpoint = path, .fixtures = &r.set, .device_name = "exact", .no_probe = true, .official = &published};
+    anx_verdicts *v = judge(&o);
+    CU_ASSERT_TRUE(v->checkpoint.official);
+    CU_ASSERT_TRUE(v->checkpoint.has_file_digest);
+    CU_ASSERT_STRING_EQUAL(anx_digest_hex(&v->checkpoint.file_digest, shown), file);
+    CU_ASSERT_STRING_EQUAL_FATAL(v->checkpoint.official_name, "published.pth");
+    CU_ASSERT_STRING_EQUAL(v->fixtures[0].applies, "in full");
+    anx_verdicts_destroy(v);
+
+    /* Other weights behind the same first bias, under the published name: another file. */
+    snprintf(path, sizeof path, "%s", anx_test_path("published.pth"));
+    const int last = anx_graph_find_param(r.model->graph, "classifier.3.bias");
+    ((float *)r.model->params[last].data)[0] += 1.0f;
+    save_narrow(r.model, path);
+    v = judge(&o);
+    CU_ASSERT_FALSE(v->checkpoint.official);
+    CU_ASSERT_PTR_NULL(v->checkpoint.official_name);
+    CU_ASSERT_TRUE(v->checkpoint.has_file_digest);
+    CU_ASSERT_STRING_NOT_EQUAL(anx_digest_hex(&v->checkpoint.file_digest, shown), file);
+    /* What the published file's recordings say of it reaches as far as the weights are the same. */
+    CU_ASSERT_STRING_EQUAL(v->fixtures[0].applies, "up to classifier.2");
+    const anx_judged *recorded = find(v, ANX_PATH_OBSERVE, "classifier.1"),
+                     *other = find(v, ANX_PATH_OBSERVE, "classifier.3");
+    CU_ASSERT_EQUAL(recorded->versus[1].basis, ANX_BASIS_PYTORCH_RECORDED);
+    CU_ASSERT_EQUAL(other->versus[0].basis, ANX_BASIS_TRUTH_COMPUTED);
+    CU_ASSERT_EQUAL(other->versus[1].basis, ANX_BASIS_PYTORCH_REGENERATED);
+    anx_verdicts_destroy(v);
+    narrow_recording_free(&r);
+}
+
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"every path passes on a recording that applies", test_recording_applies},
@@ -766,6 +832,7 @@ int main(int argc, char **argv) {
         {"contradictory options are refused", test_options},
         {"an image that is refused here costs its recording and is a failure", test_image_refused},
         {"a recorded image that is refused here is a failure", test_sample_refused},
+        {"published weights are told by their bytes, not by their name", test_published_weights},
         {NULL, NULL},
     };
     return anx_test_main("judge", tests, argc, argv);

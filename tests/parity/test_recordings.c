@@ -5,6 +5,7 @@
 
 #include "loaders/file.h"
 #include "loaders/image/preprocess.h"
+#include "parity/official.h"
 #include "tests/parity/recordings.h"
 #include "tests/support/anx_test.h"
 
@@ -204,6 +205,19 @@ static void every_stage_of_preprocessing_is_pillows(void) {
     }
 }
 
+/* The hybrid's convolutions are the published ones: so is the bias that a published file is told by at first glance. */
+static void the_published_first_bias_is_the_hybrids(void) {
+    open_all();
+    anx_digest published;
+    CU_ASSERT_TRUE(anx_digest_parse(anx_official_alexnet.first_bias, &published));
+    const anx_digest *hybrids = NULL;
+    for (int i = 0; i < all.count; i++)
+        for (int k = 0; strcmp(all.items[i]->name, "alexnet-hybrid") == 0 && k < all.items[i]->n_params; k++)
+            if (strcmp(all.items[i]->params[k].name, "features.0.bias") == 0) hybrids = &all.items[i]->params[k].digest;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(hybrids);
+    CU_ASSERT_TRUE(anx_digest_equal(hybrids, &published));
+}
+
 static const anx_test tests[] = {
     {"the manifest tells every file and its SHA-256", the_manifest_tells_every_file_and_its_sha256},
     {"no recording or image is missing from the manifest", no_recording_or_image_is_missing_from_the_manifest},
@@ -211,6 +225,7 @@ static const anx_test tests[] = {
     {"sizes that show pooling faults are sketched", sizes_that_show_pooling_faults_are_sketched},
     {"the inputs made here are those that PyTorch took", the_inputs_made_here_are_those_that_pytorch_took},
     {"every stage of preprocessing is Pillow's", every_stage_of_preprocessing_is_pillows},
+    {"the published first bias is the hybrid's", the_published_first_bias_is_the_hybrids},
     {NULL, NULL},
 };
 
