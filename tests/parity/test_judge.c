@@ -1,7 +1,7 @@
 /*
- * The judge's flow on the narrow network: recordings that apply, partly or not at all, dumps of other engines,
- * preprocessing and the probe. What stands for PyTorch's recordings here is what the exact backend gives; whether that
- * is PyTorch's is judged elsewhere, against PyTorch.
+ * The judge's flow on the narrow network: recordings that apply, partly or not at all, preprocessing and the probe.
+ * Dumps of other engines: test_against.c. What stands for PyTorch's recordings here is what the exact backend gives;
+ * whether that is PyTorch's is judged elsewhere, against PyTorch.
  */
 #include "parity/judge.h"
 
@@ -15,41 +15,9 @@
 #include "loaders/file.h"
 #include "parity/metrics.h"
 #include "src/backend/reference/ops.h"
+#include "tests/parity/judge_support.h"
 #include "tests/parity/narrow_recording.h"
 #include "tests/support/anx_test.h"
-
-/* One thread: layers this small gain nothing from more. */
-static anx_verdicts *judge(const anx_judge_options *options) {
-    anx_error err = ANX_ERROR_INIT;
-    anx_verdicts *v = NULL;
-    anx_judge_options o = *options;
-    o.threads = 1;
-    ANX_CHECK_OK(anx_judge(&o, &v, &err), &err);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(v);
-    return v;
-}
-
-static const anx_judged *find(const anx_verdicts *v, anx_judged_path path, const char *point) {
-    for (size_t i = 0; i < v->n_judged; i++)
-        if (v->judged[i].path == path && strcmp(v->judged[i].point, point) == 0) return &v->judged[i];
-    return NULL;
-}
-
-static anx_verdict verdict_of(const anx_verdicts *v, anx_judged_path path, const char *point) {
-    const anx_judged *j = find(v, path, point);
-    CU_ASSERT_PTR_NOT_NULL(j);
-    return j != NULL ? j->verdict : ANX_VERDICT_COUNT;
-}
-
-static bool names_cause(const anx_judged *j, const char *id) {
-    for (int i = 0; j != NULL && i < j->n_causes; i++)
-        if (strcmp(j->causes[i].id, id) == 0) return true;
-    return false;
-}
-
-static const char *first_bad(const anx_verdicts *v) {
-    return v->first_bad < 0 ? "" : v->judged[v->first_bad].point;
-}
 
 /* ---- recordings ----------------------------------------------------------------------------------------- */
 
@@ -57,7 +25,8 @@ static void test_recording_applies(void) {
     static const char *const devices[] = {"exact", "reference", "cpu"};
     for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
         narrow_recording r = narrow_recording_make(2);
-        anx_verdicts *v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = devices[d]});
+        anx_verdicts *v =
+            narrow_judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = devices[d]});
         CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
         CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_WARN] + v->counts[ANX_VERDICT_SKIP], 0);
         CU_ASSERT_TRUE(v->pytorch_at_hand);
@@ -67,15 +36,15 @@ static void test_recording_applies(void) {
             const char *name = r.model->graph->nodes[node].layer->name;
             CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_EXACT, name), ANX_VERDICT_PASS);
             CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, name), ANX_VERDICT_PASS);
-            const anx_judged *j = find(v, ANX_PATH_OBSERVE, name);
+            const anx_judged *j = find_judged(v, ANX_PATH_OBSERVE, name);
             CU_ASSERT_EQUAL(j->versus[j->n_versus - 1].basis, ANX_BASIS_PYTORCH_RECORDED);
         }
-        const anx_judged *conv = find(v, ANX_PATH_OBSERVE, "features.3");
+        const anx_judged *conv = find_judged(v, ANX_PATH_OBSERVE, "features.3");
         CU_ASSERT_EQUAL(conv->n_versus, 2);
         CU_ASSERT_EQUAL(conv->versus[0].basis, ANX_BASIS_TRUTH_RECORDED);
         CU_ASSERT_TRUE(conv->pytorch_r > 0 && conv->pytorch_r < 10);
-        CU_ASSERT_EQUAL(find(v, ANX_PATH_EXACT, "features.3")->kind, ANX_JUDGED_MODULE);
-        CU_ASSERT_EQUAL(find(v, ANX_PATH_EXACT, "features.4")->kind, ANX_JUDGED_DIGEST);
+        CU_ASSERT_EQUAL(find_judged(v, ANX_PATH_EXACT, "features.3")->kind, ANX_JUDGED_MODULE);
+        CU_ASSERT_EQUAL(find_judged(v, ANX_PATH_EXACT, "features.4")->kind, ANX_JUDGED_DIGEST);
         CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_INFER, "logits"), ANX_VERDICT_PASS);
         CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_PROBE, "features.3"), ANX_VERDICT_PASS);
         CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RESULT, "top-5"), ANX_VERDICT_PASS);
@@ -91,7 +60,7 @@ static void test_recording_is_missed_by_a_bit(void) {
     narrow_recording r = narrow_recording_make(1);
     float *y = (float *)narrow_recording_point(&r, "features.3")->y32.data;
     y[40] = nextafterf(y[40], 9);
-    anx_verdicts *v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
+    anx_verdicts *v = narrow_judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
     CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
     CU_ASSERT_FALSE(v->pytorch_at_hand);
     CU_ASSERT_STRING_EQUAL(first_bad(v), "features.3");
@@ -103,15 +72,15 @@ static void test_recording_is_missed_by_a_bit(void) {
     anx_verdicts_destroy(v);
 
     /* an engine that claims PyTorch's bits is held to them, by the recording */
-    v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "exact"});
+    v = narrow_judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "exact"});
     CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "features.3"), ANX_VERDICT_FAIL);
-    CU_ASSERT_PTR_NOT_NULL(strstr(find(v, ANX_PATH_OBSERVE, "features.3")->reason, "'exact' claims to give"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(find_judged(v, ANX_PATH_OBSERVE, "features.3")->reason, "'exact' claims to give"));
     anx_verdicts_destroy(v);
     narrow_recording_free(&r);
 
     r = narrow_recording_make(1);
     ((anx_fixture_point *)narrow_recording_point(&r, "features.4"))->digest.bytes[3] ^= 1;
-    v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
+    v = narrow_judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
     CU_ASSERT_STRING_EQUAL(first_bad(v), "features.4");
     CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 1);
     anx_verdicts_destroy(v);
@@ -123,8 +92,8 @@ static void test_engine_is_held_to_the_recorded_truth(void) {
     narrow_recording r = narrow_recording_make(1);
     const anx_fixture_point *p = narrow_recording_point(&r, "features.5");
     ((float *)p->e64.data)[17] += 0.01f;
-    anx_verdicts *v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
-    const anx_judged *j = find(v, ANX_PATH_OBSERVE, "features.5");
+    anx_verdicts *v = narrow_judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
+    const anx_judged *j = find_judged(v, ANX_PATH_OBSERVE, "features.5");
     CU_ASSERT_EQUAL(j->verdict, ANX_VERDICT_FAIL);
     CU_ASSERT_EQUAL(j->versus[0].over, 1);
     CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 2); /* the module, and the fused group with it inside */
@@ -138,9 +107,9 @@ static void test_asked_for_with_other_weights(void) {
     anx_model *other = narrow_model_make();
     float *w = other->params[anx_graph_find_param(other->graph, "features.3.weight")].data;
     w[5] += 0.25f;
-    anx_verdicts *v = judge(&(anx_judge_options){.model = other, .asked = &r.set, .device_name = "cpu"});
+    anx_verdicts *v = narrow_judge(&(anx_judge_options){.model = other, .asked = &r.set, .device_name = "cpu"});
     CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
-    const anx_judged *row = find(v, ANX_PATH_RECORDINGS, "narrow recording");
+    const anx_judged *row = find_judged(v, ANX_PATH_RECORDINGS, "narrow recording");
     CU_ASSERT_PTR_NOT_NULL_FATAL(row);
     CU_ASSERT_EQUAL(row->verdict, ANX_VERDICT_WARN);
     CU_ASSERT_PTR_NOT_NULL(strstr(row->reason, "1 of 10 tensors differ: features.3.weight"));
@@ -162,28 +131,28 @@ static void test_asked_for_with_other_weights(void) {
     anx_fixture_point *p = (anx_fixture_point *)narrow_recording_point(&r, "features.3");
     const anx_fixture_point full = *p;
     p->y32 = p->e64 = (anx_tensor)ANX_TENSOR_INIT;
-    v = judge(&(anx_judge_options){.model = other, .asked = &r.set, .device_name = "cpu"});
+    v = narrow_judge(&(anx_judge_options){.model = other, .asked = &r.set, .device_name = "cpu"});
     CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_EXACT, "features.1"), ANX_VERDICT_PASS);
     CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_EXACT, "features.3"), ANX_VERDICT_SKIP);
-    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_EXACT, "features.4"));
-    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_EXACT, "features.5"));
-    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.5")->versus[1].basis, ANX_BASIS_PYTORCH_REGENERATED);
+    CU_ASSERT_PTR_NULL(find_judged(v, ANX_PATH_EXACT, "features.4"));
+    CU_ASSERT_PTR_NULL(find_judged(v, ANX_PATH_EXACT, "features.5"));
+    CU_ASSERT_EQUAL(find_judged(v, ANX_PATH_OBSERVE, "features.5")->versus[1].basis, ANX_BASIS_PYTORCH_REGENERATED);
     CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 0);
     anx_verdicts_destroy(v);
     *p = full;
 
     /* not asked for: it covers the layers before, and the rest is judged against truth and order */
-    v = judge(&(anx_judge_options){.model = other, .fixtures = &r.set, .device_name = "cpu"});
+    v = narrow_judge(&(anx_judge_options){.model = other, .fixtures = &r.set, .device_name = "cpu"});
     CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
     CU_ASSERT_STRING_EQUAL(v->fixtures[0].applies, "up to features.2");
     CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RECORDINGS, "recordings"), ANX_VERDICT_INFO);
-    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.0")->versus[0].basis, ANX_BASIS_TRUTH_RECORDED);
-    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.2")->versus[0].basis, ANX_BASIS_PYTORCH_RECORDED);
-    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.3")->versus[0].basis, ANX_BASIS_TRUTH_COMPUTED);
-    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.3")->versus[1].basis, ANX_BASIS_PYTORCH_REGENERATED);
-    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_EXACT, "features.3"));
+    CU_ASSERT_EQUAL(find_judged(v, ANX_PATH_OBSERVE, "features.0")->versus[0].basis, ANX_BASIS_TRUTH_RECORDED);
+    CU_ASSERT_EQUAL(find_judged(v, ANX_PATH_OBSERVE, "features.2")->versus[0].basis, ANX_BASIS_PYTORCH_RECORDED);
+    CU_ASSERT_EQUAL(find_judged(v, ANX_PATH_OBSERVE, "features.3")->versus[0].basis, ANX_BASIS_TRUTH_COMPUTED);
+    CU_ASSERT_EQUAL(find_judged(v, ANX_PATH_OBSERVE, "features.3")->versus[1].basis, ANX_BASIS_PYTORCH_REGENERATED);
+    CU_ASSERT_PTR_NULL(find_judged(v, ANX_PATH_EXACT, "features.3"));
     anx_verdicts_destroy(v);
-    v = judge(&(anx_judge_options){.model = other, .fixtures = &r.set, .device_name = "cpu", .strict = true});
+    v = narrow_judge(&(anx_judge_options){.model = other, .fixtures = &r.set, .device_name = "cpu", .strict = true});
     CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
     CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 0);
     anx_verdicts_destroy(v);
@@ -193,14 +162,14 @@ static void test_asked_for_with_other_weights(void) {
 
 static void test_no_recording(void) {
     anx_model *model = narrow_model_make();
-    anx_verdicts *v = judge(&(anx_judge_options){.model = model, .device_name = "cpu"});
+    anx_verdicts *v = narrow_judge(&(anx_judge_options){.model = model, .device_name = "cpu"});
     CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
     CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_SKIP], 1);
     CU_ASSERT_FALSE(v->pytorch_at_hand);
-    CU_ASSERT_PTR_NOT_NULL(strstr(find(v, ANX_PATH_RECORDINGS, "recordings")->reason, "no recording applies"));
-    CU_ASSERT_EQUAL(find(v, ANX_PATH_OBSERVE, "features.3")->versus[0].basis, ANX_BASIS_TRUTH_COMPUTED);
+    CU_ASSERT_PTR_NOT_NULL(strstr(find_judged(v, ANX_PATH_RECORDINGS, "recordings")->reason, "no recording applies"));
+    CU_ASSERT_EQUAL(find_judged(v, ANX_PATH_OBSERVE, "features.3")->versus[0].basis, ANX_BASIS_TRUTH_COMPUTED);
     anx_verdicts_destroy(v);
-    v = judge(&(anx_judge_options){.model = model, .device_name = "cpu", .strict = true});
+    v = narrow_judge(&(anx_judge_options){.model = model, .device_name = "cpu", .strict = true});
     CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
     anx_verdicts_destroy(v);
     anx_model_destroy(model);
@@ -220,8 +189,8 @@ static void test_probe_is_at_the_models_own_size(void) {
     r.cases[0].n_points = 0;
     ANX_CHECK_OK(anx_tensor_digest(&large, &r.cases[0].input_digest, &err), &err);
     anx_verdicts *v =
-        judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu", .full = true});
-    const anx_judged *j = find(v, ANX_PATH_PROBE, "features.0");
+        narrow_judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu", .full = true});
+    const anx_judged *j = find_judged(v, ANX_PATH_PROBE, "features.0");
     const int last = anx_graph_find_node(r.model->graph, "features.1");
     CU_ASSERT_EQUAL(j->versus[0].elems, 2 * anx_graph_node_elems(r.model->graph, last));
     anx_verdicts_destroy(v);
@@ -233,9 +202,9 @@ static void test_probe_is_at_the_models_own_size(void) {
 static void test_input_differs(void) {
     narrow_recording r = narrow_recording_make(1);
     r.cases[0].input_digest.bytes[0] ^= 1;
-    anx_verdicts *v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
+    anx_verdicts *v = narrow_judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu"});
     CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RECORDINGS, "input"), ANX_VERDICT_SKIP);
-    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_EXACT, "features.0"));
+    CU_ASSERT_PTR_NULL(find_judged(v, ANX_PATH_EXACT, "features.0"));
     CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_OBSERVE, "features.0"), ANX_VERDICT_PASS);
     anx_verdicts_destroy(v);
     narrow_recording_free(&r);
@@ -243,7 +212,7 @@ static void test_input_differs(void) {
 
 static void test_points(void) {
     narrow_recording r = narrow_recording_make(1);
-    anx_verdicts *v = judge(&(anx_judge_options){
+    anx_verdicts *v = narrow_judge(&(anx_judge_options){
         .model = r.model, .fixtures = &r.set, .device_name = "cpu", .points = "features.3, logits"});
     CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
     for (size_t i = 0; i < v->n_judged; i++) {
@@ -253,7 +222,8 @@ static void test_points(void) {
     }
     CU_ASSERT_STRING_EQUAL(v->points_glob, "features.3, logits");
     anx_verdicts_destroy(v);
-    v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu", .points = "nothing"});
+    v = narrow_judge(
+        &(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "cpu", .points = "nothing"});
     CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL); /* nothing judged is not a pass */
     anx_verdicts_destroy(v);
     narrow_recording_free(&r);
@@ -271,7 +241,7 @@ static void test_unusual_weights(void) {
         for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
             anx_model *model = narrow_model_make();
             ((float *)model->params[anx_graph_find_param(model->graph, rows[i].param)].data)[1] = rows[i].value;
-            anx_verdicts *v = judge(&(anx_judge_options){
+            anx_verdicts *v = narrow_judge(&(anx_judge_options){
                 .model = model, .device_name = devices[d], .points = "features.*,avgpool", .no_probe = true});
             CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 0);
             if (v->first_bad >= 0)
@@ -280,329 +250,6 @@ static void test_unusual_weights(void) {
             anx_verdicts_destroy(v);
             anx_model_destroy(model);
         }
-}
-
-/* ---- dumps ---------------------------------------------------------------------------------------------- */
-
-typedef struct dump {
-    anx_state_dict tensors;
-    narrow_recording r;
-} dump;
-
-/* What the exact backend gives at every node, by name, and the input. */
-static dump dump_make(int64_t batch) {
-    anx_error err = ANX_ERROR_INIT;
-    dump d = {.tensors = ANX_STATE_DICT_INIT, .r = narrow_recording_make(batch)};
-    anx_tensor t = ANX_TENSOR_INIT;
-    ANX_CHECK_OK(anx_tensor_convert(&d.r.input, ANX_F32, &t, &err), &err);
-    ANX_CHECK_OK(anx_state_dict_add(&d.tensors, "input", &t, &err), &err);
-    for (int node = 0; node < d.r.model->graph->n_nodes; node++) {
-        ANX_CHECK_OK(anx_tensor_convert(&d.r.y32[node], ANX_F32, &t, &err), &err);
-        ANX_CHECK_OK(anx_state_dict_add(&d.tensors, d.r.model->graph->nodes[node].layer->name, &t, &err), &err);
-    }
-    return d;
-}
-
-static void dump_free(dump *d) {
-    anx_state_dict_fini(&d->tensors);
-    narrow_recording_free(&d->r);
-}
-
-static float *dump_values(dump *d, const char *name) {
-    return (float *)anx_state_dict_find(&d->tensors, name)->data;
-}
-
-static void dump_remove(dump *d, const char *name) {
-    anx_error err = ANX_ERROR_INIT;
-    anx_state_dict rest = ANX_STATE_DICT_INIT;
-    CU_ASSERT_PTR_NOT_NULL(anx_state_dict_find(&d->tensors, name));
-    for (size_t i = 0; i < d->tensors.count; i++) {
-        anx_named_tensor *t = &d->tensors.items[i];
-        if (strcmp(t->name, name) == 0) continue;
-        ANX_CHECK_OK(anx_state_dict_add(&rest, t->name, &t->tensor, &err), &err);
-        t->tensor.owned = NULL; /* taken over */
-    }
-    anx_state_dict_fini(&d->tensors);
-    d->tensors = rest;
-}
-
-static anx_verdicts *judge_dump(dump *d) {
-    anx_error err = ANX_ERROR_INIT;
-    const char *path = anx_test_path("dump.safetensors");
-    ANX_CHECK_OK(anx_safetensors_write(path, &d->tensors, NULL, 0, true, &err), &err);
-    return judge(&(anx_judge_options){.model = d->r.model, .against = path});
-}
-
-static void test_dump_passes(void) {
-    dump d = dump_make(2);
-    anx_verdicts *v = judge_dump(&d);
-    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
-    CU_ASSERT_STRING_EQUAL(v->device.backend, "dump");
-    for (int node = 0; node < d.r.model->graph->n_nodes; node++)
-        CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, d.r.model->graph->nodes[node].layer->name), ANX_VERDICT_PASS);
-    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_OBSERVE, "features.0"));
-    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RESULT, "top-5"), ANX_VERDICT_PASS);
-    anx_verdicts_destroy(v);
-    dump_free(&d);
-}
-
-/* A fault in one layer is found there alone, though all later values follow from it. */
-static void test_dump_faults_are_placed(void) {
-    dump d = dump_make(2);
-    float *y = dump_values(&d, "features.3");
-    for (int i = 0; i < 200; i++) y[i] *= 1.01f;
-    anx_verdicts *v = judge_dump(&d);
-    CU_ASSERT_STRING_EQUAL(first_bad(v), "features.3");
-    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.0"), ANX_VERDICT_PASS);
-    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.5"), ANX_VERDICT_PASS);
-    anx_verdicts_destroy(v);
-    dump_free(&d);
-
-    d = dump_make(2); /* recorded after ReLU(inplace=True) */
-    memcpy(dump_values(&d, "features.0"), dump_values(&d, "features.1"),
-           anx_tensor_bytes(anx_state_dict_find(&d.tensors, "features.0")));
-    v = judge_dump(&d);
-    CU_ASSERT_STRING_EQUAL(first_bad(v), "features.0");
-    CU_ASSERT_TRUE(names_cause(&v->judged[v->first_bad], "relu-in-place"));
-    CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 1);
-    anx_verdicts_destroy(v);
-    dump_free(&d);
-}
-
-static void test_dump_in_parts(void) {
-    /* an engine that fuses convolution and ReLU shows only the latter: the sum's own bound holds behind it */
-    dump d = dump_make(2);
-    dump_remove(&d, "features.0");
-    dump_remove(&d, "features.3");
-    dump_remove(&d, "features.4");
-    anx_verdicts *v = judge_dump(&d);
-    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
-    CU_ASSERT_EQUAL(find(v, ANX_PATH_AGAINST, "features.1")->versus[0].bound, ANX_BOUND_SUM);
-    CU_ASSERT_EQUAL(find(v, ANX_PATH_AGAINST, "features.5")->versus[0].bound, ANX_BOUND_CHAIN);
-    anx_verdicts_destroy(v);
-    float *y = dump_values(&d, "features.1");
-    for (int i = 0; i < 50; i++) y[i] += 0.001f;
-    v = judge_dump(&d);
-    CU_ASSERT_STRING_EQUAL(first_bad(v), "features.1");
-    anx_verdicts_destroy(v);
-    dump_free(&d);
-
-    /* the ends alone */
-    d = dump_make(1);
-    for (int node = 0; node < d.r.model->graph->n_nodes; node++)
-        if (node != d.r.model->graph->logits) dump_remove(&d, d.r.model->graph->nodes[node].layer->name);
-    v = judge_dump(&d);
-    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
-    CU_ASSERT_EQUAL(find(v, ANX_PATH_AGAINST, "classifier.3")->versus[0].bound, ANX_BOUND_CHAIN);
-    anx_verdicts_destroy(v);
-    y = dump_values(&d, "classifier.3");
-    for (int i = 0; i < 11; i++) y[i] = anx_bf16_to_f32(anx_f32_to_bf16(y[i]));
-    v = judge_dump(&d);
-    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "classifier.3"), ANX_VERDICT_FAIL);
-    anx_verdicts_destroy(v);
-    dump_free(&d);
-
-    /* no input: the first point cannot be judged, the others can */
-    d = dump_make(2);
-    dump_remove(&d, "input");
-    v = judge_dump(&d);
-    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.0"), ANX_VERDICT_SKIP);
-    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.3"), ANX_VERDICT_PASS);
-    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_RESULT, "top-5"));
-    anx_verdicts_destroy(v);
-    dump_free(&d);
-}
-
-/* The classes of the first image's logits, largest first. */
-static void rank(const float *logits, int n, int *order) {
-    for (int i = 0; i < n; i++) order[i] = i;
-    for (int i = 0; i < n; i++)
-        for (int k = i + 1; k < n; k++)
-            if (logits[order[k]] > logits[order[i]]) {
-                const int t = order[i];
-                order[i] = order[k];
-                order[k] = t;
-            }
-}
-
-static void test_top5(void) {
-    int order[11];
-    dump d = dump_make(1);
-    float *y = dump_values(&d, "classifier.3");
-    rank(y, 11, order);
-    const float first = y[order[0]];
-    y[order[0]] = y[order[1]]; /* the first two classes change places */
-    y[order[1]] = first;
-    anx_verdicts *v = judge_dump(&d);
-    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RESULT, "top-5"), ANX_VERDICT_FAIL);
-    CU_ASSERT_FALSE(v->top5[0].same_top1);
-    CU_ASSERT_TRUE(v->top5[0].same_set);
-    CU_ASSERT_EQUAL(v->top5[0].judged[0].index, order[1]);
-    CU_ASSERT_EQUAL(v->top5[0].other[0].index, order[0]);
-    anx_verdicts_destroy(v);
-    dump_free(&d);
-
-    /* two classes with one output's weights: rounding alone decides, and either order is right */
-    d = dump_make(1);
-    anx_model *tied = narrow_model_make();
-    const int w = anx_graph_find_param(tied->graph, "classifier.3.weight");
-    const int b = anx_graph_find_param(tied->graph, "classifier.3.bias");
-    const size_t n = (size_t)tied->params[w].shape[1];
-    float *rows = tied->params[w].data, *bias = tied->params[b].data;
-    memcpy(rows + (size_t)order[1] * n, rows + (size_t)order[0] * n, n * sizeof *rows);
-    bias[order[1]] = bias[order[0]];
-    y = dump_values(&d, "classifier.3");
-    const int later = order[0] > order[1] ? order[0] : order[1];
-    y[order[1]] = y[order[0]];
-    y[later] = nextafterf(y[later], INFINITY);
-    const char *path = anx_test_path("tied.safetensors");
-    anx_error err = ANX_ERROR_INIT;
-    ANX_CHECK_OK(anx_safetensors_write(path, &d.tensors, NULL, 0, true, &err), &err);
-    v = judge(&(anx_judge_options){.model = tied, .against = path});
-    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_RESULT, "top-5"), ANX_VERDICT_PASS);
-    CU_ASSERT_FALSE(v->top5[0].same_order);
-    CU_ASSERT_TRUE(v->top5[0].ambiguous_top1);
-    CU_ASSERT_TRUE(find(v, ANX_PATH_RESULT, "top-5")->ties >= 1);
-    anx_verdicts_destroy(v);
-    anx_model_destroy(tied);
-    dump_free(&d);
-}
-
-/* Puts zeros into the dump, in place of what it may have under this name. */
-static void dump_put(dump *d, const char *name, anx_dtype dtype, int rank, const int64_t *shape) {
-    anx_error err = ANX_ERROR_INIT;
-    anx_tensor t = ANX_TENSOR_INIT;
-    ANX_CHECK_OK(anx_tensor_alloc(dtype, rank, shape, &t, &err), &err);
-    memset(t.data, 0, anx_tensor_bytes(&t));
-    if (anx_state_dict_find(&d->tensors, name) != NULL) dump_remove(d, name);
-    ANX_CHECK_OK(anx_state_dict_add(&d->tensors, name, &t, &err), &err);
-}
-
-static void test_dump_is_wrong(void) {
-    anx_error err = ANX_ERROR_INIT;
-    anx_verdicts *v = NULL;
-    dump d = dump_make(1);
-    dump_put(&d, "features.2", ANX_F32, 4, (const int64_t[]){1, 10, 8, 9});
-    v = judge_dump(&d);
-    const anx_judged *j = find(v, ANX_PATH_AGAINST, "features.2");
-    CU_ASSERT_EQUAL(j->verdict, ANX_VERDICT_FAIL);
-    CU_ASSERT_PTR_NOT_NULL(strstr(j->reason, "float32 (1, 10, 8, 9) in the dump where the layer gives (1, 10, 8, 8)"));
-    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.3"), ANX_VERDICT_PASS);
-    anx_verdicts_destroy(v);
-    dump_free(&d);
-
-    d = dump_make(1); /* values kept as half precision */
-    anx_tensor half = ANX_TENSOR_INIT;
-    ANX_CHECK_OK(anx_tensor_convert(anx_state_dict_find(&d.tensors, "features.3"), ANX_F16, &half, &err), &err);
-    dump_remove(&d, "features.3");
-    ANX_CHECK_OK(anx_state_dict_add(&d.tensors, "features.3", &half, &err), &err);
-    v = judge_dump(&d);
-    CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.3"), ANX_VERDICT_FAIL);
-    CU_ASSERT_TRUE(names_cause(find(v, ANX_PATH_AGAINST, "features.3"), "dump-dtype"));
-    anx_verdicts_destroy(v);
-
-    const char *path = anx_test_path("wrong.safetensors");
-    const anx_judge_options options = {.model = d.r.model, .against = path};
-    dump_put(&d, "features.0", ANX_I64, 4, (const int64_t[]){1, 10, 17, 17});
-    ANX_CHECK_OK(anx_safetensors_write(path, &d.tensors, NULL, 0, true, &err), &err);
-    ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_judge(&options, &v, &err), &err);
-    ANX_CHECK_MESSAGE("entry 'features.0': holds int64 values; activations must be floating point", &err);
-
-    dump_put(&d, "input", ANX_F32, 4, (const int64_t[]){1, 4, 33, 33});
-    ANX_CHECK_OK(anx_safetensors_write(path, &d.tensors, NULL, 0, true, &err), &err);
-    ANX_CHECK_STATUS(ANX_ERR_MISMATCH, anx_judge(&options, &v, &err), &err);
-    ANX_CHECK_MESSAGE("entry 'input': is (1, 4, 33, 33); expected (N, 3, H, W)", &err);
-    dump_free(&d);
-
-    anx_state_dict none = ANX_STATE_DICT_INIT;
-    anx_tensor t = ANX_TENSOR_INIT;
-    anx_model *model = narrow_model_make();
-    ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, 1, (const int64_t[]){3}, &t, &err), &err);
-    memset(t.data, 0, anx_tensor_bytes(&t));
-    ANX_CHECK_OK(anx_state_dict_add(&none, "conv1", &t, &err), &err);
-    ANX_CHECK_OK(anx_safetensors_write(path, &none, NULL, 0, true, &err), &err);
-    ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND, anx_judge(&(anx_judge_options){.model = model, .against = path}, &v, &err),
-                     &err);
-    ANX_CHECK_MESSAGE("the dump has no tensor named as one of the points", &err);
-    anx_model_destroy(model);
-    anx_state_dict_fini(&none);
-}
-
-/* A dump of which nothing can be judged is trouble: it must not look like one that passed. */
-static void test_dump_without_anything_to_judge(void) {
-    static const struct {
-        const char *kept, *message;
-    } rows[] = {
-        {"input", "nothing in the dump can be judged: a point needs 'input', or a point before it, beside it; it "
-                  "holds: input"},
-        {"classifier.3", "nothing in the dump can be judged: a point needs 'input', or a point before it, beside it; "
-                         "it holds: classifier.3"},
-    };
-    anx_error err = ANX_ERROR_INIT;
-    anx_verdicts *v = NULL;
-    const char *path = anx_test_path("nothing.safetensors");
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        dump d = dump_make(1);
-        for (int node = 0; node < d.r.model->graph->n_nodes; node++) {
-            const char *name = d.r.model->graph->nodes[node].layer->name;
-            if (strcmp(name, rows[i].kept) != 0) dump_remove(&d, name);
-        }
-        if (strcmp(rows[i].kept, "input") != 0) dump_remove(&d, "input");
-        ANX_CHECK_OK(anx_safetensors_write(path, &d.tensors, NULL, 0, true, &err), &err);
-        const anx_judge_options options = {.model = d.r.model, .against = path};
-        ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND, anx_judge(&options, &v, &err), &err);
-        ANX_CHECK_MESSAGE(rows[i].message, &err);
-        CU_ASSERT_PTR_NULL(v);
-        dump_free(&d);
-    }
-    dump d = dump_make(1); /* all there, and none asked for */
-    ANX_CHECK_OK(anx_safetensors_write(path, &d.tensors, NULL, 0, true, &err), &err);
-    const anx_judge_options options = {.model = d.r.model, .against = path, .points = "crop"};
-    ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND, anx_judge(&options, &v, &err), &err);
-    ANX_CHECK_MESSAGE("no point of the dump that matches 'crop' can be judged", &err);
-    dump_free(&d);
-}
-
-static void test_dump_names_what_is_no_point(void) {
-    dump d = dump_make(1);
-    dump_put(&d, "conv2", ANX_F32, 1, (const int64_t[]){3});
-    anx_verdicts *v = judge_dump(&d);
-    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_PASS);
-    const anx_judged *j = find(v, ANX_PATH_RECORDINGS, "dump");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(j);
-    CU_ASSERT_EQUAL(j->verdict, ANX_VERDICT_INFO);
-    CU_ASSERT_STRING_EQUAL(j->reason, "these tensors have no point's name and are not judged: conv2");
-    anx_verdicts_destroy(v);
-    v = judge(&(anx_judge_options){.model = d.r.model, .against = anx_test_path("dump.safetensors"), .strict = true});
-    CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
-    anx_verdicts_destroy(v);
-    dump_remove(&d, "conv2");
-    dump_put(&d, "scaled", ANX_F32, 3, (const int64_t[]){3, 2, 2}); /* anx-parity dump writes this one */
-    v = judge_dump(&d);
-    CU_ASSERT_PTR_NULL(find(v, ANX_PATH_RECORDINGS, "dump"));
-    anx_verdicts_destroy(v);
-    dump_free(&d);
-}
-
-static void test_dump_shapes_have_causes(void) {
-    dump d = dump_make(2);
-    const anx_extent e = *anx_graph_extent(d.r.model->graph, anx_graph_find_node(d.r.model->graph, "features.3"));
-    const struct {
-        int64_t shape[4];
-        const char *cause;
-    } rows[] = {
-        {{2, e.dim[1], e.dim[2], e.dim[0]}, "layout"},
-        {{1, e.dim[0], e.dim[1], e.dim[2]}, "batch"},
-        {{2, e.dim[0] + 1, e.dim[1], e.dim[2]}, "shape"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        dump_put(&d, "features.3", ANX_F32, 4, rows[i].shape);
-        anx_verdicts *v = judge_dump(&d);
-        CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_AGAINST, "features.3"), ANX_VERDICT_FAIL);
-        CU_ASSERT_TRUE(names_cause(find(v, ANX_PATH_AGAINST, "features.3"), rows[i].cause));
-        anx_verdicts_destroy(v);
-    }
-    dump_free(&d);
 }
 
 /* ---- the probe ------------------------------------------------------------------------------------------ */
@@ -645,7 +292,7 @@ static void test_probe(void) {
         round_params = which & 1;
         round_values = which & 2;
         ANX_CHECK_OK(anx_device_open_backend(&rounding, 0, NULL, &device, &err), &err);
-        anx_verdicts *v = judge(&(anx_judge_options){.model = model, .device = device});
+        anx_verdicts *v = narrow_judge(&(anx_judge_options){.model = model, .device = device});
         int probed = 0;
         for (size_t i = 0; i < v->n_judged; i++) {
             const anx_judged *j = &v->judged[i];
@@ -705,8 +352,8 @@ static void test_image_refused(void) {
     anx_fixture_image image;
     refuse_the_image(&r, &image);
     /* Preprocessing is judged where the crop is the network's input: not so in the narrow one, whose input is lost. */
-    anx_verdicts *v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "exact"});
-    const anx_judged *lost = find(v, ANX_PATH_RECORDINGS, "input");
+    anx_verdicts *v = narrow_judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "exact"});
+    const anx_judged *lost = find_judged(v, ANX_PATH_RECORDINGS, "input");
     CU_ASSERT_PTR_NOT_NULL(lost);
     if (lost != NULL) CU_ASSERT_EQUAL(lost->verdict, ANX_VERDICT_SKIP);
     CU_ASSERT_EQUAL(v->fixtures[0].cases_run, 0);
@@ -714,8 +361,8 @@ static void test_image_refused(void) {
     anx_verdicts_destroy(v);
 
     r.cases[0].shape[2] = r.cases[0].shape[3] = 224;
-    v = judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "exact"});
-    const anx_judged *refused = find(v, ANX_PATH_PREPROCESS, "input (fast path)");
+    v = narrow_judge(&(anx_judge_options){.model = r.model, .fixtures = &r.set, .device_name = "exact"});
+    const anx_judged *refused = find_judged(v, ANX_PATH_PREPROCESS, "input (fast path)");
     CU_ASSERT_PTR_NOT_NULL_FATAL(refused);
     CU_ASSERT_EQUAL(refused->verdict, ANX_VERDICT_FAIL);
     CU_ASSERT_STRING_EQUAL(refused->reason,
@@ -738,7 +385,7 @@ static void test_sample_refused(void) {
     anx_fixture *items[] = {&fixture};
     const anx_fixture_set set = {.items = items, .count = 1};
     anx_model *model = narrow_model_make();
-    anx_verdicts *v = judge(&(anx_judge_options){.model = model, .fixtures = &set, .device_name = "exact"});
+    anx_verdicts *v = narrow_judge(&(anx_judge_options){.model = model, .fixtures = &set, .device_name = "exact"});
     CU_ASSERT_EQUAL(verdict_of(v, ANX_PATH_PREPROCESS, "image"), ANX_VERDICT_FAIL);
     CU_ASSERT_EQUAL(v->overall, ANX_VERDICT_FAIL);
     anx_verdicts_destroy(v);
@@ -780,7 +427,7 @@ static void test_published_weights(void) {
     const anx_official_file published = {.name = "published.pth", .sha256 = file, .first_bias = bias};
     anx_judge_options o = {
         .checkpoint = path, .fixtures = &r.set, .device_name = "exact", .no_probe = true, .official = &published};
-    anx_verdicts *v = judge(&o);
+    anx_verdicts *v = narrow_judge(&o);
     CU_ASSERT_TRUE(v->checkpoint.official);
     CU_ASSERT_TRUE(v->checkpoint.has_file_digest);
     CU_ASSERT_STRING_EQUAL(anx_digest_hex(&v->checkpoint.file_digest, shown), file);
@@ -793,15 +440,15 @@ static void test_published_weights(void) {
     const int last = anx_graph_find_param(r.model->graph, "classifier.3.bias");
     ((float *)r.model->params[last].data)[0] += 1.0f;
     save_narrow(r.model, path);
-    v = judge(&o);
+    v = narrow_judge(&o);
     CU_ASSERT_FALSE(v->checkpoint.official);
     CU_ASSERT_PTR_NULL(v->checkpoint.official_name);
     CU_ASSERT_TRUE(v->checkpoint.has_file_digest);
     CU_ASSERT_STRING_NOT_EQUAL(anx_digest_hex(&v->checkpoint.file_digest, shown), file);
     /* What the published file's recordings say of it reaches as far as the weights are the same. */
     CU_ASSERT_STRING_EQUAL(v->fixtures[0].applies, "up to classifier.2");
-    const anx_judged *recorded = find(v, ANX_PATH_OBSERVE, "classifier.1"),
-                     *other = find(v, ANX_PATH_OBSERVE, "classifier.3");
+    const anx_judged *recorded = find_judged(v, ANX_PATH_OBSERVE, "classifier.1"),
+                     *other = find_judged(v, ANX_PATH_OBSERVE, "classifier.3");
     CU_ASSERT_EQUAL(recorded->versus[1].basis, ANX_BASIS_PYTORCH_RECORDED);
     CU_ASSERT_EQUAL(other->versus[0].basis, ANX_BASIS_TRUTH_COMPUTED);
     CU_ASSERT_EQUAL(other->versus[1].basis, ANX_BASIS_PYTORCH_REGENERATED);
@@ -820,14 +467,6 @@ int main(int argc, char **argv) {
         {"only the points wanted are judged", test_points},
         {"the probe is at the model's own size", test_probe_is_at_the_models_own_size},
         {"weights that are not ordinary numbers blame nobody", test_unusual_weights},
-        {"a right dump passes", test_dump_passes},
-        {"faults of a dump are placed", test_dump_faults_are_placed},
-        {"dumps in parts are judged as far as they go", test_dump_in_parts},
-        {"another order of classes fails unless rounding may turn it", test_top5},
-        {"wrong dumps are refused or failed in words", test_dump_is_wrong},
-        {"a dump of which nothing can be judged is refused", test_dump_without_anything_to_judge},
-        {"tensors of a dump that are no points are named", test_dump_names_what_is_no_point},
-        {"wrong shapes in a dump have causes", test_dump_shapes_have_causes},
         {"the probe sees operands of 11 bits in both roles", test_probe},
         {"contradictory options are refused", test_options},
         {"an image that is refused here costs its recording and is a failure", test_image_refused},
