@@ -17,8 +17,9 @@ const anx_extent *anx_diagnose_flattened_from(const anx_graph *graph, int node);
 
 int64_t anx_diagnose_elems(const anx_suspect *s); /* of the batch */
 
-/* The two families. */
+/* The families: patterns of values, hypotheses worked out anew, single input channels. */
 anx_status anx_diagnose_patterns(const anx_suspect *s, anx_judged *judged, anx_error *err);
 anx_status anx_diagnose_recompute(const anx_suspect *s, anx_judged *judged, anx_error *err);
+anx_status anx_diagnose_channels(const anx_suspect *s, anx_judged *judged, anx_error *err);
 
 #endif

@@ -115,6 +115,35 @@ static anx_status other_softmax(const anx_suspect *s, const layout *l, int64_t w
     return ANX_OK;
 }
 
+/* Probabilities whose logarithms grow by another factor than 1 with the logits. */
+static anx_status softmax_slope(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
+    (void)wrong;
+    if (s->graph->nodes[s->node].layer->op != ANX_OP_SOFTMAX || s->input == NULL || s->first != s->node) return ANX_OK;
+    const int64_t n = anx_diagnose_elems(s), features = n / l->batch;
+    double slope = 0, spread = 0;
+    for (int64_t k = 0; k < l->batch; k++) { /* between the largest and the smallest logit of an image */
+        int64_t top = k * features, low = top;
+        for (int64_t i = k * features; i < (k + 1) * features; i++) {
+            if (s->input[i] > s->input[top]) top = i;
+            if (s->input[i] < s->input[low]) low = i;
+        }
+        const double apart = (double)s->input[top] - (double)s->input[low];
+        if (apart <= spread || !(s->got[low] > 0)) continue;
+        spread = apart;
+        slope = log((double)s->got[top] / (double)s->got[low]) / apart;
+    }
+    if (spread == 0 || fabs(slope - 1) < 1e-3) return ANX_OK;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t first = i / features * features;
+        const double expected = log((double)s->got[first]) + slope * ((double)s->input[i] - (double)s->input[first]);
+        if (!nearly(log((double)s->got[i]), expected)) return ANX_OK;
+    }
+    if (fabs(slope - log(2)) < 1e-4)
+        return anx_judged_add_cause(j, "softmax-base", 0.97, err, "powers of 2 were taken instead of powers of e");
+    return anx_judged_add_cause(j, "softmax-temperature", 0.97, err,
+                                "the logits were multiplied by %.6g first: a temperature of %.6g", slope, 1 / slope);
+}
+
 /* A sum recorded after the ReLU that PyTorch runs in place had overwritten it. */
 static anx_status overwritten(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
     const anx_op op = s->graph->nodes[s->node].layer->op;
@@ -216,7 +245,47 @@ static anx_status rounded_output(const anx_suspect *s, const layout *l, int64_t 
     return ANX_OK;
 }
 
+/* Values that are whole multiples of one step, 127 of which reach the largest. */
+static anx_status quantised_output(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j,
+                                   anx_error *err) {
+    (void)wrong;
+    double largest = 0;
+    int64_t other = 0, right_too = 0;
+    for (int64_t i = 0; i < elems_of(l); i++) largest = fmax(largest, fabs((double)s->got[i]));
+    if (!(largest > 0) || !isfinite(largest)) return ANX_OK;
+    const double step = largest / 127;
+    for (int64_t i = 0; i < elems_of(l); i++) {
+        const double steps = s->got[i] / step, right = s->expected[i] / step;
+        other += fabs(steps - rint(steps)) > 1e-3;
+        right_too += fabs(right - rint(right)) <= 1e-3;
+    }
+    if (other > 0 || right_too * 2 > elems_of(l)) return ANX_OK;
+    return anx_judged_add_cause(j, "rounded-output-int8", 0.96, err,
+                                "every value is a multiple of %.6g, the largest magnitude over 127: the output is "
+                                "quantised to 8-bit integers",
+                                step);
+}
+
 /* ---- where they are wrong ---- */
+
+/* All channels from one on are zero in every image, and nothing else is wrong. */
+static anx_status channels_lost(const anx_suspect *s, const layout *planes, int64_t wrong, anx_judged *j,
+                                anx_error *err) {
+    (void)wrong;
+    layout l = *planes;
+    if (l.planes == 1 && l.h == 1) l = (layout){l.batch, l.w, 1, 1};
+    const int64_t each = l.h * l.w;
+    int64_t first = l.planes, zeros_from = 0; /* channels from zeros_from on are all zero */
+    for (int64_t i = 0; i < elems_of(&l); i++) {
+        const int64_t c = i / each % l.planes;
+        if (anx_diagnose_is_wrong(s, i) && c < first) first = c;
+        if (s->got[i] != 0 && c + 1 > zeros_from) zeros_from = c + 1;
+    }
+    if (zeros_from > first || first == 0 || first + 1 >= l.planes) return ANX_OK;
+    return anx_judged_add_cause(j, "channels-lost", 0.95, err,
+                                "every value of the channels from %lld on is 0: they were not computed",
+                                (long long)first);
+}
 
 static anx_status other_image(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
     (void)wrong;
@@ -237,31 +306,37 @@ static anx_status other_image(const anx_suspect *s, const layout *l, int64_t wro
     return ANX_OK;
 }
 
-/* Wrong values confined to one plane, to the border, or to the end of the memory. */
+/* Wrong values that all belong to one channel (of features: one of them), the same in each image. */
+static anx_status one_channel(const anx_suspect *s, const layout *planes, int64_t wrong, anx_judged *j,
+                              anx_error *err) {
+    layout l = *planes;
+    if (l.planes == 1 && l.h == 1) l = (layout){l.batch, l.w, 1, 1};
+    const int64_t each = l.h * l.w;
+    int64_t channel = -1;
+    if (l.planes < 2) return ANX_OK;
+    for (int64_t i = 0; i < elems_of(&l); i++) {
+        if (!anx_diagnose_is_wrong(s, i)) continue;
+        if (channel >= 0 && i / each % l.planes != channel) return ANX_OK;
+        channel = i / each % l.planes;
+    }
+    return anx_judged_add_cause(j, "one-channel", 0.8, err, "all %lld wrong values lie in channel %lld",
+                                (long long)wrong, (long long)channel);
+}
+
+/* Wrong values confined to the border, or to the end of the memory. */
 static anx_status confined(const anx_suspect *s, const layout *l, int64_t wrong, anx_judged *j, anx_error *err) {
     const int64_t n = elems_of(l);
-    int64_t first = -1, planes = 0, plane = -1, border = 0, far_edge = 0, images = 0, image = -1;
+    int64_t first = -1, planes = 0, plane = -1, border = 0, far_edge = 0;
     for (int64_t i = 0; i < n; i++) {
         if (!anx_diagnose_is_wrong(s, i)) continue;
         if (first < 0) first = i;
         const int64_t x = i % l->w, y = i / l->w % l->h, p = i / (l->w * l->h);
         planes += p != plane;
         plane = p;
-        images += p / l->planes != image;
-        image = p / l->planes;
         far_edge += x + 1 == l->w || y + 1 == l->h;
         border += x == 0 || y == 0 || x + 1 == l->w || y + 1 == l->h;
     }
     anx_status status = ANX_OK;
-    if (l->planes > 1 && planes == images && planes <= l->batch) {
-        bool one_channel = true; /* the same one in each image */
-        for (int64_t i = 0; i < n; i++)
-            one_channel =
-                one_channel && (!anx_diagnose_is_wrong(s, i) || i / (l->w * l->h) % l->planes == plane % l->planes);
-        if (one_channel)
-            status = anx_judged_add_cause(j, "one-channel", 0.8, err, "all %lld wrong values lie in channel %lld",
-                                          (long long)wrong, (long long)(plane % l->planes));
-    }
     const bool has_inside = l->h > 2 && l->w > 2;
     if (status == ANX_OK && has_inside && far_edge == wrong && planes > 1)
         status = anx_judged_add_cause(j, "far-edge", 0.85, err,
@@ -481,9 +556,11 @@ static anx_status truncation(const anx_suspect *s, const layout *l, int64_t wron
 }
 
 anx_status anx_diagnose_patterns(const anx_suspect *s, anx_judged *judged, anx_error *err) {
-    static const pattern patterns[] = {
-        overwritten,    dropout_active, all_zero, flushed, negative, other_softmax,        clipped,   scaled,
-        rounded_output, other_image,    confined, moved,   permuted, constant_per_channel, truncation};
+    static const pattern patterns[] = {overwritten, dropout_active,       all_zero,         flushed,
+                                       negative,    other_softmax,        softmax_slope,    clipped,
+                                       scaled,      rounded_output,       quantised_output, channels_lost,
+                                       other_image, one_channel,          confined,         moved,
+                                       permuted,    constant_per_channel, truncation};
     const layout l = layout_of(s);
     const int64_t wrong = count_wrong(s, &l);
     const int before = judged->n_causes;

@@ -45,10 +45,19 @@ static float bf16_truncated(float v) {
 
 typedef enum kernel_change { KERNEL_AS_IS, KERNEL_FLIPPED, KERNEL_TRANSPOSED } kernel_change;
 
+/* Which channels of its input a group of a convolution reads. */
+typedef enum group_change { GROUP_OWN, GROUP_NEXT, GROUP_FIRST } group_change;
+
+/* Weights as 8-bit integers times a step: the largest magnitude over 127, of the tensor or of each output's weights. */
+typedef enum int8_weights { INT8_NONE, INT8_PER_TENSOR, INT8_PER_OUTPUT } int8_weights;
+
+/* Adaptive pooling's windows. */
+typedef enum adaptive_change { ADAPTIVE_AS_IS, ADAPTIVE_END_EARLY, ADAPTIVE_ONE_SIZE } adaptive_change;
+
 typedef struct hypothesis {
     const char *id, *text;
     rounding input, weight; /* NULL: as they are */
-    bool no_bias;
+    bool no_bias, bias_twice;
     int bias_shift;       /* the bias of the output so many further on */
     int shift_y, shift_x; /* the input is read so far off */
     bool replicate;       /* padding repeats the border instead of zeros */
@@ -58,7 +67,10 @@ typedef struct hypothesis {
     bool next_weights;        /* the weights of the next output */
     bool weights_in_out;      /* a linear layer's weights in memory read as (in, out) */
     bool skip_relu;
-    int stride_change;
+    int stride_change, dilation_change;
+    group_change groups;
+    int8_weights int8;
+    adaptive_change adaptive;
     int window_change; /* max-pool: so many rows and columns more */
     bool average;      /* max-pool: the mean instead */
     double leak;       /* ReLU: slope below 0 */
@@ -91,7 +103,14 @@ static const hypothesis hypotheses[] = {
     {.id = "reduced-precision-tf32", .text = "weights rounded to TF32 (11 bits)", .weight = tf32_nearest},
     {.id = "reduced-precision-fp16", .text = "weights rounded to float16 (11 bits)", .weight = f16_nearest},
     {.id = "reduced-precision-bf16", .text = "weights rounded to bfloat16 (8 bits)", .weight = bf16_nearest},
+    {.id = "reduced-precision-int8",
+     .text = "weights quantised to 8-bit integers, one step for the whole tensor",
+     .int8 = INT8_PER_TENSOR},
+    {.id = "reduced-precision-int8",
+     .text = "weights quantised to 8-bit integers, one step for each output",
+     .int8 = INT8_PER_OUTPUT},
     {.id = "missing-bias", .text = "no bias added", .no_bias = true},
+    {.id = "bias-twice", .text = "the bias added twice", .bias_twice = true},
     {.id = "shifted-bias", .text = "each output given the next one's bias", .bias_shift = 1},
     {.id = "shifted-bias", .text = "each output given the bias of the one before", .bias_shift = -1},
     {.id = "padding", .text = "the input read one column to the right", .shift_x = 1},
@@ -119,6 +138,14 @@ static const hypothesis hypotheses[] = {
     {.id = "skipped-relu", .text = "a leaky ReLU (slope 0.01)", .leak = 0.01},
     {.id = "stride", .text = "a stride of one more", .stride_change = 1},
     {.id = "stride", .text = "a stride of one less", .stride_change = -1},
+    {.id = "dilation", .text = "a dilation of one more", .dilation_change = 1},
+    {.id = "dilation", .text = "a dilation of one less", .dilation_change = -1},
+    {.id = "groups", .text = "each group reading the next one's channels", .groups = GROUP_NEXT},
+    {.id = "groups", .text = "every group reading the first one's channels", .groups = GROUP_FIRST},
+    {.id = "adaptive-window",
+     .text = "windows that end at floor((i + 1) H / OH) instead of rounding up",
+     .adaptive = ADAPTIVE_END_EARLY},
+    {.id = "adaptive-window", .text = "windows of one size and stride", .adaptive = ADAPTIVE_ONE_SIZE},
     {.id = "window", .text = "a window of one row and column less", .window_change = -1},
     {.id = "window", .text = "a window of one row and column more", .window_change = 1},
     {.id = "pooling-kind", .text = "the average of the window instead of its maximum", .average = true},
@@ -152,22 +179,49 @@ static double eval_input(const anx_suspect *s, const hypothesis *h, int node, pl
 static double bias_of(const anx_suspect *s, const hypothesis *h, const anx_node *g, int64_t out) {
     if (g->bias == ANX_NO_PARAM || h->no_bias) return 0;
     const int64_t n = s->params[g->bias].shape[0];
-    return ((const float *)s->params[g->bias].data)[((out + h->bias_shift) % n + n) % n];
+    const double bias = ((const float *)s->params[g->bias].data)[((out + h->bias_shift) % n + n) % n];
+    return h->bias_twice ? 2 * bias : bias;
+}
+
+/* The step of output `out`'s weights as 8-bit integers; 0: they stay as they are. */
+static double int8_step(const hypothesis *h, const anx_tensor *weight, int64_t out) {
+    if (h->int8 == INT8_NONE) return 0;
+    const int64_t all = anx_tensor_elems(weight), each = all / weight->shape[0];
+    const float *w = (const float *)weight->data + (h->int8 == INT8_PER_OUTPUT ? out * each : 0);
+    float largest = 0;
+    for (int64_t i = 0; i < (h->int8 == INT8_PER_OUTPUT ? each : all); i++) largest = fmaxf(largest, fabsf(w[i]));
+    return (double)largest / 127;
+}
+
+static double weight_under(const hypothesis *h, double step, float w) {
+    return step > 0 ? rint((double)w / step) * step : (double)round_with(h->weight, w);
+}
+
+/* The first input channel that output channel oc reads. */
+static int64_t first_channel(const hypothesis *h, const anx_node *g, int64_t oc) {
+    const int64_t groups = g->conv.groups;
+    int64_t group = oc / (g->out.dim[0] / groups);
+    if (h->groups == GROUP_NEXT) group = (group + 1) % groups;
+    if (h->groups == GROUP_FIRST) group = 0;
+    return group * (g->in.dim[0] / groups);
 }
 
 static double eval_conv(const anx_suspect *s, const hypothesis *h, int node, place at) {
     const anx_node *g = &s->graph->nodes[node];
     const anx_conv2d_params *p = &g->conv;
     const float *weight = s->params[g->weight].data;
-    const int64_t per_group = g->in.dim[0] / p->groups, outs = g->out.dim[0] / p->groups;
+    const int64_t per_group = g->in.dim[0] / p->groups;
     const int64_t oc = h->next_weights ? (at.c + 1) % g->out.dim[0] : at.c;
-    const int64_t first = oc / outs * per_group;
+    const int64_t first = first_channel(h, g, oc);
+    const double step = int8_step(h, &s->params[g->weight], oc);
     double y = bias_of(s, h, g, at.c);
     for (int64_t ic = 0; ic < per_group; ic++)
         for (int kh = 0; kh < p->kernel_h; kh++)
             for (int kw = 0; kw < p->kernel_w; kw++) {
-                int64_t iy = at.y * (p->stride_h + h->stride_change) - p->pad_h + kh * p->dilation_h + h->shift_y;
-                int64_t ix = at.x * (p->stride_w + h->stride_change) - p->pad_w + kw * p->dilation_w + h->shift_x;
+                int64_t iy = at.y * (p->stride_h + h->stride_change) - p->pad_h +
+                             kh * (p->dilation_h + h->dilation_change) + h->shift_y;
+                int64_t ix = at.x * (p->stride_w + h->stride_change) - p->pad_w +
+                             kw * (p->dilation_w + h->dilation_change) + h->shift_x;
                 if (h->replicate) iy = clamp(iy, g->in.dim[1]), ix = clamp(ix, g->in.dim[2]);
                 if (iy < 0 || ix < 0 || iy >= g->in.dim[1] || ix >= g->in.dim[2]) continue;
                 int64_t wh = kh, ww = kw;
@@ -176,7 +230,7 @@ static double eval_conv(const anx_suspect *s, const hypothesis *h, int node, pla
                 const int64_t c = first + (h->channels_reversed ? per_group - 1 - ic : ic);
                 const float x = (float)eval_input(s, h, node, (place){at.n, c, iy, ix});
                 const float w = weight[((oc * per_group + ic) * p->kernel_h + wh) * p->kernel_w + ww];
-                y += (double)round_with(h->input, x) * (double)round_with(h->weight, w);
+                y += (double)round_with(h->input, x) * weight_under(h, step, w);
             }
     return y;
 }
@@ -194,12 +248,13 @@ static double eval_linear(const anx_suspect *s, const hypothesis *h, int node, p
     const anx_node *g = &s->graph->nodes[node];
     const int64_t n = g->in.dim[0], out = h->next_weights ? (at.c + 1) % g->out.dim[0] : at.c;
     const float *w = s->params[g->weight].data;
+    const double step = int8_step(h, &s->params[g->weight], out);
     double y = bias_of(s, h, g, at.c);
     for (int64_t i = 0; i < n; i++) {
         const int64_t from = h->channels_last_input ? channels_last_index(s->graph, node, i) : i;
         const float x = (float)eval_input(s, h, node, (place){at.n, h->channels_reversed ? n - 1 - from : from, 0, 0});
         const int64_t k = h->weights_in_out ? i * g->out.dim[0] + out : out * n + i;
-        y += (double)round_with(h->input, x) * (double)round_with(h->weight, w[k]);
+        y += (double)round_with(h->input, x) * weight_under(h, step, w[k]);
     }
     return y;
 }
@@ -222,6 +277,27 @@ static double eval_max_pool(const anx_suspect *s, const hypothesis *h, int node,
     return h->average ? sum / (count > 0 ? count : 1) : top;
 }
 
+static void adaptive_range(const hypothesis *h, int64_t i, int64_t in, int64_t out, int64_t *begin, int64_t *end) {
+    *begin = i * in / out;
+    *end = ((i + 1) * in + out - 1) / out;
+    if (h->adaptive == ADAPTIVE_END_EARLY && (i + 1) * in / out > *begin) *end = (i + 1) * in / out;
+    if (h->adaptive == ADAPTIVE_ONE_SIZE && in >= out) {
+        *begin = i * (in / out);
+        *end = *begin + in - (out - 1) * (in / out);
+    }
+}
+
+static double eval_adaptive(const anx_suspect *s, const hypothesis *h, int node, place at) {
+    const anx_node *g = &s->graph->nodes[node];
+    int64_t y0, y1, x0, x1;
+    adaptive_range(h, at.y, g->in.dim[1], g->out.dim[1], &y0, &y1);
+    adaptive_range(h, at.x, g->in.dim[2], g->out.dim[2], &x0, &x1);
+    double sum = 0;
+    for (int64_t y = y0; y < y1; y++)
+        for (int64_t x = x0; x < x1; x++) sum += eval_input(s, h, node, (place){at.n, at.c, y, x});
+    return sum / (double)((y1 - y0) * (x1 - x0));
+}
+
 static double eval(const anx_suspect *s, const hypothesis *h, int node, place at) {
     const anx_node *g = &s->graph->nodes[node];
     switch (g->layer->op) {
@@ -233,8 +309,8 @@ static double eval(const anx_suspect *s, const hypothesis *h, int node, place at
         return h->skip_relu || x >= 0 ? x : h->leak * x;
     }
     case ANX_OP_DROPOUT: return eval_input(s, h, node, at);
+    case ANX_OP_ADAPTIVE_AVG_POOL2D: return eval_adaptive(s, h, node, at);
     case ANX_OP_FLATTEN:
-    case ANX_OP_ADAPTIVE_AVG_POOL2D:
     case ANX_OP_SOFTMAX:
     case ANX_OP_COUNT: break;
     }
@@ -252,10 +328,10 @@ static bool can_evaluate(const anx_suspect *s) {
             if (s->params == NULL || node != s->first) return false;
             break;
         case ANX_OP_MAX_POOL2D:
+        case ANX_OP_ADAPTIVE_AVG_POOL2D:
         case ANX_OP_RELU:
         case ANX_OP_DROPOUT: break;
         case ANX_OP_FLATTEN:
-        case ANX_OP_ADAPTIVE_AVG_POOL2D:
         case ANX_OP_SOFTMAX:
         case ANX_OP_COUNT: return false;
         }
