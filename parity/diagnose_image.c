@@ -217,18 +217,21 @@ static bool near(double a, double b) {
 static anx_status other_constants(const line lines[3], const anx_preprocess_profile *profile, anx_judged *j,
                                   anx_error *err) {
     double mean[3], std[3];
-    bool none = true, bytes = true, half = true, reversed = true, no_mean = true;
+    bool none = true, bytes = true, unscaled = true, half = true, reversed = true, no_mean = true;
     for (int c = 0; c < 3; c++) {
         std[c] = profile->std[c] / lines[c].a;
         mean[c] = profile->mean[c] - lines[c].b * std[c];
         none = none && near(mean[c], 0) && near(std[c], 1);
         bytes = bytes && near(255 * std[c], 1) && near(255 * mean[c], 0);
+        unscaled = unscaled && fabs(255 * mean[c] / profile->mean[c] - 1) < 1e-2 &&
+                   fabs(255 * std[c] / profile->std[c] - 1) < 1e-2;
         half = half && near(mean[c], 0.5) && near(std[c], 0.5);
         reversed = reversed && near(mean[c], profile->mean[2 - c]) && near(std[c], profile->std[2 - c]);
         no_mean = no_mean && near(mean[c], 0) && near(std[c], profile->std[c]);
     }
     const char *what = none       ? "not normalised at all"
                        : bytes    ? "0 to 255, neither scaled nor normalised"
+                       : unscaled ? "not divided by 255 before it was normalised"
                        : half     ? "normalised to -1 .. 1"
                        : reversed ? "mean and std of the channels in reverse order"
                        : no_mean  ? "the mean is not subtracted"

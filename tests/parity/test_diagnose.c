@@ -551,6 +551,10 @@ static void test_inputs(void) {
     CU_ASSERT_TRUE(input_diagnosed(got, right, "normalisation", "-1 .. 1"));
     normalise(&m, zero, levels, got);
     CU_ASSERT_TRUE(input_diagnosed(got, right, "normalisation", "0 to 255"));
+    static const double bytes_mean[3] = {0.485 / 255, 0.456 / 255, 0.406 / 255};
+    static const double bytes_std[3] = {0.229 / 255, 0.224 / 255, 0.225 / 255};
+    normalise(&m, bytes_mean, bytes_std, got); /* (255 v - mean) / std of v in [0, 1] */
+    CU_ASSERT_TRUE(input_diagnosed(got, right, "normalisation", "not divided by 255"));
     normalise(&m, zero, std, got);
     CU_ASSERT_TRUE(input_diagnosed(got, right, "normalisation", "mean is not subtracted"));
     for (int c = 0; c < 3; c++) memcpy(got + c * IW * IH, right + (2 - c) * IW * IH, IW * IH * sizeof *got);
