@@ -9,46 +9,35 @@
 
 #include "src/backend/backend.h"
 #include "tests/support/anx_test.h"
+#include "tests/support/layer_rows.h"
 
 static const char *const isas[] = {"avx512", "avx2", "portable"};
 enum { N_ISAS = 3, MAX_PARAMS = 24, MAX_NODES = 24 };
 
 /* ---- networks ------------------------------------------------------------------------------------------- */
 
-#define CONV(oc, kh, kw, sh, sw, ph, pw, dh, dw, g)                                                                    \
-    .op = ANX_OP_CONV2D, .u.conv = {.out_channels = oc,                                                                \
-                                    .kernel_h = kh,                                                                    \
-                                    .kernel_w = kw,                                                                    \
-                                    .stride_h = sh,                                                                    \
-                                    .stride_w = sw,                                                                    \
-                                    .pad_h = ph,                                                                       \
-                                    .pad_w = pw,                                                                       \
-                                    .dilation_h = dh,                                                                  \
-                                    .dilation_w = dw,                                                                  \
-                                    .groups = g}
-
 /* Each way the kernels go: 3 channels with stride 4, odd channels, one block left over, groups of 16, depthwise, gemm.
  */
 static const anx_layer tower_layers[] = {
-    {.name = "c1", CONV(40, 11, 11, 4, 4, 2, 2, 1, 1, 1)},
-    {.name = "r1", .op = ANX_OP_RELU},
-    {.name = "p1", .op = ANX_OP_MAX_POOL2D, .u.pool = {3, 3, 2, 2, 0, 0, false}},
-    {.name = "c2", CONV(64, 5, 5, 1, 1, 2, 2, 1, 1, 1)},
-    {.name = "r2", .op = ANX_OP_RELU},
-    {.name = "c3", CONV(96, 3, 3, 1, 1, 1, 1, 1, 1, 2)},
-    {.name = "c4", CONV(22, 3, 3, 1, 1, 2, 2, 2, 2, 1)},
-    {.name = "c5", CONV(22, 3, 3, 2, 2, 1, 1, 1, 1, 22)},
-    {.name = "r5", .op = ANX_OP_RELU},
-    {.name = "c6", CONV(26, 3, 3, 1, 1, 1, 1, 1, 1, 2)},
-    {.name = "p6", .op = ANX_OP_MAX_POOL2D, .u.pool = {3, 2, 2, 1, 1, 1, true}},
-    {.name = "a", .op = ANX_OP_ADAPTIVE_AVG_POOL2D, .u.adaptive = {5, 3}},
-    {.name = "flatten", .op = ANX_OP_FLATTEN, .functional = true},
-    {.name = "d", .op = ANX_OP_DROPOUT, .u.dropout = {0.5}},
-    {.name = "l1", .op = ANX_OP_LINEAR, .u.linear = {450}},
-    {.name = "r7", .op = ANX_OP_RELU},
-    {.name = "l2", .op = ANX_OP_LINEAR, .u.linear = {35}},
-    {.name = "l3", .op = ANX_OP_LINEAR, .u.linear = {ANX_NUM_CLASSES}},
-    {.name = "prob", .op = ANX_OP_SOFTMAX, .functional = true},
+    CONV("c1", 40, 11, 11, 4, 4, 2, 2, 1, 1, 1),
+    RELU("r1"),
+    POOL("p1", 3, 3, 2, 2, 0, 0, false),
+    CONV("c2", 64, 5, 5, 1, 1, 2, 2, 1, 1, 1),
+    RELU("r2"),
+    CONV("c3", 96, 3, 3, 1, 1, 1, 1, 1, 1, 2),
+    CONV("c4", 22, 3, 3, 1, 1, 2, 2, 2, 2, 1),
+    CONV("c5", 22, 3, 3, 2, 2, 1, 1, 1, 1, 22),
+    RELU("r5"),
+    CONV("c6", 26, 3, 3, 1, 1, 1, 1, 1, 1, 2),
+    POOL("p6", 3, 2, 2, 1, 1, 1, true),
+    AVERAGE("a", 5, 3),
+    FLATTEN,
+    DROPOUT("d"),
+    LINEAR("l1", 450),
+    RELU("r7"),
+    LINEAR("l2", 35),
+    LINEAR("l3", ANX_NUM_CLASSES),
+    SOFTMAX,
 };
 static const anx_arch tower = {.name = "tower",
                                .in_channels = 3,
@@ -346,10 +335,10 @@ static void check_conv_order(int channels, const anx_layer *layer, int64_t size,
 
 static void test_convolutions_sum_in_blocks_of_sixteen_channels(void) {
     const anx_layer layers[] = {
-        {.name = "three channels, stride 4", CONV(64, 11, 11, 4, 4, 2, 2, 1, 1, 1)},
-        {.name = "5x5, padding 2", CONV(48, 5, 5, 1, 1, 2, 2, 1, 1, 1)},
-        {.name = "3x3, odd outputs", CONV(21, 3, 3, 1, 1, 1, 1, 1, 1, 1)},
-        {.name = "stride 2 and 3", CONV(32, 3, 5, 2, 3, 1, 2, 1, 1, 1)},
+        CONV("three channels, stride 4", 64, 11, 11, 4, 4, 2, 2, 1, 1, 1),
+        CONV("5x5, padding 2", 48, 5, 5, 1, 1, 2, 2, 1, 1, 1),
+        CONV("3x3, odd outputs", 21, 3, 3, 1, 1, 1, 1, 1, 1, 1),
+        CONV("stride 2 and 3", 32, 3, 5, 2, 3, 1, 2, 1, 1, 1),
     };
     const int channels[] = {3, 1, 16, 24, 40};
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++)
@@ -358,9 +347,9 @@ static void test_convolutions_sum_in_blocks_of_sixteen_channels(void) {
 }
 
 static void test_padding_is_skipped(void) {
-    const anx_layer layers[] = {{.name = "11x11, stride 4", CONV(32, 11, 11, 4, 4, 2, 2, 1, 1, 1)},
-                                {.name = "5x5", CONV(48, 5, 5, 1, 1, 2, 2, 1, 1, 1)},
-                                {.name = "3x3, padding 2", CONV(16, 3, 3, 1, 1, 2, 2, 1, 1, 1)}};
+    const anx_layer layers[] = {CONV("11x11, stride 4", 32, 11, 11, 4, 4, 2, 2, 1, 1, 1),
+                                CONV("5x5", 48, 5, 5, 1, 1, 2, 2, 1, 1, 1),
+                                CONV("3x3, padding 2", 16, 3, 3, 1, 1, 2, 2, 1, 1, 1)};
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++)
         for (conv_data data = SPECIAL_WEIGHTS; data <= UNDERFLOW; data++)
             for (int channels = 3; channels < 20; channels += 13) check_conv_order(channels, &layers[i], 13, data);
@@ -389,8 +378,7 @@ static float linear_in_lanes(const float *x, const float *w, float bias, int64_t
 }
 
 static void check_linear_order(int64_t in, int64_t out, int64_t batch) {
-    const anx_layer layers[] = {{.name = "flatten", .op = ANX_OP_FLATTEN, .functional = true},
-                                {.name = "linear", .op = ANX_OP_LINEAR, .u.linear = {ANX_NUM_CLASSES}}};
+    const anx_layer layers[] = {FLATTEN, LINEAR("linear", ANX_NUM_CLASSES)};
     const anx_arch arch = {.name = "linear",
                            .in_channels = (int)in,
                            .default_size = 1,
@@ -462,8 +450,7 @@ static void pick_terms(int kind, float w, float *x, float *c) {
 
 static void test_every_fma_rounds_once(void) {
     enum { OUT = 48, BATCH = 4096 };
-    const anx_layer layers[] = {{.name = "flatten", .op = ANX_OP_FLATTEN, .functional = true},
-                                {.name = "linear", .op = ANX_OP_LINEAR, .u.linear = {OUT}}};
+    const anx_layer layers[] = {FLATTEN, LINEAR("linear", OUT)};
     const anx_arch arch = {.name = "fma",
                            .in_channels = 2,
                            .default_size = 1,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "loaders/image/preprocess.h"
 #include "tests/support/anx_test.h"
@@ -53,4 +54,16 @@ void image_cases_check(const image_case *cases, size_t n) {
         free(exact);
         bytes_fini(&b);
     }
+}
+
+static long peak_kib(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+}
+
+void image_cases_check_within(const image_case *cases, size_t n, long mib) {
+    const long before = peak_kib();
+    image_cases_check(cases, n);
+    CU_ASSERT(peak_kib() - before < mib * 1024);
 }

@@ -20,4 +20,9 @@ void image_cases_check(const image_case *cases, size_t n);
 
 #define CHECK_CASES(cases) image_cases_check((cases), sizeof(cases) / sizeof((cases)[0]))
 
+/* The same, and that the process's peak of resident memory grows by less than so many MiB. */
+void image_cases_check_within(const image_case *cases, size_t n, long mib);
+
+#define CHECK_CASES_WITHIN(cases, mib) image_cases_check_within((cases), sizeof(cases) / sizeof((cases)[0]), (mib))
+
 #endif
