@@ -53,6 +53,16 @@ static anx_status add_row(anx_judge_run *run, anx_judged *j, anx_error *err) {
     return status;
 }
 
+/* What decides how many rows and columns a layer gives; NULL where they are not its to choose. */
+static const char *what_sets_size(anx_op op) {
+    switch (op) {
+    case ANX_OP_CONV2D: return "another padding, stride, dilation or kernel size";
+    case ANX_OP_MAX_POOL2D: return "another padding, stride or window, or ceil_mode";
+    case ANX_OP_ADAPTIVE_AVG_POOL2D: return "pooled to another size";
+    default: return NULL;
+    }
+}
+
 static anx_status add_shape_cause(const anx_tensor *t, int rank, const int64_t *want, anx_judged *j, anx_error *err) {
     if (t->rank == 4 && rank == 4 && t->shape[0] == want[0] && t->shape[1] == want[2] && t->shape[2] == want[3] &&
         t->shape[3] == want[1])
@@ -60,6 +70,9 @@ static anx_status add_shape_cause(const anx_tensor *t, int rank, const int64_t *
     if (t->rank == rank && memcmp(t->shape + 1, want + 1, (size_t)(rank - 1) * sizeof *want) == 0)
         return anx_judged_add_cause(j, "batch", 1, err, "a batch of %lld, where the dump's first tensor has %lld",
                                     (long long)t->shape[0], (long long)want[0]);
+    const char *size = what_sets_size(j->op);
+    if (t->rank == rank && size != NULL && memcmp(t->shape, want, 2 * sizeof *want) == 0)
+        return anx_judged_add_cause(j, "geometry", 1, err, "%s gives as many channels of other rows and columns", size);
     return anx_judged_add_cause(j, "shape", 1, err, "another layer's output, or another architecture's");
 }
 

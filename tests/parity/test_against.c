@@ -327,6 +327,7 @@ static void test_dump_shapes_have_causes(void) {
         {{2, e.dim[1], e.dim[2], e.dim[0]}, "layout"},
         {{1, e.dim[0], e.dim[1], e.dim[2]}, "batch"},
         {{2, e.dim[0] + 1, e.dim[1], e.dim[2]}, "shape"},
+        {{2, e.dim[0], e.dim[1] - 2, e.dim[2] - 2}, "geometry"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         dump_put(&d, "features.3", ANX_F32, 4, rows[i].shape);
