@@ -52,6 +52,9 @@ def main(folder):
         must(a.read() == b.read(), "recording twice gives the same bytes")
     run = record("--weights", weights, "--image", cat, "--out", first)
     must(run.returncode == 2 and "exists; --force" in run.stderr, "nothing is overwritten unasked")
+    nowhere = os.path.join(folder, "nowhere")
+    run = record("--weights", weights, "--image", cat, "--out", os.path.join(nowhere, "x.safetensors"))
+    must(run.returncode == 2 and run.stderr.endswith(f"there is no folder {nowhere}\n"), "a missing folder is named")
     run = record("--weights", cat, "--image", cat, "--out", os.path.join(folder, "no.safetensors"))
     must(run.returncode == 2 and run.stderr.startswith("record-fixtures: "), "a file that is no checkpoint is refused")
 
