@@ -15,7 +15,8 @@ void anx_parity_check_help(FILE *to) {
     fputs("usage: anx-parity check [OPTIONS] CHECKPOINT\n\n"
           "Judges whether an engine computes what PyTorch computes with these weights: preprocessing against\n"
           "Pillow, every layer against the same layer in double and against PyTorch's own values, the fused\n"
-          "groups that run in use, and an integer probe that exposes reduced precision.\n\n"
+          "groups that run in use, and an integer probe that exposes reduced precision. CHECKPOINT is a PyTorch\n"
+          "zip file (.pth) or safetensors.\n\n"
           "What is judged:\n"
           "  --device NAME     the engine (default auto):\n",
           to);
