@@ -108,6 +108,8 @@ static anx_status check_params(const anx_plan_desc *desc, anx_error *err) {
 }
 
 anx_status anx_plan_create(anx_device *device, const anx_plan_desc *desc, anx_plan **out, anx_error *err) {
+    if (desc->mode == ANX_PLAN_TRAIN && device->backend->plan_run_backward == NULL)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "device '%s' has no plans for training", device->backend->name);
     if (desc->batch < 1)
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the batch size is %lld; it must be at least 1",
                              (long long)desc->batch);
@@ -226,12 +228,23 @@ anx_status anx_plan_read(anx_plan *plan, anx_value value, anx_tensor *host, anx_
     return status != ANX_OK ? status : plan->device->backend->plan_read(plan->impl, value, host, err);
 }
 
-anx_status anx_plan_run_groups(anx_plan *plan, int first, int count, anx_error *err) {
+static anx_status check_groups(const anx_plan *plan, int first, int count, anx_error *err) {
     const int groups = anx_plan_group_count(plan);
-    if (first < 0 || count < 0 || first > groups - count)
-        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "groups %d to %d of a plan that has %d", first,
-                             first + count - 1, groups);
-    return plan->device->backend->plan_run(plan->impl, first, count, err);
+    if (first >= 0 && count >= 0 && first <= groups - count) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "groups %d to %d of a plan that has %d", first,
+                         first + count - 1, groups);
+}
+
+anx_status anx_plan_run_groups(anx_plan *plan, int first, int count, anx_error *err) {
+    const anx_status status = check_groups(plan, first, count, err);
+    return status != ANX_OK ? status : plan->device->backend->plan_run(plan->impl, first, count, err);
+}
+
+anx_status anx_plan_run_groups_backward(anx_plan *plan, int first, int count, anx_error *err) {
+    if (plan->mode != ANX_PLAN_TRAIN)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "only a plan made for training runs backward");
+    const anx_status status = check_groups(plan, first, count, err);
+    return status != ANX_OK ? status : plan->device->backend->plan_run_backward(plan->impl, first, count, err);
 }
 
 anx_status anx_plan_run(anx_plan *plan, anx_error *err) {

@@ -18,7 +18,7 @@
 #include "src/model/graph.h"
 
 /* Raised whenever anything in this header changes for a plugin; checked before any other member is used. */
-#define ANX_BACKEND_ABI_VERSION 1u
+#define ANX_BACKEND_ABI_VERSION 2u
 
 typedef struct anx_device anx_device;
 typedef struct anx_plan anx_plan;
@@ -68,7 +68,9 @@ typedef struct anx_device_info {
     const char *isa;        /* what really runs: "AVX-512", "" if not applicable */
     const char *arithmetic; /* "float32", "float64", ... */
     int threads;
-    bool pytorch_bits; /* float32 in PyTorch's own order of summation: bit-equality may be demanded */
+    anx_math_mode math; /* what it computes with: a device may do better than it was allowed to, never worse */
+    bool deterministic; /* the same input gives the same bits, run after run */
+    bool pytorch_bits;  /* float32 in PyTorch's own order of summation: bit-equality may be demanded */
 } anx_device_info;
 
 typedef struct anx_plan_desc {
@@ -113,7 +115,8 @@ typedef struct anx_backend {
     anx_status (*plan_read)(void *plan, anx_value value, anx_tensor *host, anx_error *err);
     /* Runs groups first .. first+count-1 forward. */
     anx_status (*plan_run)(void *plan, int first, int count, anx_error *err);
-    /* (optional) runs groups first+count-1 .. first backward; train plans alone. */
+    /* (optional) runs groups first+count-1 .. first backward, of train plans; a backend without it has no such plans.
+     */
     anx_status (*plan_run_backward)(void *plan, int first, int count, anx_error *err);
     /* (optional) host address of a value stored as contiguous float32 in host-visible memory, to fill or read in
        place; NULL where it is not stored so. */
@@ -154,6 +157,11 @@ anx_status anx_plan_write(anx_plan *plan, anx_value value, const anx_tensor *hos
 anx_status anx_plan_read(anx_plan *plan, anx_value value, anx_tensor *host, anx_error *err);
 anx_status anx_plan_run_groups(anx_plan *plan, int first, int count, anx_error *err);
 anx_status anx_plan_run(anx_plan *plan, anx_error *err); /* all groups */
+/*
+ * Groups first+count-1 .. first backward, of a train plan: from the gradient of the last one's output, which was
+ * written or is there already, to the gradients of parameters and inputs. UNSUPPORTED for a plan of another mode.
+ */
+anx_status anx_plan_run_groups_backward(anx_plan *plan, int first, int count, anx_error *err);
 float *anx_plan_host_pointer(anx_plan *plan, anx_value value);
 
 /* Write input, run up to the logits, read them, synchronise. input (N, C, H, W), logits (N, classes), float32. */

@@ -25,6 +25,8 @@ static void test_description(void) {
     CU_ASSERT_PTR_NOT_NULL(info.arithmetic);
     CU_ASSERT_TRUE(info.arithmetic == NULL || info.arithmetic[0] != '\0');
     CU_ASSERT_EQUAL(info.threads, 1);
+    CU_ASSERT_EQUAL(info.math, ANX_MATH_FLOAT32); /* nothing else was allowed */
+    CU_ASSERT_TRUE(info.deterministic);
     anx_error err = ANX_ERROR_INIT;
     ANX_CHECK_OK(anx_device_sync(device, &err), &err);
     anx_device_close(device);
@@ -92,6 +94,17 @@ static void test_refused_plans(void) {
     desc.n_params--;
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_plan_create(device, &desc, &plan, &err), &err);
     ANX_CHECK_MESSAGE("takes 4 parameters, got 3", &err);
+
+    if (backend_under_test()->plan_run_backward == NULL) {
+        desc = good;
+        desc.mode = ANX_PLAN_TRAIN;
+        ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_plan_create(device, &desc, &plan, &err), &err);
+        ANX_CHECK_MESSAGE("has no plans for training", &err);
+    }
+    anx_plan *forward_only = NULL;
+    ANX_CHECK_OK(anx_plan_create(device, &good, &forward_only, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_plan_run_groups_backward(forward_only, 0, 1, &err), &err);
+    anx_plan_destroy(forward_only);
 
     const anx_tensor kept = net.params[2];
     net.params[2].shape[0]++;

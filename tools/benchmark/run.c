@@ -13,7 +13,8 @@
 enum { MAX_IMAGES = 100, MAX_BATCHES = 8 };
 
 void bench_run_help(FILE *to) {
-    fputs("usage: anx-bench run [OPTION]... WEIGHTS.pth\n\n"
+    fputs("usage: anx-bench run [OPTION]... WEIGHTS.pth\n"
+          "       tools/bench [OPTION]... [WEIGHTS.pth]   builds first; default: PyTorch's seed 0\n\n"
           "Measures forward passes, loading, preprocessing, the start of a process and a whole check; beside PyTorch,\n"
           "taken in turns, where a Python that has it is named; and what this machine can do at most.\n\n"
           "Options:\n"

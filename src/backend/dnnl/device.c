@@ -102,6 +102,8 @@ void anx_dnnl_device_info(const void *impl, anx_device_info *out) {
                              .isa = isa_name(&loops),
                              .arithmetic = "float32",
                              .threads = device->threads,
+                             .math = ANX_MATH_FLOAT32,
+                             .deterministic = true,
                              .pytorch_bits = false};
 }
 

@@ -58,8 +58,6 @@ static anx_status place_buffers(anx_dnnl_plan *plan, anx_error *err) {
 }
 
 anx_status anx_dnnl_plan_create(void *device, const anx_plan_desc *desc, void **out, anx_error *err) {
-    if (desc->mode != ANX_PLAN_INFER && desc->mode != ANX_PLAN_OBSERVE)
-        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the cpu device has no plans for training");
     anx_status status = check_batch(desc, err);
     if (status != ANX_OK) return status;
     anx_dnnl_plan *plan = calloc(1, sizeof *plan);

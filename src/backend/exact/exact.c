@@ -40,6 +40,8 @@ static void device_info(const void *opaque, anx_device_info *out) {
                              .isa = device->kernels->isa,
                              .arithmetic = "float32",
                              .threads = device->threads,
+                             .math = ANX_MATH_FLOAT32,
+                             .deterministic = true,
                              .pytorch_bits = true};
 }
 

@@ -54,6 +54,8 @@ static void device_info(const void *impl, anx_device_info *out) {
                              .isa = "",
                              .arithmetic = "float64",
                              .threads = d->threads,
+                             .math = ANX_MATH_FLOAT32,
+                             .deterministic = true,
                              .pytorch_bits = false};
 }
 
@@ -103,8 +105,6 @@ static void make_groups(plan *p) {
 static anx_status plan_create(void *impl, const anx_plan_desc *desc, void **out, anx_error *err) {
     const device *d = impl;
     const anx_graph *graph = desc->graph;
-    if (desc->mode == ANX_PLAN_TRAIN)
-        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the reference does not train; use 'infer' or 'observe'");
     plan *p = calloc(1, sizeof *p);
     if (p == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     *p = (plan){.graph = graph, .batch = desc->batch, .threads = d->threads};
