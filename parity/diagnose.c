@@ -39,9 +39,6 @@ anx_status anx_diagnose(const anx_suspect *s, anx_judged *judged, anx_error *err
         return anx_judged_add_cause(judged, "weights", 1.0, err,
                                     "the recording was made with other weights of this layer than the checkpoint's");
     anx_status status = anx_diagnose_patterns(s, judged, err);
-    const int by_patterns = judged->n_causes;
     if (status == ANX_OK) status = anx_diagnose_recompute(s, judged, err);
-    /* Costly, and for mistakes that none of the others are. */
-    if (status == ANX_OK && judged->n_causes == by_patterns) status = anx_diagnose_channels(s, judged, err);
     return status;
 }

@@ -134,6 +134,26 @@ static double sharpness(const anx_image *m) {
     return sum;
 }
 
+/* Do the two differ in their details alone: do the means over 8 x 8 pixels differ far less than the pixels do? */
+static bool same_at_large(const anx_image *got, const anx_image *expected) {
+    enum { SIDE = 8 };
+    double fine = 0, large = 0, blocks = 0;
+    for (int64_t y0 = 0; y0 + SIDE <= got->height; y0 += SIDE)
+        for (int64_t x0 = 0; x0 + SIDE <= got->width; x0 += SIDE)
+            for (int c = 0; c < 3; c++) {
+                double sum = 0;
+                for (int64_t y = y0; y < y0 + SIDE; y++)
+                    for (int64_t x = x0; x < x0 + SIDE; x++) {
+                        const double d = pixel(got, y, x, c) - pixel(expected, y, x, c);
+                        sum += d;
+                        fine += d * d / (SIDE * SIDE);
+                    }
+                large += sum * sum / (SIDE * SIDE * SIDE * SIDE);
+                blocks++;
+            }
+    return blocks > 0 && sqrt(large) <= 0.35 * sqrt(fine);
+}
+
 static anx_status by_magnitude(const anx_image *got, const anx_image *expected, anx_judged *j, anx_error *err) {
     const int64_t n = got->width * got->height * 3;
     int most = 0;
@@ -164,18 +184,18 @@ static anx_status by_magnitude(const anx_image *got, const anx_image *expected, 
             "brightness is right, colour is off by up to %d: chroma is upsampled otherwise, or the "
             "colour conversion differs",
             most);
+    if (status != ANX_OK || !same_at_large(got, expected)) return status;
     const double right = sharpness(expected), ratio = right > 0 ? sharpness(got) / right : 1;
-    if (status == ANX_OK && ratio > 1.05)
-        status =
-            anx_judged_add_cause(j, "no-antialias", fmin(0.9, 0.5 + ratio - 1), err,
-                                 "%.3g times as sharp as the right one: resized without antialiasing, or by a sharper "
-                                 "filter",
-                                 ratio);
-    if (status == ANX_OK && ratio < 0.95)
-        status =
-            anx_judged_add_cause(j, "smoother", 0.6, err,
-                                 "%.3g times as sharp as the right one: resized by a smoother filter, or twice", ratio);
-    return status;
+    if (ratio > 1.01)
+        return anx_judged_add_cause(j, "no-antialias", fmin(0.9, 0.6 + ratio - 1), err,
+                                    "%.3g times as sharp as the right one: resized without antialiasing, or by a "
+                                    "sharper filter",
+                                    ratio);
+    if (ratio < 0.99)
+        return anx_judged_add_cause(j, "smoother", 0.6, err,
+                                    "%.3g times as sharp as the right one: resized by a smoother filter, or twice",
+                                    ratio);
+    return ANX_OK;
 }
 
 anx_status anx_diagnose_image(const anx_image *got, const anx_image *expected, anx_judged *judged, anx_error *err) {
@@ -210,35 +230,97 @@ static line fit(const float *got, const float *expected, int64_t n) {
 }
 
 static bool near(double a, double b) {
-    return fabs(a - b) <= 2e-3 * (1 + fabs(b));
+    return fabs(a - b) <= 3e-4 * (1 + fabs(b)); /* finer than 255 is from 256 */
 }
 
-/* Planes that are a straight line of the right ones: another mean and std, which the line tells. */
-static anx_status other_constants(const line lines[3], const anx_preprocess_profile *profile, anx_judged *j,
-                                  anx_error *err) {
+/* The constants of a normalisation, in the order of the planes. */
+typedef struct constants {
     double mean[3], std[3];
-    bool none = true, bytes = true, unscaled = true, half = true, reversed = true, no_mean = true;
+} constants;
+
+/* What a constant is written as: rounding leaves 0 a little beside 0. */
+static double tidy(double v) {
+    return fabs(v) < 1e-6 ? 0 : v;
+}
+
+/* The constants that give got from the planes of expected in `order`; false where none do. */
+static bool find_constants(const float *got, const float *expected, int64_t plane, const int order[3],
+                           const anx_preprocess_profile *profile, constants *out) {
     for (int c = 0; c < 3; c++) {
-        std[c] = profile->std[c] / lines[c].a;
-        mean[c] = profile->mean[c] - lines[c].b * std[c];
-        none = none && near(mean[c], 0) && near(std[c], 1);
-        bytes = bytes && near(255 * std[c], 1) && near(255 * mean[c], 0);
-        unscaled = unscaled && fabs(255 * mean[c] / profile->mean[c] - 1) < 1e-2 &&
-                   fabs(255 * std[c] / profile->std[c] - 1) < 1e-2;
-        half = half && near(mean[c], 0.5) && near(std[c], 0.5);
-        reversed = reversed && near(mean[c], profile->mean[2 - c]) && near(std[c], profile->std[2 - c]);
-        no_mean = no_mean && near(mean[c], 0) && near(std[c], profile->std[c]);
+        const line l = fit(got + c * plane, expected + order[c] * plane, plane);
+        if (!(l.a > 0) || l.worst > 1e-4 * fmax(1, fabs(l.a) * 2.5)) return false;
+        out->std[c] = profile->std[order[c]] / l.a;
+        out->mean[c] = tidy(profile->mean[order[c]] - l.b * out->std[c]);
     }
-    const char *what = none       ? "not normalised at all"
-                       : bytes    ? "0 to 255, neither scaled nor normalised"
-                       : unscaled ? "not divided by 255 before it was normalised"
-                       : half     ? "normalised to -1 .. 1"
-                       : reversed ? "mean and std of the channels in reverse order"
-                       : no_mean  ? "the mean is not subtracted"
-                                  : "another mean and std";
+    return true;
+}
+
+static bool are(const constants *k, double scale, double mean_0, double mean_1, double mean_2, double std_0,
+                double std_1, double std_2) {
+    const double mean[3] = {mean_0, mean_1, mean_2}, std[3] = {std_0, std_1, std_2};
+    for (int c = 0; c < 3; c++)
+        if (!near(scale * k->mean[c], mean[c]) || !near(scale * k->std[c], std[c])) return false;
+    return true;
+}
+
+/* What these constants are known as; NULL where they are the right ones. */
+static const char *name_constants(const constants *k, const anx_preprocess_profile *profile) {
+    const double m[3] = {profile->mean[0], profile->mean[1], profile->mean[2]};
+    const double s[3] = {profile->std[0], profile->std[1], profile->std[2]};
+    if (are(k, 1, m[0], m[1], m[2], s[0], s[1], s[2])) return NULL;
+    if (are(k, 255.0 / 256, m[0], m[1], m[2], s[0], s[1], s[2])) return "divided by 256 instead of 255";
+    if (are(k, 1, 0, 0, 0, 1, 1, 1)) return "not normalised at all";
+    if (are(k, 255, 0, 0, 0, 1, 1, 1)) return "0 to 255, neither scaled nor normalised";
+    if (are(k, 255, m[0], m[1], m[2], s[0], s[1], s[2])) return "0 to 255, normalised as if it were 0 to 1";
+    if (near(255 * k->std[0], 1) && near(255 * k->std[1], 1) && near(255 * k->std[2], 1))
+        return "0 to 255 less a mean, not divided by std";
+    if (are(k, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)) return "normalised to -1 .. 1";
+    if (are(k, 1, m[2], m[1], m[0], s[2], s[1], s[0])) return "mean and std of the channels in reverse order";
+    if (are(k, 1, 0, 0, 0, s[0], s[1], s[2])) return "the mean is not subtracted";
+    if (are(k, 1, m[0], m[1], m[2], 1, 1, 1)) return "not divided by std";
+    return "another mean and std";
+}
+
+static anx_status add_constants(const constants *k, const char *name, anx_judged *j, anx_error *err) {
     return anx_judged_add_cause(j, "normalisation", 0.96, err,
-                                "%s: as from mean (%.4g, %.4g, %.4g), std (%.4g, %.4g, %.4g)", what, mean[0], mean[1],
-                                mean[2], std[0], std[1], std[2]);
+                                "%s: as from mean (%.4g, %.4g, %.4g), std (%.4g, %.4g, %.4g)", name, k->mean[0],
+                                k->mean[1], k->mean[2], k->std[0], k->std[1], k->std[2]);
+}
+
+/* Planes that are a straight line of the right ones, in their order or in reverse. */
+static anx_status other_constants(const float *got, const float *expected, int64_t plane,
+                                  const anx_preprocess_profile *profile, anx_judged *j, anx_error *err) {
+    static const int rgb[3] = {0, 1, 2}, bgr[3] = {2, 1, 0};
+    constants k;
+    if (find_constants(got, expected, plane, rgb, profile, &k)) {
+        const char *name = name_constants(&k, profile);
+        return name != NULL ? add_constants(&k, name, j, err) : ANX_OK;
+    }
+    if (!find_constants(got, expected, plane, bgr, profile, &k)) return ANX_OK;
+    const char *name = name_constants(&k, profile);
+    const anx_status status = anx_judged_add_cause(j, "channel-order", 0.98, err,
+                                                   "red and blue are exchanged before normalising (BGR for RGB)");
+    return status == ANX_OK && name != NULL ? add_constants(&k, name, j, err) : status;
+}
+
+/* Values that no image gives, the share of them being more than a few. */
+static anx_status out_of_range(const float *got, int64_t plane, const anx_preprocess_profile *profile, anx_judged *j,
+                               anx_error *err) {
+    int64_t out = 0;
+    double least = INFINITY, most = -INFINITY;
+    for (int64_t i = 0; i < 3 * plane; i++) {
+        const int64_t c = i / plane;
+        const double v = 255 * ((double)got[i] * profile->std[c] + profile->mean[c]);
+        out += v < -1 || v > 256;
+        least = fmin(least, got[i]);
+        most = fmax(most, got[i]);
+    }
+    if (out * 100 < 3 * plane * 2) return ANX_OK;
+    return anx_judged_add_cause(
+        j, "normalisation", 0.7, err,
+        "values from %.4g to %.4g, where no image gives less than %.4g or more than %.4g: scaled or "
+        "normalised otherwise, beside what else is wrong",
+        least, most, -(double)profile->mean[0] / profile->std[0], (1 - (double)profile->mean[2]) / profile->std[2]);
 }
 
 /* Do the planes of got equal those of expected in the order given? */
@@ -281,17 +363,14 @@ anx_status anx_diagnose_input(const float *got, const float *expected, int64_t h
             "values differ by at most %.3g: the same steps, rounded otherwise (a fused multiply-add, "
             "or a product with 1/std instead of a division)",
             most);
-    line lines[3];
-    bool straight = true;
-    for (int c = 0; c < 3; c++) {
-        lines[c] = fit(got + c * plane, expected + c * plane, plane);
-        straight = straight && lines[c].a > 0 && lines[c].worst <= 1e-4 * fmax(1, fabs(lines[c].a) * 2.5);
-    }
-    if (straight) return other_constants(lines, profile, judged, err);
+    const int before = judged->n_causes;
+    anx_status status = other_constants(got, expected, plane, profile, judged, err);
+    if (status == ANX_OK && judged->n_causes == before) status = out_of_range(got, plane, profile, judged, err);
+    if (status != ANX_OK || judged->n_causes > before) return status;
 
     /* otherwise the fault lies in the pixels */
     anx_image a = ANX_IMAGE_INIT, b = ANX_IMAGE_INIT;
-    anx_status status = to_image(got, height, width, profile, &a, err);
+    status = to_image(got, height, width, profile, &a, err);
     if (status == ANX_OK) status = to_image(expected, height, width, profile, &b, err);
     if (status == ANX_OK) status = anx_diagnose_image(&a, &b, judged, err);
     free(a.pixels);

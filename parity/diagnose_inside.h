@@ -17,9 +17,23 @@ const anx_extent *anx_diagnose_flattened_from(const anx_graph *graph, int node);
 
 int64_t anx_diagnose_elems(const anx_suspect *s); /* of the batch */
 
-/* The families: patterns of values, hypotheses worked out anew, single input channels. */
+/* The output seen as planes of rows and columns, flattened ones too; other features are one plane of one row. */
+typedef struct anx_layout {
+    int64_t batch, planes, h, w;
+} anx_layout;
+
+anx_layout anx_diagnose_layout(const anx_suspect *s);
+
+/* One pattern; `wrong` elements, at least one, are wrong. Errors: OUT_OF_MEMORY. */
+typedef anx_status (*anx_pattern)(const anx_suspect *s, const anx_layout *l, int64_t wrong, anx_judged *j,
+                                  anx_error *err);
+
+/* Where the wrong values lie, and whether they are those of another place. */
+anx_status anx_diagnose_places(const anx_suspect *s, const anx_layout *l, int64_t wrong, anx_judged *judged,
+                               anx_error *err);
+
+/* The two families. */
 anx_status anx_diagnose_patterns(const anx_suspect *s, anx_judged *judged, anx_error *err);
 anx_status anx_diagnose_recompute(const anx_suspect *s, anx_judged *judged, anx_error *err);
-anx_status anx_diagnose_channels(const anx_suspect *s, anx_judged *judged, anx_error *err);
 
 #endif

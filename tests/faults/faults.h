@@ -15,7 +15,7 @@ typedef struct fault_row {
     plain_fault fault;
     enum { IN_BOTH = 0, IN_INFER, IN_WHOLE } where; /* every plan; fused groups alone; only where groups run together */
     bool warns;                           /* the weaker verdict is what the rule promises here: reason beside the row */
-    const char *causes[FAULT_MAX_CAUSES]; /* ids, one of which must be named; none: no demand */
+    const char *causes[FAULT_MAX_CAUSES]; /* ids: one must be named, and none but these */
 } fault_row;
 
 /* i-th fault, NULL past the end. */

@@ -89,7 +89,10 @@ static void apply_to_parameters(task *t) {
         for (int64_t o = 0; o < out; o++) t->bias[o] *= 2.0f;
         break;
     case FAULT_WEIGHT_ZEROED: t->weight[a] = 0.0f; break;
-    case FAULT_WEIGHTS_INT8: quantise(t->weight, out * terms); break;
+    case FAULT_WEIGHTS_INT8:
+        for (int64_t o = 0; a != 0 && o < out; o++) quantise(t->weight + o * terms, terms);
+        if (a == 0) quantise(t->weight, out * terms);
+        break;
     case FAULT_WEIGHT_LAYOUT: read_other_layout(t); break;
     case FAULT_ROWS_SWAPPED:
         swap_floats(t->weight + a * terms, t->weight + b * terms, terms);
@@ -149,11 +152,13 @@ static int64_t clamp(int64_t v, int64_t length) {
     return v < 0 ? 0 : v >= length ? length - 1 : v;
 }
 
-static int64_t first_channel(const task *t, int64_t group) {
+/* The input channel that a group's channel c is. */
+static int64_t channel_of(const task *t, int64_t group, int64_t c) {
     const int64_t per_group = t->node->in.dim[0] / t->groups;
+    if (t->fault.kind == FAULT_GROUP_WOVEN) return c * t->groups + group;
     if (t->fault.kind == FAULT_GROUP_OTHER) group = (group + 1) % t->groups;
     if (t->fault.kind == FAULT_GROUP_FIRST) group = 0;
-    return group * per_group;
+    return group * per_group + c;
 }
 
 static float conv_at(const task *t, plain_terms *terms, int64_t n, int64_t oc, int64_t oh, int64_t ow) {
@@ -171,7 +176,7 @@ static float conv_at(const task *t, plain_terms *terms, int64_t n, int64_t oc, i
                     inside = true;
                 }
                 terms->w[k] = !inside && t->sum.skips_padding ? 0.0f : t->weight[oc * terms->n + k];
-                terms->x[k] = inside ? t->x[at(in, n, first_channel(t, group) + c, h, w)] : 0.0f;
+                terms->x[k] = inside ? t->x[at(in, n, channel_of(t, group, c), h, w)] : 0.0f;
             }
     return plain_sum_terms(&t->sum, terms, t->bias[oc]);
 }

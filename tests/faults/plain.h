@@ -52,6 +52,7 @@ typedef enum fault_kind {
     FAULT_KERNEL_TRANSPOSED, /* (kw, kh) */
     FAULT_GROUP_OTHER,       /* each group reads the next one's channels */
     FAULT_GROUP_FIRST,       /* each group reads the first one's channels */
+    FAULT_GROUP_WOVEN,       /* each group reads every groups-th channel */
     FAULT_POOL_SMALL,        /* window one smaller */
     FAULT_POOL_FLOOR,        /* ceil_mode ignored: the last row and column are never computed */
     FAULT_POOL_AVERAGE,      /* mean for maximum */
@@ -63,7 +64,7 @@ typedef enum fault_kind {
     FAULT_BIAS_DROPPED_ONE, /* of channel a */
     FAULT_BIAS_TWICE,
     FAULT_WEIGHT_ZEROED, /* weight a */
-    FAULT_WEIGHTS_INT8,  /* 255 steps over the whole tensor */
+    FAULT_WEIGHTS_INT8,  /* 255 steps over the whole tensor, or (a != 0) over each output's weights */
     FAULT_WEIGHT_LAYOUT, /* W (out, in) read as (in, out) */
     FAULT_ROWS_SWAPPED,  /* rows (output channels) a and b of the weights, the biases too */
     FAULT_INPUT_SWAPPED, /* input channels a and b */

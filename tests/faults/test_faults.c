@@ -70,12 +70,17 @@ static const anx_judged *first_of(const anx_verdicts *v, anx_verdict verdict) {
 
 /* ---- faults --------------------------------------------------------------------------------------------- */
 
-static bool names_a_cause(const anx_judged *j, const fault_row *row) {
-    if (row->causes[0] == NULL) return true;
-    for (int c = 0; c < j->n_causes; c++)
-        for (int i = 0; i < FAULT_MAX_CAUSES && row->causes[i] != NULL; i++)
-            if (strcmp(j->causes[c].id, row->causes[i]) == 0) return true;
+static bool is_listed(const fault_row *row, const char *id) {
+    for (int i = 0; i < FAULT_MAX_CAUSES && row->causes[i] != NULL; i++)
+        if (strcmp(row->causes[i], id) == 0) return true;
     return false;
+}
+
+/* A cause that fits, and none that does not. */
+static bool causes_fit(const anx_judged *j, const fault_row *row) {
+    for (int c = 0; c < j->n_causes; c++)
+        if (!is_listed(row, j->causes[c].id)) return false;
+    return j->n_causes > 0 || row->causes[0] == NULL;
 }
 
 /* The point itself, or a fused group that reaches over it. */
@@ -108,8 +113,8 @@ static void check_fault(const fault_row *row) {
         complain(row->name, row->warns ? "no warning" : "not found", NULL);
     else if (!is_at(graph, bad, row))
         complain(row->name, "found at the wrong point", bad);
-    else if (!names_a_cause(bad, row))
-        complain(row->name, "no fitting cause is named", bad);
+    else if (!causes_fit(bad, row))
+        complain(row->name, bad->n_causes > 0 ? bad->causes[0].text : "no cause is named", bad);
     else
         CU_PASS("found");
     if (!row->warns && v->overall != ANX_VERDICT_FAIL) complain(row->name, "the run as a whole does not fail", bad);

@@ -26,6 +26,7 @@ try:
 except ImportError as e:
     skip(str(e))
 
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 failures = 0
 
 
@@ -84,29 +85,35 @@ def check(what, got, expected):
 
 
 def judge(dump, *options):
-    """(verdict, first bad point, its causes, points judged) of a dump."""
+    """(verdict, first bad point, its causes, rows of the dump's points, those that fail) of a dump."""
     run = subprocess.run(
         [f"{BUILD}/tools/anx-parity", "check", "--against", dump, "--json", "-", *options, CHECKPOINT],
         capture_output=True, text=True,
     )  # fmt: skip
     if run.returncode not in (0, 1):
         print(run.stderr)
-        return "trouble", "", [], []
+        return "trouble", "", [], [], []
     report = json.loads(run.stdout)
     rows = [r for r in report["judged"] if r["path"] == "against"]
     bad = report["first_bad"]
     bad = report["judged"][bad] if isinstance(bad, int) and bad >= 0 else None
-    causes = [c["id"] for c in bad["causes"]] if bad else []
-    return report["verdict"], bad["point"] if bad else "", causes, [r["point"] for r in rows]
+    failed = [r["point"] for r in rows if r["verdict"] == "fail"]
+    return report["verdict"], bad["point"] if bad else "", bad["causes"] if bad else [], rows, failed
 
 
-def expect(what, dump, verdict, point="", cause=None, options=()):
-    got, bad, causes, points = judge(dump, *options)
+def expect(what, dump, verdict, point="", cause=None, options=(), text=None):
+    """`text`: in the likeliest cause's words, at the one point that fails."""
+    got, bad, causes, rows, failed = judge(dump, *options)
     check(f"{what}: verdict", got, verdict)
     check(f"{what}: first bad point", bad, point)
-    if cause is not None and cause not in causes:
+    if cause is not None and cause not in [c["id"] for c in causes]:
         check(f"{what}: causes", causes, cause)
-    return points
+    if text is not None:
+        check(f"{what}: likeliest cause", causes[0]["id"] if causes else None, cause)
+        check(f"{what}: all that fails", failed, [point])
+        if not causes or text not in causes[0]["text"]:
+            check(f"{what}: likeliest cause", causes, text)
+    return [r["point"] for r in rows]
 
 
 def changed(dump, name, change):
@@ -138,6 +145,22 @@ def with_weights(model, shape, change):
 
 def bf16(a):
     return torch.from_numpy(np.ascontiguousarray(a)).bfloat16().float().numpy()
+
+
+def int8(a):
+    step = np.abs(a).max() / np.float32(127)
+    return np.rint(a / step) * step
+
+
+def int8_rows(a):
+    step = np.abs(a).max(axis=1, keepdims=True) / np.float32(127)
+    return np.rint(a / step) * step
+
+
+def exchanged(a):
+    a = a.copy()
+    a[:, [70, 301]] = a[:, [301, 70]]
+    return a
 
 
 def test_torch(model, stages, x):
@@ -172,6 +195,45 @@ def test_torch(model, stages, x):
     expect("PyTorch in bfloat16", f"{TMP}/half.safetensors", "fail", "features.0")
 
 
+def preprocessed(image, mean=MEAN, std=STD, scale=1.0, bgr=False, antialias=True):
+    """PyTorch's preprocessing of an image, or one that is wrong in one respect: the stages, and the input."""
+    resize = F.resize(image, 256, F.InterpolationMode.BILINEAR)
+    if not antialias:
+        tensor = F.pil_to_tensor(image)[None].float()
+        size = (resize.height, resize.width)
+        plain = torch.nn.functional.interpolate(tensor, size, mode="bilinear", antialias=False, align_corners=False)
+        resize = F.to_pil_image(plain[0].round().clamp(0, 255).byte())
+    crop = F.center_crop(resize, 224)
+    x = F.to_tensor(crop) * scale
+    x = F.normalize(x.flip(0) if bgr else x, mean, std)[None]
+    return {"image": np.asarray(image), "resize": np.asarray(resize), "crop": np.asarray(crop)}, x
+
+
+def test_preprocessing(model, image):
+    """Wrong preprocessing is placed there, and named, with its stages in the dump and with the input alone; the layers,
+    which are right, are not blamed."""
+    dump = f"{TMP}/preprocessed.safetensors"
+    for what, options, stage, cause, text in (
+        ("mean and std of 0.5", {"mean": [0.5] * 3, "std": [0.5] * 3}, "input", "normalisation", "-1 .. 1"),
+        ("mean and std reversed", {"mean": MEAN[::-1], "std": STD[::-1]}, "input", "normalisation", "reverse order"),
+        ("CIFAR's mean and std", {"mean": [0.4914, 0.4822, 0.4465], "std": [0.247, 0.2435, 0.2616]},
+         "input", "normalisation", "another mean and std"),
+        ("no normalisation", {"mean": [0] * 3, "std": [1] * 3}, "input", "normalisation", "not normalised at all"),
+        ("0 to 255", {"mean": [0] * 3, "std": [1] * 3, "scale": 255}, "input", "normalisation", "neither scaled nor"),
+        ("0 to 255, normalised", {"scale": 255}, "input", "normalisation", "as if it were 0 to 1"),
+        ("BGR", {"bgr": True}, "input", "channel-order", "BGR"),
+        ("BGR, 0 to 255 less a mean", {"bgr": True, "scale": 255, "mean": [103.94, 116.78, 123.68], "std": [1] * 3},
+         "input", "channel-order", "BGR"),
+        ("no antialiasing", {"antialias": False}, "resize", "no-antialias", "without antialiasing"),
+    ):  # fmt: skip
+        stages, x = preprocessed(image, **options)
+        dump_torch(model, x, dump)
+        save_file({**load_file(dump), **stages}, dump)
+        expect(what, dump, "fail", stage, cause, ("--image", IMAGE), text)
+        save_file({"input": x.numpy()}, dump)
+        expect(f"{what}, the input alone", dump, "fail", "input", cause, ("--image", IMAGE), text)
+
+
 def two_images(model, x):
     dump_torch(model, torch.cat([x, x.flip(3)]), f"{TMP}/two.safetensors")
     return f"{TMP}/two.safetensors"
@@ -198,6 +260,10 @@ def test_onnx(model, x):
     for what, shape, change, point, cause in (
         ("weights rounded to bfloat16", (384, 192, 3, 3), bf16, "features.6", "reduced-precision-bf16"),
         ("a flipped kernel", (192, 64, 5, 5), lambda w: w[:, :, ::-1, ::-1], "features.3", "kernel-flipped"),
+        ("weights in 8 bits", (384, 192, 3, 3), int8, "features.6", "reduced-precision-int8"),
+        ("weights in 8 bits, by row", (4096, 9216), int8_rows, "classifier.1", "reduced-precision-int8"),
+        ("two input channels exchanged", (256, 384, 3, 3), exchanged, "features.8", "channel-order"),
+        ("a bias added twice", (384,), lambda b: 2 * b, "features.6", "bias-twice"),
         ("no bias", (384,), lambda b: b * 0, "features.6", "missing-bias"),
         ("BGR weights", (64, 3, 11, 11), lambda w: w[:, ::-1], "features.0", "channel-order"),
         ("exchanged outputs", (1000, 4096), lambda w: np.roll(w, -1, axis=0), "classifier.6", "output-order"),
@@ -223,10 +289,8 @@ with tempfile.TemporaryDirectory() as TMP:
     noise = np.random.default_rng(0).integers(-9, 10, (300, 400, 3))
     Image.fromarray((np.stack(waves, 2) + noise).clip(0, 255).astype(np.uint8)).save(IMAGE)
     image = Image.open(IMAGE).convert("RGB")
-    resize = F.resize(image, 256, F.InterpolationMode.BILINEAR)
-    crop = F.center_crop(resize, 224)
-    given = F.normalize(F.to_tensor(crop), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])[None]
-    stages = {"image": np.asarray(image), "resize": np.asarray(resize), "crop": np.asarray(crop)}
+    stages, given = preprocessed(image)
     test_torch(MODEL, stages, given)
+    test_preprocessing(MODEL, image)
     test_onnx(MODEL, given)
 sys.exit(1 if failures else 0)
