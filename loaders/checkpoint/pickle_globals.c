@@ -285,6 +285,11 @@ static const anx_pickle_global globals[] = {
     CALL("torch", "device", opaque),
     CALL("_codecs", "encode", encode),
     CALL("argparse", "Namespace", opaque),
+    CALL("collections", "Counter", opaque), /* MultiStepLR's milestones */
+    CALL("__builtin__", "set", opaque),     /* as protocol 2 names Python 3's builtins */
+    CALL("__builtin__", "bytearray", opaque),
+    CALL("__builtin__", "complex", opaque),
+    CALL("torch.serialization", "_get_layout", opaque),
     NAME("torch", "float32"),
     NAME("torch", "float64"),
     NAME("torch", "float16"),
@@ -295,6 +300,8 @@ static const anx_pickle_global globals[] = {
     NAME("torch", "int8"),
     NAME("torch", "uint8"),
     NAME("torch", "bool"),
+    NAME("torch", "complex64"),
+    NAME("torch", "complex128"),
     REFUSED("torch", "ComplexFloatStorage", complex_tensor),
     REFUSED("torch", "ComplexDoubleStorage", complex_tensor),
     REFUSED("torch", "QInt8Storage", quantized_tensor),

@@ -112,14 +112,18 @@ def training_checkpoints(folder):
     path = os.path.join(folder, "training.pth")
     model = Narrow()
     for optimizer in (torch.optim.SGD(model.parameters(), 0.1, momentum=0.9), torch.optim.Adam(model.parameters())):
-        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 30, 0.1)
+        schedulers = torch.optim.lr_scheduler
+        schedulers = [schedulers.StepLR(optimizer, 30, 0.1), schedulers.MultiStepLR(optimizer, [30, 60]),
+                      schedulers.CosineAnnealingLR(optimizer, 10), schedulers.ReduceLROnPlateau(optimizer)]
         model.classifier(torch.randn(2, 162)).sum().backward()
         optimizer.step()
         args = argparse.Namespace(arch="alexnet", lr=0.1, batch_size=32, amp=False, ratio=None, sizes=[1, (2, 3.5)],
                                   big=2 ** 80, negative=-1, more=-2 ** 40, device=torch.device("cpu"), raw=b"\x00\xff",
-                                  dtype=torch.float32, size=torch.Size([1, 2]))
+                                  dtype=torch.float32, size=torch.Size([1, 2]), steps=collections.Counter("aab"),
+                                  seen={1, 2}, bits=bytearray(b"\x00\xff"), z=1 - 2j, layout=torch.strided,
+                                  dtypes=[torch.complex64, torch.complex128])
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 7, "args": args,
-                    "lr_scheduler": scheduler.state_dict(), "best": torch.tensor(0.5)}, path)
+                    "lr_scheduler": [s.state_dict() for s in schedulers], "best": torch.tensor(0.5)}, path)
         expect(path, model.state_dict(), "torchvision's train.py", wrapped="model")
     torch.save({"state_dict": torch.nn.DataParallel(model).state_dict(), "arch": "alexnet", "best_acc1": 0.3}, path)
     expect(path, model.state_dict(), "the ImageNet example's main.py", wrapped="state_dict", module=1)
