@@ -113,10 +113,19 @@ static void add_key(message *m, const char *heading, int *n, const char *name) {
     (*n)++;
 }
 
-static void add_missing(message *m, const anx_state_dict *tensors, const anx_graph *graph) {
+/* What stands under that name and is no tensor; NULL if nothing does. */
+static const anx_checkpoint_other *find_other(const anx_checkpoint *checkpoint, const char *name) {
+    const anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
+    for (size_t i = 0; i < impl->n_others; i++)
+        if (strcmp(impl->others[i].name, name) == 0) return &impl->others[i];
+    return NULL;
+}
+
+static void add_missing(message *m, const anx_checkpoint *checkpoint, const anx_graph *graph) {
     int n = 0;
     for (int i = 0; i < graph->n_params; i++)
-        if (anx_state_dict_find(tensors, graph->params[i].name) == NULL)
+        if (anx_state_dict_find(&checkpoint->tensors, graph->params[i].name) == NULL &&
+            find_other(checkpoint, graph->params[i].name) == NULL)
             add_key(m, "Missing", &n, graph->params[i].name);
     if (n > 0) add(m, ".");
 }
@@ -127,7 +136,8 @@ static void add_unexpected(message *m, const anx_checkpoint *checkpoint, const a
     for (size_t i = 0; i < checkpoint->tensors.count; i++)
         if (anx_graph_find_param(graph, checkpoint->tensors.items[i].name) < 0)
             add_key(m, "Unexpected", &n, checkpoint->tensors.items[i].name);
-    for (size_t i = 0; i < impl->n_others; i++) add_key(m, "Unexpected", &n, impl->others[i]);
+    for (size_t i = 0; i < impl->n_others; i++)
+        if (anx_graph_find_param(graph, impl->others[i].name) < 0) add_key(m, "Unexpected", &n, impl->others[i].name);
     if (n > 0) add(m, ".");
 }
 
@@ -140,11 +150,17 @@ static char *size_text(int rank, const int64_t *shape, char buf[200]) {
     return buf;
 }
 
-static void add_misfits(message *m, const anx_state_dict *tensors, const anx_graph *graph) {
+static void add_misfits(message *m, const anx_checkpoint *checkpoint, const anx_graph *graph) {
     for (int i = 0; i < graph->n_params; i++) {
         const anx_param *param = &graph->params[i];
-        const anx_tensor *t = anx_state_dict_find(tensors, param->name);
+        const anx_tensor *t = anx_state_dict_find(&checkpoint->tensors, param->name);
+        const anx_checkpoint_other *other = t == NULL ? find_other(checkpoint, param->name) : NULL;
         char got[200], expected[200];
+        if (other != NULL)
+            add(m,
+                "\n\tWhile copying the parameter named \"%s\", expected torch.Tensor or Tensor-like object from "
+                "checkpoint but received <class '%s'>",
+                param->name, other->kind == ANX_PICKLE_NONE ? "NoneType" : anx_pickle_kind_name(other->kind));
         if (t == NULL) continue;
         if (t->rank != param->rank || memcmp(t->shape, param->shape, (size_t)t->rank * sizeof *t->shape) != 0)
             add(m,
@@ -161,9 +177,9 @@ static void add_misfits(message *m, const anx_state_dict *tensors, const anx_gra
 static anx_status compare(const anx_checkpoint *checkpoint, const anx_graph *graph, anx_error *err) {
     message *m = calloc(1, sizeof *m);
     if (m == NULL) return out_of_memory(err);
-    add_missing(m, &checkpoint->tensors, graph);
+    add_missing(m, checkpoint, graph);
     add_unexpected(m, checkpoint, graph);
-    add_misfits(m, &checkpoint->tensors, graph);
+    add_misfits(m, checkpoint, graph);
     anx_status status = ANX_OK;
     if (m->used > 0) {
         char more[64] = "";

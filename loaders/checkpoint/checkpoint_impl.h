@@ -10,6 +10,12 @@
 #include "loaders/checkpoint/safetensors.h"
 #include "loaders/file.h"
 
+/* A key of the state_dict whose value is no tensor. */
+typedef struct anx_checkpoint_other {
+    const char *name; /* in the arena; without the prefix that was removed from the tensors' names */
+    anx_pickle_kind kind;
+} anx_checkpoint_other;
+
 typedef struct anx_checkpoint_impl {
     anx_file_map map;
     anx_arena arena;              /* holds root and all below it */
@@ -18,7 +24,7 @@ typedef struct anx_checkpoint_impl {
     void **copies;                /* storages that could not be used in place (byte order, alignment) */
     size_t n_copies, copies_capacity;
     anx_safetensors *safetensors; /* NULL for other formats */
-    const char **others;          /* keys beside the tensors, whose values are something else; in the arena */
+    anx_checkpoint_other *others; /* what is beside the tensors; in the arena */
     size_t n_others;
     bool has_digest;
     anx_digest digest; /* of the whole file */

@@ -123,7 +123,8 @@ anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err) {
         status = key_text(impl, dict->u.dict.items[2 * i], &name, err);
         if (status != ANX_OK) break;
         if (value->kind != ANX_PICKLE_TENSOR) {
-            impl->others[impl->n_others++] = name;
+            if (checkpoint->module_prefix_removed && has_module_prefix(name, strlen(name))) name += module_bytes;
+            impl->others[impl->n_others++] = (anx_checkpoint_other){name, value->kind};
             continue;
         }
         const anx_tensor view = view_of(value->u.tensor);

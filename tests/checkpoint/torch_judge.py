@@ -179,6 +179,8 @@ def strict(folder):
                                     "features.0.bias": torch.ones(3), "classifier.1.bias": torch.ones(70, 1),
                                     "features.5.bias": torch.tensor(1.0)}),
         "all of it": dict(without("features.5.weight"), other=torch.ones(1), **{"features.0.bias": torch.ones(3)}),
+        "no tensors": dict(plain, **{"features.0.bias": None, "features.3.bias": 3, "classifier.1.weight": [1, "x"],
+                                     "features.5.weight": torch.ones(2), "epoch": 3}),
         "fewer classes in the bias": dict(plain, **{"classifier.3.bias": torch.ones(7)}),
     }
     for what, tensors in cases.items():
