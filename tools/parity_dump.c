@@ -235,7 +235,10 @@ static anx_status dump(const dump_options *o, dumping *d, anx_error *err) {
     if (status == ANX_OK) status = anx_model_bind(checkpoint, NULL, 0, 0, &model, err);
     if (status == ANX_OK)
         status = o->image != NULL ? preprocess_image(d, err) : read_input(d, model->graph->input.dim[0], err);
-    if (status == ANX_OK) status = anx_model_resize(model, d->input.shape[2], d->input.shape[3], &sized, err);
+    if (status == ANX_OK) {
+        status = anx_model_resize(model, d->input.shape[2], d->input.shape[3], &sized, err);
+        anx_error_in_file(status == ANX_OK ? NULL : err, o->image != NULL ? o->image : o->input);
+    }
     if (status == ANX_OK)
         status = anx_device_open(o->device != NULL ? o->device : "auto", &device_options, &device, err);
     if (status == ANX_OK) status = run_network(d, sized, device, err);

@@ -32,6 +32,16 @@ trouble "out.safetensors: the tensor 'input' is float32 (3, 224, 224); floating 
 expect 0 "$parity" dump --image "$png" --points crop -o crop.safetensors narrow.pth
 trouble "crop.safetensors: has no tensor named 'input'; it holds: crop" \
     --input crop.safetensors -o x.safetensors narrow.pth
+header='{"input":{"dtype":"F32","shape":[1,3,2,2],"data_offsets":[0,48]}}'
+{
+    # shellcheck disable=SC2059 # the length's octal escape is the format
+    printf "\\$(printf %o ${#header})\\0\\0\\0\\0\\0\\0\\0"
+    printf %s "$header"
+    head -c 48 /dev/zero
+} >small.safetensors
+trouble "small.safetensors: layer 'features.2': an input of 2x2 leaves this layer no output; narrow needs at least 9x9" \
+    --input small.safetensors -o x.safetensors narrow.pth
+rm small.safetensors
 trouble "no point of this input and network matches 'features.12'" \
     --image "$png" --points features.12 -o x.safetensors narrow.pth
 trouble "nothing.png: cannot open: No such file or directory" --image nothing.png -o x.safetensors narrow.pth

@@ -50,6 +50,19 @@ static void sizes_below_63_are_refused_by_name(void) {
     CU_ASSERT_PTR_NULL(g);
 }
 
+/* The least size that a table states, which messages name: it works, and one less does not. */
+static void every_tables_least_size_is_the_least(void) {
+    for (int i = 0; anx_arch_at(i) != NULL; i++) {
+        const anx_arch *arch = anx_arch_at(i);
+        anx_error err = ANX_ERROR_INIT;
+        anx_graph *g = NULL;
+        anx_graph_destroy(graph_of(arch->name, 0, arch->min_size, arch->min_size));
+        ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT,
+                         anx_graph_create(arch, 0, arch->min_size - 1, arch->min_size - 1, &g, &err), &err);
+        CU_ASSERT_PTR_NULL(g);
+    }
+}
+
 static bool collect(const char *name, void *user) {
     char *all = user;
     strcat(all, name);
@@ -96,6 +109,7 @@ int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"alexnet has torchvision's shapes", alexnet_has_torchvisions_shapes},
         {"sizes below 63 are refused by name", sizes_below_63_are_refused_by_name},
+        {"every table's least size is the least", every_tables_least_size_is_the_least},
         {"modules come in named_modules() order", modules_come_in_named_modules_order},
         {"the narrow network covers groups, ceil_mode and uneven kernels",
          the_narrow_network_covers_groups_ceil_mode_and_uneven_kernels},
