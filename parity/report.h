@@ -5,7 +5,7 @@
 #ifndef ANX_PARITY_REPORT_H
 #define ANX_PARITY_REPORT_H
 
-#include "parity/class_names.h"
+#include "loaders/dataset/class_names.h"
 #include "parity/verdict.h"
 
 typedef struct anx_report_options {

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Length of the well-formed sequence at p, 0 if there is none. */
-static int sequence_length(const uint8_t *p, const uint8_t *end) {
+int anx_utf8_sequence(const void *at, const void *last) {
+    const uint8_t *p = at, *end = last;
     const uint8_t lead = *p++;
     if (lead < 0x80) return 1;
     const int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
@@ -23,7 +23,7 @@ static int sequence_length(const uint8_t *p, const uint8_t *end) {
 bool anx_utf8_valid(const void *bytes, size_t n_bytes) {
     const uint8_t *p = bytes, *end = p + n_bytes;
     while (p < end) {
-        const int n = sequence_length(p, end);
+        const int n = anx_utf8_sequence(p, end);
         if (n == 0) return false;
         p += n;
     }
@@ -36,7 +36,7 @@ char *anx_text_printable(const void *bytes, size_t n_bytes, char *buf, size_t si
     size_t used = 0;
     if (size == 0) return buf;
     while (p < end) {
-        const int n = sequence_length(p, end);
+        const int n = anx_utf8_sequence(p, end);
         const bool plain = n > 1 || (n == 1 && *p >= 0x20 && *p != 0x7f);
         const size_t taken = plain ? (size_t)n : 1, needed = plain ? taken : 4;
         if (used + needed + sizeof more > size) { /* room for the dots is kept free all along */

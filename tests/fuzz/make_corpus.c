@@ -1,6 +1,7 @@
 /*
- * make_corpus FOLDER: writes small valid inputs to FOLDER/{pickle,state_dict,checkpoint,safetensors}, and from each of
- * them many damaged ones (cut, flipped, spliced; the same every time), for the fuzzers to start from and replay to run.
+ * make_corpus FOLDER: writes small valid inputs to FOLDER/{pickle,state_dict,checkpoint,safetensors,tar,labels}, and
+ * from each of them many damaged ones (cut, flipped, spliced; the same every time), for the fuzzers to start from and
+ * replay to run.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "loaders/checkpoint/safetensors.h"
 #include "loaders/file.h"
 #include "tests/support/anx_test.h"
+#include "tests/support/test_tar.h"
 #include "tests/support/test_zip.h"
 
 static const char *root;
@@ -143,8 +145,70 @@ static void make_safetensors(void) {
     put_all("safetensors", "none", "\x08\0\0\0\0\0\0\0{}      ", 16);
 }
 
+static void put_tar(test_tar *tar, const char *name) {
+    test_tar_finish(tar);
+    put_all("tar", name, tar->bytes, tar->n_bytes);
+    test_tar_fini(tar);
+}
+
+/* As tests/fuzz/fuzz_tar.c labels them. Headers are sealed by their checksums: some damage goes below the seal. */
+static void make_tars(void) {
+    test_tar tar;
+    test_tar_init(&tar);
+    test_tar_file(&tar, "a.jpg", "A");
+    test_tar_file(&tar, "./b/c.jpg", "CC");
+    test_tar_file(&tar, "d.jpg", "");
+    put_tar(&tar, "flat");
+    test_tar_init(&tar);
+    test_tar_header(&tar, "x/", '5', NULL, 0);
+    test_tar_pax(&tar, "path", "x/a-long-name.jpg");
+    test_tar_file(&tar, "short", "A");
+    test_tar_header(&tar, "././@LongLink", 'L', NULL, 7);
+    test_tar_data(&tar, "y/b.jpg", 7);
+    test_tar_file(&tar, "short", "B");
+    test_tar_header(&tar, "y/c.jpg", '1', "y/b.jpg", 0);
+    put_tar(&tar, "folders");
+    test_tar_init(&tar);
+    test_tar_pax(&tar, "GNU.sparse.map", "0,1,600,1");
+    test_tar_pax(&tar, "size", "2");
+    test_tar_file(&tar, "a.jpg", "AB");
+    test_tar_header(&tar, "b/c.jpg", 'S', NULL, 1);
+    test_tar_data(&tar, "C", 1);
+    put_tar(&tar, "odd");
+    for (int i = 0; i < 40; i++) {
+        static const char zeros[700];
+        char name[32];
+        test_tar_init(&tar);
+        const size_t header = test_tar_header(&tar, "a.jpg", '0', NULL, 700);
+        test_tar_data(&tar, zeros, sizeof zeros);
+        tar.bytes[header + random_below(345)] ^= (uint8_t)(1u << random_below(8));
+        test_tar_seal(&tar, header);
+        test_tar_file(&tar, "b/c.jpg", "C");
+        test_tar_file(&tar, "d.jpg", "D");
+        test_tar_finish(&tar);
+        snprintf(name, sizeof name, "sealed-%02d", i);
+        put("tar", name, tar.bytes, tar.n_bytes);
+        test_tar_fini(&tar);
+    }
+}
+
+/* As tests/fuzz/fuzz_labels.c has the files. */
+static void make_labels(void) {
+    static const char *const lists[][2] = {
+        {"caffe", "a.jpg 0\r\n/data/b.JPEG\t2\n\nILSVRC2012_val_00000001.JPEG 1\n"},
+        {"kaggle", "ImageId,PredictionString\na,n00000001 1 2 3 4\n\"b\",\"n00000003\"\n"
+                   "ILSVRC2012_val_00000001,n00000002 1\n"},
+        {"devkit", "\xef\xbb\xbf"
+                   "3\n1\n2\n"},
+        {"synsets", "n00000003 three\nn00000001\nn00000002, two\n"},
+        {"wrong", "a.jpg 9\nx\\b.JPEG 1\na.jpg 1\nz 1\nword\n"},
+    };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        put_all("labels", lists[i][0], lists[i][1], strlen(lists[i][1]));
+}
+
 int main(int argc, char **argv) {
-    static const char *const kinds[] = {"", "pickle", "state_dict", "checkpoint", "safetensors"};
+    static const char *const kinds[] = {"", "pickle", "state_dict", "checkpoint", "safetensors", "tar", "labels"};
     if (argc != 2) {
         fprintf(stderr, "usage: make_corpus FOLDER\n");
         return 64;
@@ -158,5 +222,7 @@ int main(int argc, char **argv) {
     make_pickles();
     make_checkpoints();
     make_safetensors();
+    make_tars();
+    make_labels();
     return 0;
 }

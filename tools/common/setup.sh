@@ -4,7 +4,7 @@
 
 # What building and running anx takes; CUnit is for the tests.
 anx_build_packages=(gcc libc6-dev cmake ninja-build pkg-config libdnnl-dev libzip-dev libcjson-dev libjpeg-dev libpng-dev
-    libssl-dev zlib1g-dev)
+    libssl-dev zlib1g-dev libarchive-dev)
 anx_test_packages=(libcunit1-dev)
 
 say() { printf '%s\n' "$*" >&2; }

@@ -2,8 +2,8 @@
  * What the classes are called. A file of lines INDEX<tab>WNID<tab>NAME, indices ascending from 0, UTF-8:
  * fixtures/imagenet_classes.tsv holds ImageNet's 1,000, in the order of torchvision's weights.
  */
-#ifndef ANX_PARITY_CLASS_NAMES_H
-#define ANX_PARITY_CLASS_NAMES_H
+#ifndef ANX_LOADERS_DATASET_CLASS_NAMES_H
+#define ANX_LOADERS_DATASET_CLASS_NAMES_H
 
 #include "src/base/status.h"
 

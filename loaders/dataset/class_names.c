@@ -1,4 +1,4 @@
-#include "parity/class_names.h"
+#include "loaders/dataset/class_names.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
