@@ -50,7 +50,7 @@ static anx_status image_alloc(int64_t width, int64_t height, anx_image *out, anx
     return ANX_OK;
 }
 
-static anx_status check_profile(const anx_preprocess_profile *profile, anx_error *err) {
+anx_status anx_preprocess_check(const anx_preprocess_profile *profile, anx_error *err) {
     if (profile->resize >= 1 && profile->crop >= 1 && profile->resize <= 16384 && profile->crop <= 16384) return ANX_OK;
     return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
                          "preprocessing '%s' resizes to %d and crops to %d; both must be 1 to 16384", profile->name,
@@ -217,7 +217,7 @@ anx_status anx_preprocess_staged(const anx_preprocess_profile *profile, const ui
     anx_preprocess_stages stages = ANX_PREPROCESS_STAGES_INIT;
     staged_run run = {.profile = profile, .stages = &stages};
     const anx_image_sink sink = {.begin = staged_begin, .row = staged_row, .context = &run};
-    anx_status status = check_profile(profile, err);
+    anx_status status = anx_preprocess_check(profile, err);
     if (status == ANX_OK) status = anx_image_decode(bytes, n_bytes, &sink, err);
     if (status == ANX_OK) status = resize_stage(&run.geometry, &stages.image, &stages.resize, err);
     if (status == ANX_OK) status = crop_stage(&run.geometry, &stages.resize, &stages.crop, err);
@@ -241,7 +241,7 @@ anx_status anx_preprocess_source(const anx_preprocess_profile *profile, int32_t 
                                  anx_image_region *out, anx_error *err) {
     geometry g;
     anx_resizer *resizer = NULL;
-    anx_status status = check_profile(profile, err);
+    anx_status status = anx_preprocess_check(profile, err);
     if (status == ANX_OK) status = plan(profile, width, height, &g, err);
     if (status == ANX_OK) status = create_resizer(&g, &resizer, err);
     if (status == ANX_OK) *out = anx_resizer_source(resizer);
@@ -300,7 +300,7 @@ anx_status anx_preprocess_fast(const anx_preprocess_profile *profile, const uint
                                const char *name, float *input, anx_error *err) {
     fast_run run = {.profile = profile, .input = input};
     const anx_image_sink sink = {.begin = fast_begin, .row = fast_row, .context = &run};
-    anx_status status = check_profile(profile, err);
+    anx_status status = anx_preprocess_check(profile, err);
     if (status == ANX_OK) status = anx_image_decode(bytes, n_bytes, &sink, err);
     anx_resizer_destroy(run.resizer);
     if (status != ANX_OK) anx_error_in_file(err, name);

@@ -29,6 +29,9 @@ typedef struct anx_preprocess_profile {
 /* Resize(256), CenterCrop(224), ImageNet's mean and std: torchvision's AlexNet_Weights.IMAGENET1K_V1.transforms(). */
 extern const anx_preprocess_profile anx_preprocess_torchvision;
 
+/* INVALID_ARGUMENT where resize or crop is not from 1 to 16384; what uses a profile checks that itself. */
+anx_status anx_preprocess_check(const anx_preprocess_profile *profile, anx_error *err);
+
 /* Each stage's output; release with anx_preprocess_stages_fini. */
 typedef struct anx_preprocess_stages {
     anx_image image;   /* decoded, convert("RGB") */
