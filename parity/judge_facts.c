@@ -7,6 +7,7 @@
 
 #include "loaders/libraries.h"
 #include "parity/judge_run.h"
+#include "parity/machine.h"
 #include "src/base/version.h"
 
 static anx_status copy_text(char **out, const char *text, anx_error *err) {
@@ -27,28 +28,12 @@ static void format_dtypes(unsigned dtypes, char *buf, size_t size) {
     }
 }
 
-/* The first "model name" of /proc/cpuinfo; "unknown" where there is none. */
-static void cpu_model(char *buf, size_t size) {
-    snprintf(buf, size, "unknown");
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    if (f == NULL) return;
-    char line[512];
-    while (fgets(line, sizeof line, f) != NULL) {
-        const char *value = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || value == NULL) continue;
-        value += strspn(value, ": \t");
-        snprintf(buf, size, "%.*s", (int)strcspn(value, "\n"), value);
-        break;
-    }
-    fclose(f);
-}
-
 anx_status anx_judge_describe_environment(anx_judge_run *run, anx_error *err) {
     anx_status status = copy_text(&run->list->version, ANX_VERSION, err);
     char text[600];
     struct utsname os;
-    cpu_model(text, sizeof text);
-    if (status == ANX_OK) status = anx_verdicts_add_environment(run->list, "cpu", text, err);
+    if (status == ANX_OK)
+        status = anx_verdicts_add_environment(run->list, "cpu", anx_machine_cpu(text, sizeof text), err);
     if (uname(&os) == 0)
         snprintf(text, sizeof text, "%s %s %s", os.sysname, os.release, os.machine);
     else

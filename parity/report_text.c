@@ -152,9 +152,7 @@ char *anx_report_share(double fraction, char buf[16]) {
     return buf;
 }
 
-static void put_fact(const anx_text_report *r, const char *label, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static void put_fact(const anx_text_report *r, const char *label, const char *format, ...) {
+void anx_report_put_fact(const anx_text_report *r, const char *label, const char *format, ...) {
     char *text = NULL;
     va_list args;
     va_start(args, format);
@@ -166,8 +164,7 @@ static void put_fact(const anx_text_report *r, const char *label, const char *fo
     free(text);
 }
 
-/* "244,409,783" into buf. */
-static char *grouped(int64_t value, char buf[32]) {
+char *anx_report_grouped(int64_t value, char buf[32]) {
     char digits[24];
     const int n = snprintf(digits, sizeof digits, "%" PRId64, value);
     int used = 0;
@@ -193,34 +190,36 @@ static void put_machine(const anx_text_report *r) {
         fprintf(f, "%s%s%s%s", i > 0 ? ", " : "", clear ? "" : e->key, clear ? "" : " ", e->value);
     }
     fclose(f);
-    if (text != NULL) put_fact(r, "machine", "%s", text);
+    if (text != NULL) anx_report_put_fact(r, "machine", "%s", text);
     free(text);
 }
 
 static void put_engine(const anx_text_report *r) {
     const anx_device_facts *d = &r->verdicts->device;
     if (strcmp(d->backend, "dump") == 0) {
-        put_fact(r, "judged", "the activations in %s", d->device);
+        anx_report_put_fact(r, "judged", "the activations in %s", d->device);
         return;
     }
-    put_fact(r, "judged", "%s: %s%s%s%s%s, %d thread%s%s", d->device, d->library, d->library[0] != '\0' ? ", " : "",
-             d->isa, d->isa[0] != '\0' ? ", " : "", d->arithmetic, d->threads, d->threads == 1 ? "" : "s",
-             d->pytorch_bits ? "; claims PyTorch's own bits" : "");
+    anx_report_put_fact(r, "judged", "%s: %s%s%s%s%s, %d thread%s%s", d->device, d->library,
+                        d->library[0] != '\0' ? ", " : "", d->isa, d->isa[0] != '\0' ? ", " : "", d->arithmetic,
+                        d->threads, d->threads == 1 ? "" : "s", d->pytorch_bits ? "; claims PyTorch's own bits" : "");
 }
 
 static void put_checkpoint(const anx_text_report *r) {
     const anx_checkpoint_facts *c = &r->verdicts->checkpoint;
     char bytes[32], params[32], hex[ANX_SHA256_HEX];
-    put_fact(r, "checkpoint", "%s: %s, %s bytes", c->path, c->format, grouped((int64_t)c->file_bytes, bytes));
-    put_fact(r, "", "%s, %" PRId64 " class%s, %s parameters, their SHA-256 %.16s...", c->arch, c->num_classes,
-             c->num_classes == 1 ? "" : "es", grouped(c->n_params, params), anx_digest_hex(&c->params_digest, hex));
-    if (c->has_file_digest) put_fact(r, "", "file's SHA-256 %s", anx_digest_hex(&c->file_digest, hex));
-    if (c->official) put_fact(r, "", "torchvision's published %s", c->official_name);
+    anx_report_put_fact(r, "checkpoint", "%s: %s, %s bytes", c->path, c->format,
+                        anx_report_grouped((int64_t)c->file_bytes, bytes));
+    anx_report_put_fact(r, "", "%s, %" PRId64 " class%s, %s parameters, their SHA-256 %.16s...", c->arch,
+                        c->num_classes, c->num_classes == 1 ? "" : "es", anx_report_grouped(c->n_params, params),
+                        anx_digest_hex(&c->params_digest, hex));
+    if (c->has_file_digest) anx_report_put_fact(r, "", "file's SHA-256 %s", anx_digest_hex(&c->file_digest, hex));
+    if (c->official) anx_report_put_fact(r, "", "torchvision's published %s", c->official_name);
     if (c->n_converted > 0)
-        put_fact(r, "", "%d tensor%s converted from %s to float32", c->n_converted, c->n_converted == 1 ? "" : "s",
-                 c->converted_from);
-    if (c->wrapped_in != NULL) put_fact(r, "", "tensors taken from under '%s'", c->wrapped_in);
-    if (c->module_prefix_removed) put_fact(r, "", "prefix 'module.' removed from the names");
+        anx_report_put_fact(r, "", "%d tensor%s converted from %s to float32", c->n_converted,
+                            c->n_converted == 1 ? "" : "s", c->converted_from);
+    if (c->wrapped_in != NULL) anx_report_put_fact(r, "", "tensors taken from under '%s'", c->wrapped_in);
+    if (c->module_prefix_removed) anx_report_put_fact(r, "", "prefix 'module.' removed from the names");
 }
 
 /* A recording that applies nowhere and was not asked for is left out unless asked for more. */
@@ -231,17 +230,18 @@ static void put_fixtures(const anx_text_report *r) {
         const anx_fixture_facts *f = &v->fixtures[i];
         if (f->cases_run == 0 && !f->asked_for && !r->options->verbose) continue;
         const bool alike = before != NULL && strcmp(before->recorded_by, f->recorded_by) == 0;
-        put_fact(r, before == NULL ? "recordings" : "", "%s: %s; %d of %d cases run; %s", f->name, f->applies,
-                 f->cases_run, f->cases_total, alike ? "recorded by the same" : f->recorded_by);
+        anx_report_put_fact(r, before == NULL ? "recordings" : "", "%s: %s; %d of %d cases run; %s", f->name,
+                            f->applies, f->cases_run, f->cases_total, alike ? "recorded by the same" : f->recorded_by);
         before = f;
     }
-    if (before == NULL) put_fact(r, "recordings", "none that applies");
+    if (before == NULL) anx_report_put_fact(r, "recordings", "none that applies");
 }
 
 static void put_head(const anx_text_report *r) {
     const anx_verdicts *v = r->verdicts;
-    put_fact(r, "anx-parity", "%s%s%s%s%s", v->version, v->full ? ", every recording" : "", v->strict ? ", strict" : "",
-             v->points_glob != NULL ? ", points " : "", v->points_glob != NULL ? v->points_glob : "");
+    anx_report_put_fact(r, "anx-parity", "%s%s%s%s%s", v->version, v->full ? ", every recording" : "",
+                        v->strict ? ", strict" : "", v->points_glob != NULL ? ", points " : "",
+                        v->points_glob != NULL ? v->points_glob : "");
     put_machine(r);
     put_engine(r);
     put_checkpoint(r);
@@ -254,17 +254,17 @@ static void put_comparison(const anx_text_report *r, const anx_comparison *c) {
     char at[96], worst[16], share[16], rms[16];
     if (c->over > 0) {
         char over[32], elems[32];
-        put_fact(r, "", "against %s: %s of %s elements beyond the bound", anx_basis_name(c->basis),
-                 grouped(c->over, over), grouped(c->elems, elems));
+        anx_report_put_fact(r, "", "against %s: %s of %s elements beyond the bound", anx_basis_name(c->basis),
+                            anx_report_grouped(c->over, over), anx_report_grouped(c->elems, elems));
     }
     if (c->worst.known && isnan(c->worst_r))
-        put_fact(r, "", "first at %s: %.9g instead of %.9g", anx_element_format(&c->worst, at, sizeof at), c->worst.got,
-                 c->worst.expected);
+        anx_report_put_fact(r, "", "first at %s: %.9g instead of %.9g", anx_element_format(&c->worst, at, sizeof at),
+                            c->worst.got, c->worst.expected);
     else if (c->worst.known)
-        put_fact(r, "", "worst element %s: %.9g instead of %.9g, %s u*G off, %s of its bound; RMS %s",
-                 anx_element_format(&c->worst, at, sizeof at), c->worst.got, c->worst.expected,
-                 anx_report_number(c->worst_r, worst), anx_report_share(c->worst_fraction, share),
-                 anx_report_number(c->rms, rms));
+        anx_report_put_fact(r, "", "worst element %s: %.9g instead of %.9g, %s u*G off, %s of its bound; RMS %s",
+                            anx_element_format(&c->worst, at, sizeof at), c->worst.got, c->worst.expected,
+                            anx_report_number(c->worst_r, worst), anx_report_share(c->worst_fraction, share),
+                            anx_report_number(c->rms, rms));
 }
 
 static void put_failure(const anx_text_report *r, const char *title, const anx_judged *j) {
@@ -275,10 +275,10 @@ static void put_failure(const anx_text_report *r, const char *title, const anx_j
     anx_report_put_wrapped_format(r, (int)strlen(title) + 1, continued, "%s%s%s%s, on the path '%s'%s%s", j->point,
                                   known ? " (" : "", known ? anx_op_name(j->op) : "", known ? ")" : "",
                                   anx_judged_path_name(j->path), j->input[0] != '\0' ? ", input " : "", j->input);
-    put_fact(r, "found", "%s", j->reason);
+    anx_report_put_fact(r, "found", "%s", j->reason);
     for (int i = 0; i < j->n_versus; i++) put_comparison(r, &j->versus[i]);
-    for (int i = 0; i < j->n_causes; i++) put_fact(r, i == 0 ? "fits" : "", "%s", j->causes[i].text);
-    if (j->n_causes == 0) put_fact(r, "fits", "no kind of mistake that is known here");
+    for (int i = 0; i < j->n_causes; i++) anx_report_put_fact(r, i == 0 ? "fits" : "", "%s", j->causes[i].text);
+    if (j->n_causes == 0) anx_report_put_fact(r, "fits", "no kind of mistake that is known here");
 }
 
 static void put_failures(const anx_text_report *r) {

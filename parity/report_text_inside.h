@@ -1,4 +1,4 @@
-/* Inside the text report: what report_text.c and report_tables.c share. Not for other files. */
+/* What the text reports share. Not for files outside parity/. */
 #ifndef ANX_PARITY_REPORT_TEXT_INSIDE_H
 #define ANX_PARITY_REPORT_TEXT_INSIDE_H
 
@@ -35,6 +35,12 @@ void anx_report_put_wrapped(const anx_text_report *r, anx_report_style style, in
 /* The same in the plain style, printf's way. */
 void anx_report_put_wrapped_format(const anx_text_report *r, int at, int indent, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* A line "label       text", continued under the text; printf style. */
+void anx_report_put_fact(const anx_text_report *r, const char *label, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* "244,409,783" into buf, which is returned. */
+char *anx_report_grouped(int64_t value, char buf[32]);
 
 /* Prints a name that came from outside, padded to `width`: control characters must not reach a terminal. Returns the
    characters printed. */

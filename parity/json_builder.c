@@ -1,0 +1,81 @@
+#include "parity/json_builder.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loaders/checkpoint/text.h"
+
+static cJSON *check(anx_json *json, cJSON *item) {
+    if (item == NULL) json->failed = true;
+    return item;
+}
+
+/* An item made before goes into an object or, where key is NULL, an array. */
+static cJSON *add(anx_json *json, cJSON *to, const char *key, cJSON *item) {
+    if (check(json, item) == NULL) return NULL;
+    const bool added =
+        to != NULL && (key != NULL ? cJSON_AddItemToObject(to, key, item) : cJSON_AddItemToArray(to, item));
+    if (added) return item;
+    cJSON_Delete(item);
+    json->failed = true;
+    return NULL;
+}
+
+cJSON *anx_json_add_object(anx_json *json, cJSON *to, const char *key) {
+    return add(json, to, key, cJSON_CreateObject());
+}
+
+cJSON *anx_json_add_array(anx_json *json, cJSON *to, const char *key) {
+    return add(json, to, key, cJSON_CreateArray());
+}
+
+void anx_json_add_text(anx_json *json, cJSON *to, const char *key, const char *text) {
+    char shown[4096];
+    if (text != NULL && !anx_utf8_valid(text, strlen(text)))
+        text = anx_text_printable(text, strlen(text), shown, sizeof shown);
+    add(json, to, key, text != NULL ? cJSON_CreateString(text) : cJSON_CreateNull());
+}
+
+void anx_json_add_bool(anx_json *json, cJSON *to, const char *key, bool value) {
+    add(json, to, key, cJSON_CreateBool(value));
+}
+
+void anx_json_add_integer(anx_json *json, cJSON *to, const char *key, int64_t value) {
+    add(json, to, key, cJSON_CreateNumber((double)value));
+}
+
+void anx_json_add_value(anx_json *json, cJSON *to, const char *key, double value) {
+    if (isfinite(value))
+        add(json, to, key, cJSON_CreateNumber(value));
+    else
+        anx_json_add_text(json, to, key, isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
+}
+
+void anx_json_add_measure(anx_json *json, cJSON *to, const char *key, double value) {
+    if (isnan(value))
+        anx_json_add_text(json, to, key, NULL);
+    else
+        anx_json_add_value(json, to, key, value);
+}
+
+void anx_json_add_digest(anx_json *json, cJSON *to, const char *key, const anx_digest *digest) {
+    char hex[ANX_SHA256_HEX];
+    anx_json_add_text(json, to, key, anx_digest_hex(digest, hex));
+}
+
+cJSON *anx_json_root(anx_json *json) {
+    return check(json, cJSON_CreateObject());
+}
+
+anx_status anx_json_print(anx_json *json, cJSON *root, char **text, size_t *n_bytes, anx_error *err) {
+    char *printed = json->failed ? NULL : cJSON_Print(root), *out = NULL;
+    if (printed != NULL && asprintf(&out, "%s\n", printed) < 0) out = NULL;
+    cJSON_free(printed);
+    cJSON_Delete(root);
+    if (out == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the report");
+    if (n_bytes != NULL) *n_bytes = strlen(out);
+    *text = out;
+    return ANX_OK;
+}
