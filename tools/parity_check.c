@@ -9,6 +9,7 @@
 #include "parity/report.h"
 #include "tools/common/cli.h"
 #include "tools/common/data_folder.h"
+#include "tools/common/engine_options.h"
 #include "tools/parity_options.h"
 
 void anx_parity_check_help(FILE *to) {
@@ -20,7 +21,7 @@ void anx_parity_check_help(FILE *to) {
           "What is judged:\n"
           "  --device NAME     the engine (default auto):\n",
           to);
-    anx_parity_list_devices(to);
+    anx_cli_list_devices(to);
     fputs("  --against FILE    somebody else's activations instead: a safetensors file with this project's point\n"
           "                    names, as ONNX Runtime, TensorRT or a phone gave them\n"
           "  --image FILE      judge this image too (JPEG or PNG; may be repeated)\n"
@@ -66,8 +67,8 @@ static int parse_option(int option, check_options *o) {
     switch (option) {
     case 'f': o->fixtures[o->n_fixtures++] = optarg; return ANX_EXIT_OK;
     case 'i': o->images[o->judge.n_images++] = optarg; return ANX_EXIT_OK;
-    case 'd': o->judge.device_name = optarg; return anx_parity_check_device(optarg);
-    case 't': return anx_parity_parse_threads(optarg, &o->judge.threads);
+    case 'd': o->judge.device_name = optarg; return anx_cli_check_device(optarg);
+    case 't': return anx_cli_parse_threads(optarg, &o->judge.threads);
     case 'p': o->judge.points = optarg; return anx_parity_check_points(optarg);
     case 'v': o->verbose = true; return ANX_EXIT_OK;
     case option_against: o->judge.against = optarg; return ANX_EXIT_OK;
@@ -142,15 +143,6 @@ static anx_status load_fixtures(const check_options *o, anx_fixture_set *found, 
     return ANX_OK;
 }
 
-/* Names are a comfort: where they are not found the report does without. */
-static anx_status load_class_names(const check_options *o, anx_class_names **names, anx_error *err) {
-    char *path = NULL;
-    anx_status status = anx_find_data(o->data_dir, "fixtures/imagenet_classes.tsv", &path, err);
-    if (status == ANX_OK) status = anx_class_names_open(path, names, err);
-    free(path);
-    return status == ANX_ERR_NOT_FOUND ? ANX_OK : status;
-}
-
 /* ---- reports ---- */
 
 typedef anx_status report_view(const anx_verdicts *, const anx_report_options *, char **, size_t *, anx_error *);
@@ -204,7 +196,7 @@ static int check(check_options *o) {
     anx_verdicts *verdicts = NULL;
     int code = ANX_EXIT_TROUBLE;
     anx_status status = load_fixtures(o, &found, &asked, &err);
-    if (status == ANX_OK) status = load_class_names(o, &names, &err);
+    if (status == ANX_OK) status = anx_load_class_names(o->data_dir, &names, &err);
     o->judge.fixtures = &found;
     o->judge.asked = &asked;
     if (status == ANX_OK) status = anx_judge(&o->judge, &verdicts, &err);

@@ -12,6 +12,7 @@
 #include "src/backend/backend.h"
 #include "src/base/version.h"
 #include "tools/common/cli.h"
+#include "tools/common/engine_options.h"
 #include "tools/parity_options.h"
 
 void anx_parity_dump_help(FILE *to) {
@@ -28,7 +29,7 @@ void anx_parity_dump_help(FILE *to) {
           "  --points GLOBS    only these points: features.*,logits (quote them from the shell)\n"
           "  --device NAME     what computes (default auto):\n",
           to);
-    anx_parity_list_devices(to);
+    anx_cli_list_devices(to);
     fputs("  --threads N       threads to use (default: what affinity, cgroup and OMP_NUM_THREADS\n"
           "                    allow)\n"
           "  -h, --help        this text\n\n"
@@ -54,8 +55,8 @@ static int parse_option(int option, dump_options *o) {
     case 'o': o->output = optarg; return ANX_EXIT_OK;
     case 'f': o->force = true; return ANX_EXIT_OK;
     case 'p': o->points = optarg; return anx_parity_check_points(optarg);
-    case 'd': o->device = optarg; return anx_parity_check_device(optarg);
-    case 't': return anx_parity_parse_threads(optarg, &o->threads);
+    case 'd': o->device = optarg; return anx_cli_check_device(optarg);
+    case 't': return anx_cli_parse_threads(optarg, &o->threads);
     default: return anx_cli_stop_code();
     }
 }

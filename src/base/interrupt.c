@@ -26,3 +26,7 @@ void anx_interrupt_request(void) {
 bool anx_interrupt_requested(void) {
     return atomic_load(&requested);
 }
+
+void anx_interrupt_clear(void) {
+    atomic_store(&requested, false);
+}

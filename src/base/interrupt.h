@@ -15,6 +15,10 @@
 void anx_interrupt_hold(void);
 void anx_interrupt_release(void);
 
+/* Forgets a request: whoever stopped for it goes on with what is still to be done, such as writing down what was
+   reached. */
+void anx_interrupt_clear(void);
+
 /* The next two may be called from a signal handler. */
 bool anx_interrupt_held(void);
 void anx_interrupt_request(void);

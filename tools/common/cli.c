@@ -30,8 +30,8 @@ int anx_cli_usage(const char *format, ...) {
     fprintf(stderr, "%s: ", running->name);
     vfprintf(stderr, format, ap);
     va_end(ap);
-    fprintf(stderr, "\nTry '%s%s%s --help'.\n", running->name, running_sub != NULL ? " " : "",
-            running_sub != NULL ? running_sub->name : "");
+    const bool sub = running_sub != NULL && running_sub != running->main;
+    fprintf(stderr, "\nTry '%s%s%s --help'.\n", running->name, sub ? " " : "", sub ? running_sub->name : "");
     return ANX_EXIT_USAGE;
 }
 
@@ -90,19 +90,30 @@ static const anx_subcommand *find_subcommand(const anx_command *command, const c
     return NULL;
 }
 
+static void command_help(const anx_command *command, FILE *to) {
+    if (command->main != NULL)
+        command->main->help(to);
+    else
+        print_help(command, to);
+}
+
 static int dispatch(const anx_command *command, int argc, char **argv) {
     if (argc < 2) {
-        print_help(command, stderr);
+        command_help(command, stderr);
         return ANX_EXIT_USAGE;
     }
     const char *first = argv[1];
     if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0) {
-        print_help(command, stdout);
+        command_help(command, stdout);
         return ANX_EXIT_OK;
     }
     if (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0) {
         printf("%s %s\n", command->name, ANX_VERSION);
         return ANX_EXIT_OK;
+    }
+    if (first[0] == '-' && command->main != NULL) {
+        running_sub = command->main;
+        return running_sub->run(argc, argv);
     }
     if (first[0] == '-') return anx_cli_usage("unknown option '%s'", first);
     running_sub = find_subcommand(command, first);

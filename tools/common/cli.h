@@ -25,15 +25,16 @@ typedef struct anx_subcommand {
 } anx_subcommand;
 
 typedef struct anx_command {
-    const char *name;     /* "anx-convert" */
-    const char *summary;  /* what it is for, one or two lines */
-    const char *examples; /* lines to copy, each indented by two spaces */
+    const char *name;           /* "anx-convert" */
+    const char *summary;        /* what it is for, one or two lines */
+    const char *examples;       /* lines to copy, each indented by two spaces; not where there is a main */
+    const anx_subcommand *main; /* what the command does without a subcommand; its help is the command's. Or NULL */
     const anx_subcommand *subcommands;
     int n_subcommands;
 } anx_command;
 
 /*
- * A command's main: --help, --version and the subcommands. Installs the signal handling of signals.h; makes sure that
+ * A command's entry: --help, --version and the subcommands. Installs the signal handling of signals.h; makes sure that
  * what was printed has arrived. Returns the exit code.
  */
 int anx_command_main(const anx_command *command, int argc, char **argv);

@@ -70,3 +70,11 @@ anx_status anx_find_data(const char *folder, const char *name, char **out, anx_e
                          "for:%s",
                          name, looked);
 }
+
+anx_status anx_load_class_names(const char *folder, anx_class_names **out, anx_error *err) {
+    char *path = NULL;
+    anx_status status = anx_find_data(folder, "fixtures/imagenet_classes.tsv", &path, err);
+    if (status == ANX_OK) status = anx_class_names_open(path, out, err);
+    free(path);
+    return status == ANX_ERR_NOT_FOUND ? ANX_OK : status;
+}

@@ -4,7 +4,7 @@
 #ifndef ANX_TOOLS_COMMON_DATA_FOLDER_H
 #define ANX_TOOLS_COMMON_DATA_FOLDER_H
 
-#include "src/base/status.h"
+#include "loaders/dataset/class_names.h"
 
 /*
  * The path of data file or folder NAME ("fixtures"), malloc'd. Where the user named a folder, in `folder` (NULL: not)
@@ -14,6 +14,12 @@
  * Errors: NOT_FOUND (the message lists where it was looked for), OUT_OF_MEMORY.
  */
 anx_status anx_find_data(const char *folder, const char *name, char **out, anx_error *err);
+
+/*
+ * ImageNet's class names, from there; *out stays NULL where they are not found, since names are a comfort.
+ * Errors: as anx_class_names_open, but NOT_FOUND.
+ */
+anx_status anx_load_class_names(const char *folder, anx_class_names **out, anx_error *err);
 
 /* Whether the user named a folder, by `folder` or by ANX_DATA_DIR: what is missing there is then a mistake. */
 bool anx_data_is_named(const char *folder);

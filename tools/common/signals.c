@@ -67,3 +67,9 @@ void anx_signals_install(const char *command) {
 void anx_signals_finish(void) {
     if (held_back != 0) end_by(held_back);
 }
+
+int anx_signals_take(void) {
+    const int code = 128 + (int)held_back;
+    held_back = 0;
+    return code;
+}

@@ -11,4 +11,10 @@ void anx_signals_install(const char *command);
 /* Called at a command's end: where a signal was held back meanwhile, ends the process by it, as a shell expects. */
 void anx_signals_finish(void);
 
+/*
+ * For a command that stopped because of a signal and did what was left to do: 128 + the signal's number, the exit code
+ * by which a shell knows it; anx_signals_finish then lets the process end by itself.
+ */
+int anx_signals_take(void);
+
 #endif
