@@ -1,5 +1,6 @@
 /*
- * The shipped recordings against the engine: the exact backend gives PyTorch's bits, the reference backend its truth.
+ * The shipped recordings against the engine: the exact backend gives PyTorch's bits, the reference backend its truth,
+ * and evaluations PyTorch's predictions.
  *
  * test_recordings_exact [PARAMS]: with a file of the parameters' raw float32 bytes in graph order, whichever recording
  * fits these is checked; otherwise the seeded models, whose weights are drawn here.
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include "loaders/file.h"
+#include "parity/evaluate.h"
 #include "src/backend/backend.h"
 #include "src/backend/reference/ops.h"
 #include "src/base/threads.h"
@@ -167,6 +169,87 @@ static void check_truth(const anx_model *model, const anx_fixture_case *c) {
     anx_tensor_fini(&x);
 }
 
+/* ---- evaluations ---------------------------------------------------------------------------------------- */
+
+/* A case's images as files to be evaluated, each labelled with one of the five classes that PyTorch named. */
+static const char *image_name(void *context, int64_t i) {
+    const anx_fixture_case *c = context;
+    return c->images[i].name;
+}
+
+static anx_status read_image(void *context, int64_t i, uint8_t **bytes, size_t *n_bytes, anx_error *err) {
+    const anx_fixture_image *image = &((const anx_fixture_case *)context)->images[i];
+    *bytes = malloc(image->n_bytes + 1);
+    if (*bytes == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    memcpy(*bytes, image->bytes, image->n_bytes);
+    *n_bytes = image->n_bytes;
+    return ANX_OK;
+}
+
+static int64_t label_of(void *context, int64_t i) {
+    const anx_fixture_case *c = context;
+    return c->top[i * ANX_FIXTURE_TOP + i % ANX_FIXTURE_TOP].index;
+}
+
+static bool nearly(double got, double recorded) {
+    return fabs(got - recorded) <= 1e-5 * fabs(recorded);
+}
+
+/* Predictions, probabilities and losses as PyTorch recorded them; the order of classes that rounding may turn apart. */
+static void check_predictions(const anx_fixture_case *c, const anx_evaluation *e) {
+    CU_ASSERT_EQUAL_FATAL(e->n_predictions, c->shape[0]);
+    for (int64_t i = 0; i < e->n_predictions; i++) {
+        const anx_prediction *p = &e->predictions[i];
+        const anx_fixture_top *top = &c->top[i * ANX_FIXTURE_TOP];
+        for (int k = 0; k < ANX_FIXTURE_TOP; k++) {
+            CU_ASSERT_TRUE(nearly((double)p->probability[k], (double)top[k].prob));
+            const bool tied = (k > 0 && nearly((double)top[k].prob, (double)top[k - 1].prob)) ||
+                              (k + 1 < ANX_FIXTURE_TOP && nearly((double)top[k].prob, (double)top[k + 1].prob));
+            CU_ASSERT_TRUE(p->top[k] == top[k].index || tied);
+        }
+        const int right = (int)(i % ANX_FIXTURE_TOP);
+        CU_ASSERT_TRUE(p->right5);
+        CU_ASSERT_TRUE(p->right1 == (right == 0) || p->ambiguous1);
+        CU_ASSERT_TRUE(fabs(p->loss + log((double)top[right].prob)) <= 2e-5);
+    }
+}
+
+static int evaluate_case(anx_device *device, const anx_model *model, const anx_fixture_case *c) {
+    const int side = anx_preprocess_torchvision.crop;
+    if (c->input_kind != ANX_FIXTURE_INPUT_IMAGES || c->top == NULL || c->shape[2] != side || c->shape[3] != side)
+        return 0;
+    anx_error err = ANX_ERROR_INIT;
+    anx_evaluation e = ANX_EVALUATION_INIT;
+    const anx_image_source source = {.read = read_image, .name = image_name, .context = (void *)(uintptr_t)c};
+    int64_t files[64];
+    for (int64_t i = 0; i < c->shape[0]; i++) files[i] = i;
+    const anx_evaluate_options options = {.model = model,
+                                          .device = device,
+                                          .profile = &anx_preprocess_torchvision,
+                                          .source = &source,
+                                          .files = files,
+                                          .n_files = c->shape[0],
+                                          .label = label_of,
+                                          .label_context = (void *)(uintptr_t)c,
+                                          .batch = 4};
+    ANX_CHECK_OK(anx_evaluate(&options, &e, &err), &err);
+    check_predictions(c, &e);
+    anx_evaluation_fini(&e);
+    return 1;
+}
+
+static void check_evaluations(const char *device_name, const anx_fixture *f, const anx_model *model) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_device *device = NULL;
+    int cases = 0;
+    ANX_CHECK_OK(anx_device_open(device_name, NULL, &device, &err), &err);
+    for (int i = 0; i < f->n_cases; i++) cases += evaluate_case(device, model, &f->cases[i]);
+    CU_ASSERT_TRUE(cases > 5);
+    anx_device_close(device);
+}
+
+/* ---- models --------------------------------------------------------------------------------------------- */
+
 static void check_model(const char *name, int64_t classes, uint64_t seed) {
     anx_error err = ANX_ERROR_INIT;
     anx_device *device = NULL;
@@ -183,6 +266,8 @@ static void check_model(const char *name, int64_t classes, uint64_t seed) {
     CU_ASSERT_EQUAL(match.n_applicable, model->graph->n_nodes);
     for (int i = 0; i < f->n_cases && match.n_same == 16; i++) check_case(device, model, &f->cases[i], &t);
     if (match.n_same == 16) check_truth(model, &f->cases[0]);
+    if (match.n_same == 16) check_evaluations("cpu", f, model);
+    if (match.n_same == 16) check_evaluations("exact", f, model);
     printf("\n    %s: %d digests, %d sketches, %d tensors in full\n", name, t.digests, t.sketches, t.full);
     CU_ASSERT_TRUE(t.digests > 700 && t.sketches > 30 && t.full >= 9);
     anx_fixture_match_fini(&match);
