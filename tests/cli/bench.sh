@@ -10,9 +10,10 @@ has() { # FILE TEXT
     grep -qF -- "$2" "$1" || fail "no '$2' in the output of: $last"
 }
 
-expect 0 "$bench" run --threads 2 --repeats 2 --batches 1,5 --only forward,load,start,preprocess --images images \
-    --json bench.json narrow.pth
-for row in "start       1 image" "forward     batch 1" "forward     batch 5" "load" "preprocess  1 files" "limits:"; do
+expect 0 "$bench" run --threads 2 --repeats 2 --batches 1,5 --images images --json bench.json \
+    --only forward,load,start,preprocess,pipeline,evaluate narrow.pth
+for row in "start       1 image" "forward     batch 1" "forward     batch 5" "load" "preprocess  1 files" \
+    "pipeline    1 thread" "pipeline    2 threads" "evaluate    416 files" "limits:"; do
     has .out "$row"
 done
 for key in '"format":	"anx-bench 1"' '"threads":	2' '"fma_flop_per_s"' '"bare_over_anx"' '"anx_max_rss_bytes"' \
@@ -21,7 +22,9 @@ for key in '"format":	"anx-bench 1"' '"threads":	2' '"fma_flop_per_s"' '"bare_ov
 done
 : | err
 expect 0 "$bench" run --threads 1 --repeats 1 --only load narrow.pth
-grep -q forward .out && fail "--only load measured more"
+grep -q "^forward  " .out && fail "--only load measured more"
+expect 0 "$bench" run --threads 1 --repeats 1 --only pipeline --images images narrow.pth
+[ "$(grep -c ^pipeline .out)" = 1 ] || fail "one thread is measured once"
 expect 0 "$bench" first narrow.pth
 quiet
 
@@ -32,6 +35,10 @@ anx-bench: nothing.pth: cannot open: No such file or directory
 TEXT
 expect 2 "$bench" run --only preprocess --images nowhere narrow.pth
 has .err "cannot open the folder nowhere"
+mkdir damaged
+echo "no image" >damaged/b.png
+expect 2 "$bench" run --only evaluate --images damaged narrow.pth
+has .err "damaged/b.png: neither a JPEG nor a PNG image"
 expect 2 "$bench" run --only forward --python ./no-python narrow.pth
 has .err "cannot start ./no-python"
 expect 2 "$bench" run --only load --python /bin/false narrow.pth

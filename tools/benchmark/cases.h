@@ -28,6 +28,13 @@ anx_status bench_load(bench_context *context, bench_row *row, anx_error *err);
 anx_status bench_start(bench_context *context, bench_row *row, anx_error *err);
 /* From a file in memory's cache to the network's input, on one thread. */
 anx_status bench_preprocess(bench_context *context, bench_row *row, anx_error *err);
+/*
+ * From files to logits: the pipeline and the network, taking turns on all threads; PyTorch: the best of a few
+ * DataLoader set-ups and the model. bare: forward alone and preprocessing alone, shared out over the threads, added up.
+ */
+anx_status bench_evaluate(bench_context *context, bench_row *row, anx_error *err);
+/* The pipeline with so many threads and nothing behind it; bare: preprocessing on one core, shared out over them. */
+anx_status bench_pipeline(bench_context *context, int threads, bench_row *row, anx_error *err);
 /* `anx-parity check` of the checkpoint, as a process. */
 anx_status bench_check(bench_context *context, bench_row *row, anx_error *err);
 

@@ -1,6 +1,7 @@
 """PyTorch's side of the benchmark: does what anx-bench asks for, line by line, and says how long it took.
 
-    peer.py serve WEIGHTS THREADS     then lines on stdin: "forward N", "load", "preprocess FILE...", "version"
+    peer.py serve WEIGHTS THREADS     then lines on stdin: "forward N", "load", "preprocess FILE...",
+                                      "evaluate BATCH WORKERS IMAGES FILE..."
     peer.py first WEIGHTS THREADS     one image from nothing, then exits: what a whole process costs
 
 Each answer is one line: seconds, or "error: ...". Nothing else goes to stdout.
@@ -22,6 +23,35 @@ def build(weights):
     return model.eval()
 
 
+class Files:
+    """So many images, of the files by turns, loaded and preprocessed as torchvision's ImageFolder and its reference
+    preset do; a data set for DataLoader."""
+
+    def __init__(self, paths, images):
+        import torch
+        from torchvision import transforms
+
+        self.paths, self.images = paths, images
+        self.transform = transforms.Compose(
+            [
+                transforms.Resize(256),
+                transforms.CenterCrop(224),
+                transforms.PILToTensor(),
+                transforms.ConvertImageDtype(torch.float),
+                transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+            ]
+        )
+
+    def __len__(self):
+        return self.images
+
+    def __getitem__(self, i):
+        from PIL import Image
+
+        with open(self.paths[i % len(self.paths)], "rb") as f:
+            return self.transform(Image.open(f).convert("RGB")), 0
+
+
 class Peer:
     def __init__(self, weights, threads):
         import torch
@@ -30,6 +60,7 @@ class Peer:
         self.weights = weights
         self.model = build(weights)
         self.inputs = {}
+        self.loaders = {}
 
     def version(self):
         import PIL
@@ -54,26 +85,38 @@ class Peer:
         return time.perf_counter() - start
 
     def preprocess(self, *paths):
-        from PIL import Image
-        from torchvision import transforms
-
-        transform = transforms.Compose(
-            [
-                transforms.Resize(256),
-                transforms.CenterCrop(224),
-                transforms.ToTensor(),
-                transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-            ]
-        )
         import torch
 
+        files = Files(paths, len(paths))
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         start = time.perf_counter()
-        for path in paths:
-            with Image.open(path) as image:
-                transform(image.convert("RGB"))
+        for i in range(len(files)):
+            files[i]
         seconds = time.perf_counter() - start
+        torch.set_num_threads(threads)
+        return seconds
+
+    def evaluate(self, batch, workers, images, *paths):
+        """As torchvision's reference script evaluates, up to the logits. The threads are shared out between the
+        processes that load and the network; the processes live on, since in a long run their start counts little."""
+        import torch
+
+        setup = batch, workers
+        if setup not in self.loaders:
+            self.loaders[setup] = torch.utils.data.DataLoader(
+                Files(paths, int(images)),
+                batch_size=int(batch),
+                num_workers=int(workers),
+                persistent_workers=int(workers) > 0,
+            )
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, threads - int(workers)))
+        with torch.inference_mode():
+            start = time.perf_counter()
+            for inputs, _ in self.loaders[setup]:
+                self.model(inputs)
+            seconds = time.perf_counter() - start
         torch.set_num_threads(threads)
         return seconds
 

@@ -51,8 +51,8 @@ static void print_row(const bench_row *row, FILE *to) {
 void bench_report_text(const bench_report *report, FILE *to) {
     fprintf(to, "%s, %d thread%s; %s, %s%s%s\n", report->cpu, report->threads, report->threads == 1 ? "" : "s",
             report->library, report->isa, report->torch[0] != '\0' ? "; " : "", report->torch);
-    fprintf(to, "medians of %d run%s (min-max) in milliseconds; whole processes run half as often\n", report->repeats,
-            report->repeats == 1 ? "" : "s");
+    fprintf(to, "medians of %d run%s (min-max) in milliseconds; whole processes and loops run half as often\n",
+            report->repeats, report->repeats == 1 ? "" : "s");
     fprintf(to, "limits: %.0f GFLOP/s of float32 multiply-adds (FMA, %s), %.1f GB/s read from memory\n\n",
             1e-9 * report->limits.flops, report->limits.isa, 1e-9 * report->limits.bytes);
     fprintf(to, "%-11s %-10s %-19s %8s  %-19s %6s %6s  %s\n", "", "", "anx", "images/s", "PyTorch", "ratio", "bare",
@@ -61,10 +61,13 @@ void bench_report_text(const bench_report *report, FILE *to) {
     fprintf(
         to,
         "\nratio: PyTorch's time / anx's. bare: time of the libraries' work alone / anx's: oneDNN's convolutions and\n"
-        "linear layers, each on its favourite layouts; decoding the same parts of the images. Taken in turns in one\n"
-        "run. limit: of each layer its multiply-adds or reading its weights, whichever takes longer, added up.\n");
+        "linear layers, each on its favourite layouts; decoding the same parts of the images; for whole loops what\n"
+        "forward alone and preprocessing alone, shared out over the threads, add up to. Taken in turns in one run.\n"
+        "limit: of each layer its multiply-adds or reading its weights, whichever takes longer, added up.\n");
     for (int i = 0; i < report->n_rows; i++) {
         const bench_row *row = &report->rows[i];
+        if (row->torch_setup[0] != '\0')
+            fprintf(to, "%s: PyTorch's fastest DataLoader has %s\n", row->name, row->torch_setup);
         if (row->anx_rss_bytes == 0) continue;
         fprintf(to, "%s: at most %.0f MB resident", row->name, 1e-6 * (double)row->anx_rss_bytes);
         if (row->torch_rss_bytes > 0) fprintf(to, ", PyTorch %.0f MB", 1e-6 * (double)row->torch_rss_bytes);
@@ -97,6 +100,7 @@ static void add_row(cJSON *rows, const bench_row *row) {
         cJSON_AddNumberToObject(o, "limit_s", row->limit_seconds);
         cJSON_AddStringToObject(o, "limit_by", row->limit_by);
     }
+    if (row->torch_setup[0] != '\0') cJSON_AddStringToObject(o, "pytorch_setup", row->torch_setup);
     if (row->anx_rss_bytes > 0) cJSON_AddNumberToObject(o, "anx_max_rss_bytes", (double)row->anx_rss_bytes);
     if (row->torch_rss_bytes > 0) cJSON_AddNumberToObject(o, "pytorch_max_rss_bytes", (double)row->torch_rss_bytes);
 }

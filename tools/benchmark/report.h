@@ -17,6 +17,7 @@ typedef struct bench_row {
     bench_series anx, torch, bare;
     double limit_seconds;                /* no program for this machine can be faster; 0: not known */
     const char *limit_by;                /* "FMA" or "memory" */
+    char torch_setup[64];                /* "1 worker, batch 64": PyTorch's fastest, where it has several; "" else */
     long anx_rss_bytes, torch_rss_bytes; /* largest resident memory of the process; 0: not measured */
 } bench_row;
 

@@ -10,25 +10,27 @@
 #include "tools/benchmark/cases.h"
 #include "tools/common/cli.h"
 
-enum { MAX_IMAGES = 100, MAX_BATCHES = 8 };
+enum { MAX_IMAGES = 400, MAX_BATCHES = 8 };
 
 void bench_run_help(FILE *to) {
-    fputs("usage: anx-bench run [OPTION]... WEIGHTS.pth\n"
-          "       tools/bench [OPTION]... [WEIGHTS.pth]   builds first; default: PyTorch's seed 0\n\n"
-          "Measures forward passes, loading, preprocessing, the start of a process and a whole check; beside PyTorch,\n"
-          "taken in turns, where a Python that has it is named; and what this machine can do at most.\n\n"
-          "Options:\n"
-          "  --only NAME[,NAME]  of forward, load, start, preprocess, check (default: all)\n"
-          "  --batches N[,N]     of the forward passes (default: 1,8,32,128)\n"
-          "  --threads N         default: what affinity and cgroup allow\n"
-          "  --repeats N         runs of each, from which the median is taken (default: 7, at most 64)\n"
-          "  --images FOLDER     JPEG and PNG files to preprocess, at most 100 (default: none, and no preprocessing)\n"
-          "  --python FILE       a Python with torch, torchvision and Pillow\n"
-          "  --peer FILE         PyTorch's side (default: beside the sources, tools/benchmark/peer.py)\n"
-          "  --json FILE         write the results there too\n"
-          "  -h, --help          this text\n\n"
-          "Timings need a quiet machine. Exit status: 0 measured, 2 trouble, 64 wrong usage.\n",
-          to);
+    fputs(
+        "usage: anx-bench run [OPTION]... WEIGHTS.pth\n"
+        "       tools/bench [OPTION]... [WEIGHTS.pth]   builds first; default: PyTorch's seed 0\n\n"
+        "Measures forward passes, loading, preprocessing, whole evaluations, the start of a process and a whole\n"
+        "check; beside PyTorch, taken in turns, where a Python that has it is named; and what this machine can do at\n"
+        "most.\n\n"
+        "Options:\n"
+        "  --only NAME[,NAME]  of forward, load, start, preprocess, pipeline, evaluate, check (default: all)\n"
+        "  --batches N[,N]     of the forward passes (default: 1,8,32,128)\n"
+        "  --threads N         default: what affinity and cgroup allow\n"
+        "  --repeats N         runs of each, from which the median is taken (default: 7, at most 64)\n"
+        "  --images FOLDER     JPEG and PNG files for all that needs images, at most 400 (default: none of that)\n"
+        "  --python FILE       a Python with torch, torchvision and Pillow\n"
+        "  --peer FILE         PyTorch's side (default: beside the sources, tools/benchmark/peer.py)\n"
+        "  --json FILE         write the results there too\n"
+        "  -h, --help          this text\n\n"
+        "Timings need a quiet machine. Exit status: 0 measured, 2 trouble, 64 wrong usage.\n",
+        to);
 }
 
 typedef struct run_options {
@@ -54,7 +56,7 @@ static bool wanted(const run_options *o, const char *name) {
 static bool only_known(const char *list) {
     for (const char *at = list; *at != '\0';) {
         const size_t item = strcspn(at, ",");
-        if (!has_name("forward,load,start,preprocess,check", at, item)) return false;
+        if (!has_name("forward,load,start,preprocess,pipeline,evaluate,check", at, item)) return false;
         at += item + (at[item] == ',');
     }
     return *list != '\0';
@@ -185,13 +187,25 @@ static anx_status measure_processes(bench_context *context, const run_options *o
     return status;
 }
 
+static anx_status measure_images(bench_context *context, const run_options *o, bench_report *report, anx_error *err) {
+    anx_status status = ANX_OK;
+    if (context->n_images == 0) return ANX_OK;
+    if (wanted(o, "preprocess")) status = bench_preprocess(context, &report->rows[report->n_rows++], err);
+    if (status == ANX_OK && wanted(o, "pipeline"))
+        status = bench_pipeline(context, 1, &report->rows[report->n_rows++], err);
+    if (status == ANX_OK && wanted(o, "pipeline") && context->threads > 1)
+        status = bench_pipeline(context, context->threads, &report->rows[report->n_rows++], err);
+    if (status == ANX_OK && wanted(o, "evaluate"))
+        status = bench_evaluate(context, &report->rows[report->n_rows++], err);
+    return status;
+}
+
 static anx_status measure_calls(bench_context *context, const run_options *o, bench_report *report, anx_error *err) {
     anx_status status = ANX_OK;
     for (int i = 0; i < o->n_batches && status == ANX_OK && wanted(o, "forward"); i++)
         status = bench_forward(context, o->batches[i], &report->rows[report->n_rows++], err);
     if (status == ANX_OK && wanted(o, "load")) status = bench_load(context, &report->rows[report->n_rows++], err);
-    if (status == ANX_OK && wanted(o, "preprocess") && context->n_images > 0)
-        status = bench_preprocess(context, &report->rows[report->n_rows++], err);
+    if (status == ANX_OK) status = measure_images(context, o, report, err);
     return status;
 }
 

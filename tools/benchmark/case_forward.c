@@ -1,0 +1,71 @@
+#include "tools/benchmark/bare.h"
+#include "tools/benchmark/cases_inside.h"
+
+#include <stdio.h>
+
+/*
+ * A layer takes at least as long as its multiply-adds (each counted as two operations), and as long as reading its
+ * weights once; layers come one after another. Named after the limit that most of the time goes to.
+ */
+static void set_limit(const bench_context *context, int64_t batch, bench_row *row) {
+    const anx_graph *graph = context->model->graph;
+    double by_compute = 0.0, by_memory = 0.0;
+    for (int i = 0; i < graph->n_nodes; i++) {
+        const anx_node *node = &graph->nodes[i];
+        if (node->weight == ANX_NO_PARAM) continue;
+        const double operations = 2.0 * (double)node->terms * (double)anx_graph_node_elems(graph, i) * (double)batch;
+        const double bytes = (double)anx_param_elems(&graph->params[node->weight]) * sizeof(float);
+        const double compute = operations / context->limits.flops, memory = bytes / context->limits.bytes;
+        if (compute > memory)
+            by_compute += compute;
+        else
+            by_memory += memory;
+    }
+    row->limit_seconds = by_compute + by_memory;
+    row->limit_by = by_compute > by_memory ? "FMA" : "memory";
+}
+
+static anx_status forward_turns(bench_context *context, anx_plan *plan, bench_bare *bare, int64_t batch, bench_row *row,
+                                anx_error *err) {
+    const int last = anx_plan_group_of_node(plan, context->model->graph->logits);
+    char request[64];
+    snprintf(request, sizeof request, "forward\t%lld", (long long)batch);
+    anx_status status = ANX_OK;
+    for (int run = -2; run < context->repeats && status == ANX_OK; run++) { /* two to warm up */
+        double start = bench_now();
+        status = anx_plan_run_groups(plan, 0, last + 1, err);
+        if (status == ANX_OK) status = anx_device_sync(context->device, err);
+        if (run >= 0) bench_series_add(&row->anx, bench_now() - start);
+        bench_settle();
+        start = bench_now();
+        if (status == ANX_OK) status = bench_bare_run(bare, err);
+        if (run >= 0) bench_series_add(&row->bare, bench_now() - start);
+        bench_settle();
+        if (status == ANX_OK) status = bench_ask_torch(context, request, &row->torch, run >= 0, err);
+    }
+    return status;
+}
+
+anx_status bench_forward(bench_context *context, int64_t batch, bench_row *row, anx_error *err) {
+    const anx_model *model = context->model;
+    const anx_plan_desc desc = {.graph = model->graph,
+                                .batch = batch,
+                                .mode = ANX_PLAN_INFER,
+                                .params = model->params,
+                                .n_params = model->graph->n_params};
+    anx_plan *plan = NULL;
+    bench_bare *bare = NULL;
+    row->name = "forward";
+    row->items = (double)batch;
+    snprintf(row->what, sizeof row->what, "batch %lld", (long long)batch);
+    set_limit(context, batch, row);
+    anx_status status = anx_plan_create(context->device, &desc, &plan, err);
+    if (status == ANX_OK) status = bench_bare_create(model->graph, batch, context->threads, &bare, err);
+    if (status == ANX_OK) {
+        bench_fill_input(plan, batch * anx_graph_node_elems(model->graph, ANX_NODE_INPUT));
+        status = forward_turns(context, plan, bare, batch, row, err);
+    }
+    bench_bare_destroy(bare);
+    anx_plan_destroy(plan);
+    return status;
+}

@@ -1,0 +1,37 @@
+/* What the kinds of cases share. */
+#ifndef ANX_TOOLS_BENCHMARK_CASES_INSIDE_H
+#define ANX_TOOLS_BENCHMARK_CASES_INSIDE_H
+
+#include "loaders/image/preprocess.h"
+#include "tools/benchmark/cases.h"
+
+/* After a turn, until the threads of whoever had it have stopped waiting for more work. */
+void bench_settle(void);
+/* How often to run what takes a second or more: fewer runs say as much. */
+int bench_few_runs(const bench_context *context);
+/* PyTorch's turn, where it is there; into the series if `count`. Errors: of bench_peer_ask. */
+anx_status bench_ask_torch(bench_context *context, const char *request, bench_series *series, bool count,
+                           anx_error *err);
+/* "NAME" and the images' names, as the peer wants them; malloc'd, NULL without memory. */
+char *bench_images_request(const bench_context *context, const char *name);
+
+/* Numbers for the plan's input, so many: they are all different, and none is subnormal. */
+void bench_fill_input(anx_plan *plan, int64_t elems);
+
+/* What is done with a file of the images. */
+typedef anx_status bench_image_work(const uint8_t *bytes, size_t n_bytes, int image, void *user, anx_error *err);
+/* Reads so many of the images, one by one, and from the first again after the last; *seconds is what all took. */
+anx_status bench_time_images(const bench_context *context, int count, bench_image_work *work, void *user,
+                             double *seconds, anx_error *err);
+/* Where the network's input of one image is made, and how. */
+typedef struct bench_input {
+    const anx_preprocess_profile *profile;
+    float *values; /* (3, crop, crop), malloc'd; the caller frees it */
+} bench_input;
+
+/* Errors: OUT_OF_MEMORY. */
+anx_status bench_input_init(bench_input *out, const anx_preprocess_profile *profile, anx_error *err);
+/* A bench_image_work: preprocessing; user: a bench_input. */
+anx_status bench_preprocess_one(const uint8_t *bytes, size_t n_bytes, int image, void *user, anx_error *err);
+
+#endif
