@@ -43,6 +43,7 @@ typedef struct eval_run {
     anx_evaluation evaluation;
     int64_t done_before; /* images taken over from an earlier run */
     double started, saved;
+    bool not_saved; /* the state could not be written, which was said */
     int64_t redecided, turned1, turned5;
     char *facts_text[8];
     anx_evaluation_fact facts[8];
@@ -182,10 +183,15 @@ static anx_status resume(eval_run *r, anx_error *err) {
     return status == ANX_ERR_NOT_FOUND ? ANX_OK : status;
 }
 
-static anx_status save(eval_run *r, anx_error *err) {
-    if (r->options->resume == NULL) return ANX_OK;
+/* That it cannot be written costs no result: it is said, and shows in the exit status. */
+static void save(eval_run *r) {
+    anx_error err = ANX_ERROR_INIT;
+    if (r->options->resume == NULL) return;
     r->saved = now();
-    return anx_evaluation_save(r->options->resume, &r->evaluation, r->facts, r->n_facts, err);
+    if (anx_evaluation_save(r->options->resume, &r->evaluation, r->facts, r->n_facts, &err) == ANX_OK) return;
+    anx_progress_clear();
+    if (!r->not_saved) (void)anx_cli_trouble(&err);
+    r->not_saved = true;
 }
 
 /* ---- running ---- */
@@ -217,8 +223,10 @@ static void show_progress(const eval_run *r, const anx_evaluation *e) {
 
 static anx_status after_batch(void *context, const anx_evaluation *so_far, anx_error *err) {
     eval_run *r = context;
+    (void)err;
     show_progress(r, so_far);
-    return now() - r->saved >= seconds_between_saves ? save(r, err) : ANX_OK;
+    if (now() - r->saved >= seconds_between_saves) save(r);
+    return ANX_OK;
 }
 
 /*
@@ -234,15 +242,9 @@ static anx_status run(eval_run *r, bool *interrupted, anx_error *err) {
     anx_interrupt_release();
     anx_progress_clear();
     *interrupted = status == ANX_ERR_INTERRUPTED;
-    if (*interrupted) {
-        anx_interrupt_clear(); /* for the files that are still to be written */
-        return save(r, err);
-    }
-    if (status != ANX_OK) {
-        (void)save(r, NULL);
-        return status;
-    }
-    return save(r, err);
+    if (*interrupted) anx_interrupt_clear(); /* for the files that are still to be written */
+    save(r);
+    return *interrupted ? ANX_OK : status;
 }
 
 /* ---- ambiguous images in double ---- */
@@ -399,7 +401,7 @@ static int report_all(eval_run *r, double seconds, bool interrupted, anx_error *
     anx_accuracy_fini(&accuracy);
     if (status != ANX_OK) return anx_cli_trouble(err);
     if (interrupted) return anx_signals_take();
-    return r->evaluation.n_bad > 0 ? ANX_EXIT_TROUBLE : missed ? ANX_EXIT_MISMATCH : ANX_EXIT_OK;
+    return r->evaluation.n_bad > 0 || r->not_saved ? ANX_EXIT_TROUBLE : missed ? ANX_EXIT_MISMATCH : ANX_EXIT_OK;
 }
 
 static int evaluate(eval_run *r) {

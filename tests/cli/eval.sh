@@ -130,6 +130,10 @@ cp list.csv kept.csv
 expect 2 sh -c "ulimit -f 1; '$eval' --val-dir val --weights narrow.pth --predictions kept.csv"
 cmp -s list.csv kept.csv || fail "the old list is not whole"
 
+expect 2 "$eval" --val-dir val --weights narrow.pth --resume nowhere/state
+grep -q "^top-1       $right of $n right" .out || fail "a state that cannot be written costs the result: $(cat .out)"
+echo "anx-eval: nowhere/state: cannot create a file in its folder: No such file or directory" | err
+
 # --- interruptions: enough work that a signal finds it at it
 mkdir many
 for class in ant bee cat dog; do
