@@ -109,6 +109,20 @@ static void twenty_five_images_are_tolerated_and_no_more(void) {
     destroy(s);
 }
 
+static void other_expectations_are_met_or_equal(void) {
+    sample *s = make(3000, 3000, 1000, 2000);
+    s->report.expected = (anx_eval_expectation){.stated = true, .asked = true, .acc1 = 33.333, .acc5 = 66.667};
+    CU_ASSERT_EQUAL(anx_eval_judge(&s->report), ANX_EVAL_MET);
+    CU_ASSERT(says(s, "\nexpected    Acc@1 33.333 Acc@5 66.667: met, within 0.05 points\n"
+                      "            equal to the third decimal\n"));
+    s->report.expected.acc1 = 33.3;
+    CU_ASSERT_EQUAL(anx_eval_judge(&s->report), ANX_EVAL_MET);
+    CU_ASSERT(says(s, "\n            not equal to the third decimal\n"));
+    s->report.expected.acc1 = 33.28;
+    CU_ASSERT_EQUAL(anx_eval_judge(&s->report), ANX_EVAL_MISSED);
+    destroy(s);
+}
+
 static void a_sample_is_judged_by_its_interval(void) {
     sample *s = make(50000, 2000, 1130, 1580);
     CU_ASSERT_EQUAL(anx_eval_judge(&s->report), ANX_EVAL_MET);
@@ -138,6 +152,7 @@ int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"the published counts agree exactly", the_published_counts_agree_exactly},
         {"twenty-five images are tolerated and no more", twenty_five_images_are_tolerated_and_no_more},
+        {"other expectations are met or equal", other_expectations_are_met_or_equal},
         {"a sample is judged by its interval", a_sample_is_judged_by_its_interval},
         {"the first images and an interrupted run are not judged",
          the_first_images_and_an_interrupted_run_are_not_judged},
