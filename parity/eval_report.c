@@ -15,7 +15,9 @@ static const double tolerated_points = 0.05;
 
 anx_interval anx_eval_interval(const anx_eval_report *r, int k) {
     const int64_t right = k == 1 ? r->accuracy->right1 : r->accuracy->right5;
-    return anx_wilson(right, r->accuracy->images, r->dataset->n_samples, ANX_Z_999);
+    /* Bad files of the full set make no sample of what could be read. */
+    const bool sampled = r->selection == ANX_EVAL_SAMPLE;
+    return anx_wilson(right, r->accuracy->images, sampled ? r->dataset->n_samples : r->accuracy->images, ANX_Z_999);
 }
 
 static bool within(const anx_eval_report *r, int k) {

@@ -123,6 +123,18 @@ static void other_expectations_are_met_or_equal(void) {
     destroy(s);
 }
 
+/* What could be read of the full set is no sample of it: 0.05 points are 0.05 points. */
+static void bad_files_make_no_interval_of_the_full_set(void) {
+    sample *s = make(239, 219, 20, 125);
+    s->report.selection = ANX_EVAL_ALL;
+    s->report.skip_bad = true;
+    s->report.expected = (anx_eval_expectation){.stated = true, .asked = true, .acc1 = 9.132, .acc5 = 57.078};
+    CU_ASSERT_EQUAL(anx_eval_judge(&s->report), ANX_EVAL_MET);
+    s->report.expected.acc1 = 10.0;
+    CU_ASSERT_EQUAL(anx_eval_judge(&s->report), ANX_EVAL_MISSED);
+    destroy(s);
+}
+
 static void a_sample_is_judged_by_its_interval(void) {
     sample *s = make(50000, 2000, 1130, 1580);
     CU_ASSERT_EQUAL(anx_eval_judge(&s->report), ANX_EVAL_MET);
@@ -153,6 +165,7 @@ int main(int argc, char **argv) {
         {"the published counts agree exactly", the_published_counts_agree_exactly},
         {"twenty-five images are tolerated and no more", twenty_five_images_are_tolerated_and_no_more},
         {"other expectations are met or equal", other_expectations_are_met_or_equal},
+        {"bad files make no interval of the full set", bad_files_make_no_interval_of_the_full_set},
         {"a sample is judged by its interval", a_sample_is_judged_by_its_interval},
         {"the first images and an interrupted run are not judged",
          the_first_images_and_an_interrupted_run_are_not_judged},
