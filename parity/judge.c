@@ -245,7 +245,8 @@ static anx_status open_model(anx_judge_run *run, anx_error *err) {
     anx_status status = ANX_OK;
     run->model = o->model;
     if (o->model == NULL) {
-        status = anx_checkpoint_open(o->checkpoint, NULL, &run->checkpoint, err);
+        const anx_checkpoint_options options = {.accept_bad_crc = o->accept_bad_crc};
+        status = anx_checkpoint_open(o->checkpoint, &options, &run->checkpoint, err);
         if (status == ANX_OK) status = anx_model_bind(run->checkpoint, NULL, 0, 0, &run->model, err);
     }
     if (status == ANX_OK && run->model->digests == NULL) status = anx_model_digests(run->model, run->threads, err);

@@ -40,6 +40,7 @@ typedef struct anx_judge_preprocess {
 typedef struct anx_judge_options {
     const char *checkpoint; /* path of a checkpoint, opened and bound to the architecture that fits it, */
     anx_model *model;       /* ... or parameters bound already (its digests are filled in where they are not) */
+    bool accept_bad_crc;    /* zip records whose CRC-32 does not match */
     const anx_fixture_set *fixtures; /* recordings to look through: those that apply are used */
     const anx_fixture_set *asked;    /* recordings named by the user: judged against whether they match or not */
     const char *const *images;       /* image files to judge as well */

@@ -85,6 +85,7 @@ anx_status anx_judge_describe_checkpoint(anx_judge_run *run, anx_error *err) {
     if (status == ANX_OK && c != NULL && c->wrapped_in != NULL) status = copy_text(&f->wrapped_in, c->wrapped_in, err);
     if (status != ANX_OK) return status;
     f->file_bytes = c != NULL ? c->file_bytes : 0;
+    f->n_bad_crc = c != NULL ? (int64_t)c->n_bad_crc : 0;
     f->module_prefix_removed = c != NULL && c->module_prefix_removed;
     f->n_converted = m->n_converted;
     f->num_classes = m->graph->num_classes;

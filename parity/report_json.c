@@ -49,6 +49,7 @@ static void add_checkpoint(builder *b, cJSON *to) {
     anx_json_add_text(&b->json, o, "converted_from", c->converted_from);
     anx_json_add_text(&b->json, o, "wrapped_in", c->wrapped_in);
     anx_json_add_bool(&b->json, o, "module_prefix_removed", c->module_prefix_removed);
+    anx_json_add_integer(&b->json, o, "bad_crc_records", c->n_bad_crc);
     anx_json_add_digest(&b->json, o, "parameters_sha256", &c->params_digest);
 }
 

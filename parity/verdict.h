@@ -185,6 +185,7 @@ typedef struct anx_checkpoint_facts {
     char *converted_from; /* their dtypes, comma separated; NULL if none */
     char *wrapped_in;     /* NULL if the file is a plain state_dict */
     bool module_prefix_removed;
+    int64_t n_bad_crc;        /* zip records whose CRC-32 did not match and was accepted */
     anx_digest params_digest; /* SHA-256 over the parameters' digests in state_dict order: one name for the weights */
 } anx_checkpoint_facts;
 

@@ -22,6 +22,7 @@ void anx_eval_help(FILE *to) {
           "  --synsets FILE    one wnid per line in the order of ILSVRC's ids, which the devkit's ground truth needs:\n"
           "                    its ids are not class indices\n"
           "  --weights FILE    the checkpoint (default: torchvision's published AlexNet in torch.hub's cache)\n"
+          "  --accept-bad-crc  read a checkpoint whose records' CRC-32 do not match all the same\n"
           "  --limit N         the first N images alone, to try something out\n"
           "  --sample N        N images drawn at random: the report gives an interval for all of them\n"
           "  --seed S          of the drawing (default 0)\n"
@@ -60,6 +61,7 @@ enum {
     option_labels,
     option_synsets,
     option_weights,
+    option_accept_bad_crc,
     option_limit,
     option_sample,
     option_seed,
@@ -102,6 +104,7 @@ static int parse_option(int option, anx_eval_options *o) {
     case option_val_dir: o->val_dir = optarg; return ANX_EXIT_OK;
     case option_labels: o->labels = optarg; return ANX_EXIT_OK;
     case option_synsets: o->synsets = optarg; return ANX_EXIT_OK;
+    case option_accept_bad_crc: o->accept_bad_crc = true; return ANX_EXIT_OK;
     case option_weights: o->weights = optarg; return ANX_EXIT_OK;
     case option_limit: return parse_count("--limit", INT64_MAX, &o->limit);
     case option_sample: return parse_count("--sample", INT64_MAX, &o->sample);
@@ -138,6 +141,7 @@ static int check_together(const anx_eval_options *o) {
 
 int anx_eval_parse(int argc, char **argv, anx_eval_options *out, bool *stop) {
     static const struct option options[] = {
+        {"accept-bad-crc", no_argument, NULL, option_accept_bad_crc},
         {"batch", required_argument, NULL, option_batch},
         {"data-dir", required_argument, NULL, option_data_dir},
         {"device", required_argument, NULL, 'd'},

@@ -18,7 +18,7 @@ typedef struct anx_eval_options {
     uint64_t seed;
     bool expects, expects_official;
     double expect1, expect5; /* per cent */
-    bool skip_bad, verbose;
+    bool skip_bad, accept_bad_crc;
 } anx_eval_options;
 
 void anx_eval_help(FILE *to);

@@ -19,6 +19,7 @@ void anx_eval_predict_help(FILE *to) {
           "weights ask.\n\n"
           "Options:\n"
           "  --weights FILE    the checkpoint (default: torchvision's published AlexNet in torch.hub's cache)\n"
+          "  --accept-bad-crc  read a checkpoint whose records' CRC-32 do not match all the same\n"
           "  --device NAME     what computes (default auto):\n",
           to);
     anx_cli_list_devices(to);
@@ -35,12 +36,14 @@ void anx_eval_predict_help(FILE *to) {
 typedef struct predict_options {
     const char *weights, *device, *data_dir;
     int threads;
+    bool accept_bad_crc;
 } predict_options;
 
-enum { option_weights = ANX_CLI_FIRST_LONG, option_data_dir };
+enum { option_weights = ANX_CLI_FIRST_LONG, option_accept_bad_crc, option_data_dir };
 
 static int parse_option(int option, predict_options *o) {
     switch (option) {
+    case option_accept_bad_crc: o->accept_bad_crc = true; return ANX_EXIT_OK;
     case option_weights: o->weights = optarg; return ANX_EXIT_OK;
     case option_data_dir: o->data_dir = optarg; return ANX_EXIT_OK;
     case 'd': o->device = optarg; return anx_cli_check_device(optarg);
@@ -51,6 +54,7 @@ static int parse_option(int option, predict_options *o) {
 
 static int parse_options(int argc, char **argv, predict_options *o, bool *stop) {
     static const struct option options[] = {
+        {"accept-bad-crc", no_argument, NULL, option_accept_bad_crc},
         {"data-dir", required_argument, NULL, option_data_dir},
         {"device", required_argument, NULL, 'd'},
         {"threads", required_argument, NULL, 't'},
@@ -122,7 +126,7 @@ static int predict(const predict_options *o, char **paths, int n_paths) {
     anx_evaluation evaluation = ANX_EVALUATION_INIT;
     anx_class_names *names = NULL;
     anx_eval_weights weights = ANX_EVAL_WEIGHTS_INIT;
-    int code = anx_eval_weights_open(o->weights, &weights);
+    int code = anx_eval_weights_open(o->weights, o->accept_bad_crc, &weights);
     if (code != ANX_EXIT_OK) return code;
     anx_status status = anx_load_class_names(o->data_dir, &names, &err);
     if (status == ANX_OK) status = predict_all(o, weights.model, paths, n_paths, &evaluation, &err);

@@ -407,7 +407,7 @@ static int report_all(eval_run *r, double seconds, bool interrupted, anx_error *
 static int evaluate(eval_run *r) {
     anx_error err = ANX_ERROR_INIT;
     bool interrupted = false;
-    int code = anx_eval_weights_open(r->options->weights, &r->weights);
+    int code = anx_eval_weights_open(r->options->weights, r->options->accept_bad_crc, &r->weights);
     if (code != ANX_EXIT_OK) return code;
     anx_status status = open_all(r, &err);
     if (status == ANX_OK) status = resume(r, &err);

@@ -14,9 +14,10 @@ typedef struct anx_eval_weights {
 
 /*
  * Opens the checkpoint at `path`; NULL: torchvision's published AlexNet in torch.hub's cache, and where that is not, a
- * usage error that says where it was looked for. Returns ANX_EXIT_OK, or the code to end with, everything said.
+ * usage error that says where it was looked for. accept_bad_crc: zip records whose CRC-32 does not match are read.
+ * Returns ANX_EXIT_OK, or the code to end with, everything said.
  */
-int anx_eval_weights_open(const char *path, anx_eval_weights *out);
+int anx_eval_weights_open(const char *path, bool accept_bad_crc, anx_eval_weights *out);
 void anx_eval_weights_fini(anx_eval_weights *weights);
 
 #endif

@@ -24,6 +24,7 @@ void anx_parity_check_help(FILE *to) {
     anx_cli_list_devices(to);
     fputs("  --against FILE    somebody else's activations instead: a safetensors file with this project's point\n"
           "                    names, as ONNX Runtime, TensorRT or a phone gave them\n"
+          "  --accept-bad-crc  read a checkpoint whose records' CRC-32 do not match all the same\n"
           "  --image FILE      judge this image too (JPEG or PNG; may be repeated)\n"
           "  --points GLOBS    only these points: features.*,logits (quote them from the shell)\n"
           "  --threads N       threads to use (default: what affinity, cgroup and OMP_NUM_THREADS\n"
@@ -60,7 +61,15 @@ typedef struct check_options {
     bool verbose;
 } check_options;
 
-enum { option_against = ANX_CLI_FIRST_LONG, option_data_dir, option_full, option_json, option_junit, option_strict };
+enum {
+    option_accept_bad_crc = ANX_CLI_FIRST_LONG,
+    option_against,
+    option_data_dir,
+    option_full,
+    option_json,
+    option_junit,
+    option_strict
+};
 
 /* ANX_EXIT_OK, or the code to end with. */
 static int parse_option(int option, check_options *o) {
@@ -71,6 +80,7 @@ static int parse_option(int option, check_options *o) {
     case 't': return anx_cli_parse_threads(optarg, &o->judge.threads);
     case 'p': o->judge.points = optarg; return anx_parity_check_points(optarg);
     case 'v': o->verbose = true; return ANX_EXIT_OK;
+    case option_accept_bad_crc: o->judge.accept_bad_crc = true; return ANX_EXIT_OK;
     case option_against: o->judge.against = optarg; return ANX_EXIT_OK;
     case option_data_dir: o->data_dir = optarg; return ANX_EXIT_OK;
     case option_full: o->judge.full = true; return ANX_EXIT_OK;
@@ -87,6 +97,7 @@ static bool is_standard_output(const char *path) {
 
 static int parse_options(int argc, char **argv, check_options *o, bool *stop) {
     static const struct option options[] = {
+        {"accept-bad-crc", no_argument, NULL, option_accept_bad_crc},
         {"against", required_argument, NULL, option_against},
         {"data-dir", required_argument, NULL, option_data_dir},
         {"device", required_argument, NULL, 'd'},

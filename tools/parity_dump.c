@@ -25,6 +25,7 @@ void anx_parity_dump_help(FILE *to) {
           "  --image FILE      a JPEG or PNG, preprocessed as torchvision's AlexNet weights ask\n"
           "  --input FILE      a safetensors file whose tensor 'input', (N, 3, H, W), is taken as it is\n"
           "  -o, --output FILE the file to write\n"
+          "  --accept-bad-crc  read a checkpoint whose records' CRC-32 do not match all the same\n"
           "  --force           overwrite it if it exists\n"
           "  --points GLOBS    only these points: features.*,logits (quote them from the shell)\n"
           "  --device NAME     what computes (default auto):\n",
@@ -45,7 +46,7 @@ void anx_parity_dump_help(FILE *to) {
 typedef struct dump_options {
     const char *checkpoint, *image, *input, *output, *points, *device;
     int threads;
-    bool force;
+    bool force, accept_bad_crc;
 } dump_options;
 
 static int parse_option(int option, dump_options *o) {
@@ -53,6 +54,7 @@ static int parse_option(int option, dump_options *o) {
     case 'i': o->image = optarg; return ANX_EXIT_OK;
     case 'n': o->input = optarg; return ANX_EXIT_OK;
     case 'o': o->output = optarg; return ANX_EXIT_OK;
+    case 'c': o->accept_bad_crc = true; return ANX_EXIT_OK;
     case 'f': o->force = true; return ANX_EXIT_OK;
     case 'p': o->points = optarg; return anx_parity_check_points(optarg);
     case 'd': o->device = optarg; return anx_cli_check_device(optarg);
@@ -63,10 +65,15 @@ static int parse_option(int option, dump_options *o) {
 
 static int parse_options(int argc, char **argv, dump_options *o, bool *stop) {
     static const struct option options[] = {
-        {"device", required_argument, NULL, 'd'},  {"force", no_argument, NULL, 'f'},
-        {"image", required_argument, NULL, 'i'},   {"input", required_argument, NULL, 'n'},
-        {"output", required_argument, NULL, 'o'},  {"points", required_argument, NULL, 'p'},
-        {"threads", required_argument, NULL, 't'}, {NULL, 0, NULL, 0},
+        {"accept-bad-crc", no_argument, NULL, 'c'},
+        {"device", required_argument, NULL, 'd'},
+        {"force", no_argument, NULL, 'f'},
+        {"image", required_argument, NULL, 'i'},
+        {"input", required_argument, NULL, 'n'},
+        {"output", required_argument, NULL, 'o'},
+        {"points", required_argument, NULL, 'p'},
+        {"threads", required_argument, NULL, 't'},
+        {NULL, 0, NULL, 0},
     };
     *stop = true;
     int option;
@@ -232,7 +239,8 @@ static anx_status dump(const dump_options *o, dumping *d, anx_error *err) {
     anx_model *model = NULL, *sized = NULL;
     anx_device *device = NULL;
     const anx_device_options device_options = {.threads = o->threads};
-    anx_status status = anx_checkpoint_open(o->checkpoint, NULL, &checkpoint, err);
+    const anx_checkpoint_options checkpoint_options = {.accept_bad_crc = o->accept_bad_crc};
+    anx_status status = anx_checkpoint_open(o->checkpoint, &checkpoint_options, &checkpoint, err);
     if (status == ANX_OK) status = anx_model_bind(checkpoint, NULL, 0, 0, &model, err);
     if (status == ANX_OK)
         status = o->image != NULL ? preprocess_image(d, err) : read_input(d, model->graph->input.dim[0], err);

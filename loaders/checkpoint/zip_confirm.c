@@ -113,8 +113,8 @@ anx_status anx_zip_index_check_crcs(const anx_zip_index *index, int threads, boo
         if (!accept_bad)
             status = in_entry(anx_error_set(err, ANX_ERR_FORMAT,
                                             "its CRC-32 is %08x, the directory says %08x: damaged, or written with "
-                                            "torch.serialization.set_crc32_options(False); a reader can be told to "
-                                            "accept such a file",
+                                            "torch.serialization.set_crc32_options(False); --accept-bad-crc reads "
+                                            "such a file all the same",
                                             crc, e->crc),
                               err, e);
     }
