@@ -13,6 +13,10 @@ const anx_eval_expectation anx_eval_official = {.stated = true,
 /* Decoders and hardware move a few images: 25 of 50,000. */
 static const double tolerated_points = 0.05;
 
+bool anx_eval_has_interval(const anx_eval_report *r) {
+    return r->selection == ANX_EVAL_SAMPLE && !r->interrupted && r->accuracy->images > 0;
+}
+
 anx_interval anx_eval_interval(const anx_eval_report *r, int k) {
     const int64_t right = k == 1 ? r->accuracy->right1 : r->accuracy->right5;
     /* Bad files of the full set make no sample of what could be read. */

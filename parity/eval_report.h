@@ -62,6 +62,8 @@ typedef enum anx_eval_outcome {
     ANX_EVAL_MISSED
 } anx_eval_outcome;
 anx_eval_outcome anx_eval_judge(const anx_eval_report *report);
+/* A sample that was interrupted has none: its first images in the dataset's order are not drawn at random. */
+bool anx_eval_has_interval(const anx_eval_report *report);
 /* The interval for the full set's accuracy, top-k with k 1 or 5, 99.9 %; for the full set its share alone. */
 anx_interval anx_eval_interval(const anx_eval_report *report, int k);
 

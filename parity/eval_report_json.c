@@ -64,7 +64,7 @@ static void add_top(anx_json *j, cJSON *o, const anx_eval_report *r, int k) {
     anx_json_add_integer(j, to, "tied", k == 1 ? a->tied1 : a->tied5);
     anx_json_add_integer(j, to, "within_rounding", k == 1 ? a->ambiguous1 : a->ambiguous5);
     anx_json_add_integer(j, to, "turned_in_double", k == 1 ? r->turned1 : r->turned5);
-    if (r->selection != ANX_EVAL_SAMPLE) return;
+    if (!anx_eval_has_interval(r)) return;
     const anx_interval interval = anx_eval_interval(r, k);
     anx_json_add_measure(j, to, "interval_low_percent", 100.0 * interval.low);
     anx_json_add_measure(j, to, "interval_high_percent", 100.0 * interval.high);

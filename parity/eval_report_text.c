@@ -70,7 +70,7 @@ static void put_count(const anx_text_report *t, const anx_eval_report *r, int k)
 }
 
 static void put_interval(const anx_text_report *t, const anx_eval_report *r) {
-    if (r->selection != ANX_EVAL_SAMPLE || r->accuracy->images == 0) return;
+    if (!anx_eval_has_interval(r)) return;
     const anx_interval one = anx_eval_interval(r, 1), five = anx_eval_interval(r, 5);
     char all[32];
     anx_report_put_fact(t, "interval",

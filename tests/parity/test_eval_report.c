@@ -146,6 +146,22 @@ static void a_sample_is_judged_by_its_interval(void) {
     destroy(s);
 }
 
+/* Images are evaluated in the dataset's order: what was reached of a sample is the first classes. */
+static void an_interrupted_sample_has_no_interval(void) {
+    sample *s = make(50000, 2000, 1130, 1580);
+    char *text = NULL, *json = NULL;
+    s->report.interrupted = true;
+    CU_ASSERT_EQUAL(anx_eval_judge(&s->report), ANX_EVAL_NOT_JUDGED);
+    ANX_CHECK_OK(anx_eval_report_text(&s->report, false, &text, NULL, &err), &err);
+    CU_ASSERT(text != NULL && strstr(text, "interval") == NULL);
+    size_t n_bytes = 0;
+    ANX_CHECK_OK(anx_eval_report_json(&s->report, &json, &n_bytes, &err), &err);
+    CU_ASSERT(json != NULL && strstr(json, "interval") == NULL);
+    free(text);
+    free(json);
+    destroy(s);
+}
+
 static void the_first_images_and_an_interrupted_run_are_not_judged(void) {
     sample *s = make(50000, 50000, 1, 2);
     s->report.interrupted = true;
@@ -167,6 +183,7 @@ int main(int argc, char **argv) {
         {"other expectations are met or equal", other_expectations_are_met_or_equal},
         {"bad files make no interval of the full set", bad_files_make_no_interval_of_the_full_set},
         {"a sample is judged by its interval", a_sample_is_judged_by_its_interval},
+        {"an interrupted sample has no interval", an_interrupted_sample_has_no_interval},
         {"the first images and an interrupted run are not judged",
          the_first_images_and_an_interrupted_run_are_not_judged},
         {NULL, NULL},
