@@ -54,13 +54,25 @@ static double percent(int64_t right, int64_t images) {
     return images > 0 ? 100.0 * (double)right / (double)images : (double)NAN;
 }
 
+/* Was every image within rounding decided again in double? */
+static bool all_redecided(const anx_eval_report *r) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < r->evaluation->n_predictions; i++)
+        n += r->evaluation->predictions[i].ambiguous1 || r->evaluation->predictions[i].ambiguous5;
+    return r->redecided >= n;
+}
+
 /* "28,261 of 50,000 right; 2 within rounding, 0 of which come out otherwise in double" */
 static void put_count(const anx_text_report *t, const anx_eval_report *r, int k) {
     const anx_accuracy *a = r->accuracy;
     const int64_t ambiguous = k == 1 ? a->ambiguous1 : a->ambiguous5, turned = k == 1 ? r->turned1 : r->turned5;
     const int64_t tied = k == 1 ? a->tied1 : a->tied5;
-    char right[32], images[32], within[32], in_double[96] = "", ties[96] = "";
-    if (ambiguous > 0 && r->redecided > 0)
+    char right[32], images[32], within[32], in_double[128] = "", ties[96] = "";
+    if (ambiguous > 0 && r->redecided > 0 && !all_redecided(r))
+        snprintf(in_double, sizeof in_double,
+                 ", %" PRId64 " of which come%s out otherwise among the first %" PRId64 ", decided again in double",
+                 turned, turned == 1 ? "s" : "", r->redecided);
+    else if (ambiguous > 0 && r->redecided > 0)
         snprintf(in_double, sizeof in_double, ", %" PRId64 " of which come%s out otherwise in double", turned,
                  turned == 1 ? "s" : "");
     if (tied > 0) snprintf(ties, sizeof ties, "; %" PRId64 " hang on the order of equal logits", tied);

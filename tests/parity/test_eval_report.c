@@ -109,6 +109,20 @@ static void twenty_five_images_are_tolerated_and_no_more(void) {
     destroy(s);
 }
 
+static void it_says_how_many_were_decided_again(void) {
+    anx_prediction predictions[] = {{.ambiguous1 = true}, {.ambiguous1 = true}, {.ambiguous5 = true}};
+    sample *s = make(50000, 50000, 28261, 39533);
+    s->evaluation.predictions = predictions;
+    s->evaluation.n_predictions = 3;
+    s->accuracy.ambiguous1 = 2;
+    s->report.redecided = 3;
+    CU_ASSERT(says(s, "; 2 within rounding, 0 of which come out otherwise in double\n"));
+    s->report.redecided = 1;
+    CU_ASSERT(says(s, "; 2 within rounding, 0 of which come out otherwise among the first\n"
+                      "            1, decided again in double\n"));
+    destroy(s);
+}
+
 static void other_expectations_are_met_or_equal(void) {
     sample *s = make(3000, 3000, 1000, 2000);
     s->report.expected = (anx_eval_expectation){.stated = true, .asked = true, .acc1 = 33.333, .acc5 = 66.667};
@@ -180,6 +194,7 @@ int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"the published counts agree exactly", the_published_counts_agree_exactly},
         {"twenty-five images are tolerated and no more", twenty_five_images_are_tolerated_and_no_more},
+        {"it says how many were decided again", it_says_how_many_were_decided_again},
         {"other expectations are met or equal", other_expectations_are_met_or_equal},
         {"bad files make no interval of the full set", bad_files_make_no_interval_of_the_full_set},
         {"a sample is judged by its interval", a_sample_is_judged_by_its_interval},
