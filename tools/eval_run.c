@@ -278,7 +278,8 @@ static void compare_decisions(eval_run *r, const anx_evaluation *in_double) {
     r->redecided = in_double->n_predictions;
 }
 
-static anx_status redecide(eval_run *r, anx_error *err) {
+/* An interruption costs no more than what this would have added. */
+static anx_status redecide(eval_run *r, bool *interrupted, anx_error *err) {
     int64_t n = 0, *files = list_ambiguous(r, &n);
     anx_device *reference = NULL;
     anx_evaluation in_double = ANX_EVALUATION_INIT;
@@ -294,8 +295,15 @@ static anx_status redecide(eval_run *r, anx_error *err) {
     again.batch = 1;
     again.skip_bad = true; /* one that has gone meanwhile is not decided again */
     again.progress = after_redecided;
+    anx_interrupt_hold();
     status = anx_evaluate(&again, &in_double, err);
+    anx_interrupt_release();
     anx_progress_clear();
+    *interrupted = status == ANX_ERR_INTERRUPTED;
+    if (*interrupted) {
+        anx_interrupt_clear();
+        status = ANX_OK;
+    }
     if (status == ANX_OK) compare_decisions(r, &in_double);
 out:
     anx_evaluation_fini(&in_double);
@@ -413,7 +421,7 @@ static int evaluate(eval_run *r) {
     if (status == ANX_OK) status = resume(r, &err);
     if (status == ANX_OK) status = run(r, &interrupted, &err);
     const double seconds = now() - r->started;
-    if (status == ANX_OK && !interrupted) status = redecide(r, &err);
+    if (status == ANX_OK && !interrupted) status = redecide(r, &interrupted, &err);
     return status == ANX_OK ? report_all(r, seconds, interrupted, &err) : anx_cli_trouble(&err);
 }
 

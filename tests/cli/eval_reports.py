@@ -5,9 +5,11 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import zipfile
 
 SOURCE, TOOLS = os.environ["ANX_SOURCE_DIR"], os.environ["ANX_BUILD_DIR"] + "/tools/"
 sys.path.insert(0, SOURCE + "/tests/parity")
@@ -54,7 +56,16 @@ def check_report(what, report, text, schema):
         check(bad["file"] in text, f"{what}: {bad['file']} is not in the text")
 
 
-def on_terminal(*arguments, **environment):
+def make_undecided(weights, path):
+    """Weights of zeros: all logits are equal, and every image is within rounding."""
+    with zipfile.ZipFile(weights) as source, zipfile.ZipFile(path, "w") as target:
+        for entry in source.namelist():
+            content = source.read(entry)
+            target.writestr(entry, bytes(len(content)) if "/data/" in entry else content)
+
+
+def on_terminal(*arguments, interrupt_at=None, code=None, **environment):
+    """What is said on a terminal; SIGINT is sent once `interrupt_at` is."""
     reader, writer = pty.openpty()
     process = subprocess.Popen([TOOLS + "anx-eval", *arguments], stdout=writer, stderr=writer,
                                env=dict(os.environ, TERM="xterm", **environment))
@@ -68,7 +79,11 @@ def on_terminal(*arguments, **environment):
         if not piece:
             break
         said += piece
+        if interrupt_at is not None and interrupt_at in said:
+            process.send_signal(signal.SIGINT)
+            interrupt_at = None
     process.wait()
+    check(code is None or process.returncode == code, f"exit {process.returncode} instead of {code}: {said!r}")
     os.close(reader)
     return said.decode()
 
@@ -108,6 +123,15 @@ def main():
         shown = on_terminal(*common)
         check("\033[1mAcc@1" in shown and "images/s" in shown.split("Acc@1")[0], f"no colours or progress: {shown!r}")
         check("\033[1m" not in on_terminal(*common, NO_COLOR="1"), "colours with NO_COLOR")
+        # Ctrl-C while images are decided again in double costs the rest of that, not the result.
+        make_undecided("narrow.pth", "undecided.pth")
+        for i in range(12):
+            for name in os.listdir("val/été"):
+                if os.path.isfile("val/été/" + name) and not name.startswith("again"):
+                    os.link("val/été/" + name, f"val/été/again{i} {name}")
+        shown = on_terminal("--weights", "undecided.pth", "--val-dir", "val", interrupt_at=b"decided again",
+                            code=130)
+        check("INTERRUPTED" in shown and "Acc@1" in shown.split("decided again")[-1], f"the result is lost: {shown!r}")
         os.chdir("/")
     print(f"{failures} failures")
     return failures > 0
