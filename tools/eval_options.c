@@ -127,6 +127,10 @@ static bool is_standard_output(const char *path) {
     return path != NULL && strcmp(path, "-") == 0;
 }
 
+static bool is_same(const char *a, const char *b) {
+    return a != NULL && b != NULL && strcmp(a, b) == 0;
+}
+
 /* Options that are each right, but not together. */
 static int check_together(const anx_eval_options *o) {
     if (o->val_dir == NULL) return anx_cli_usage("--val-dir is missing: the images to evaluate");
@@ -136,6 +140,8 @@ static int check_together(const anx_eval_options *o) {
                              "--sample");
     if (is_standard_output(o->json) && is_standard_output(o->predictions))
         return anx_cli_usage("only one of --json and --predictions can go to standard output");
+    if (is_same(o->json, o->predictions) || is_same(o->json, o->resume) || is_same(o->predictions, o->resume))
+        return anx_cli_usage("--json, --predictions and --resume need a file each");
     return ANX_EXIT_OK;
 }
 

@@ -27,6 +27,9 @@ usage "--batch '0' is not a whole number from 1 to 4096" --val-dir v --batch 0
 usage "--sample 'x' is not a whole number from 1" --val-dir v --sample x
 usage "unknown device 'gpu'; there is: auto, cpu, reference, exact" --val-dir v --device gpu
 usage "only one of --json and --predictions can go to standard output" --val-dir v --json - --predictions -
+usage "--json, --predictions and --resume need a file each" --val-dir v --json a --predictions a
+usage "--json, --predictions and --resume need a file each" --val-dir v --json a --resume a
+usage "--json, --predictions and --resume need a file each" --val-dir v --predictions a --resume a
 usage "unexpected argument 'more'" --val-dir v more
 usage "unknown option '--vall'" --vall v
 expect 64 "$eval" predict
