@@ -28,14 +28,19 @@ static void rank_top(const float *logits, int64_t classes, anx_prediction *p) {
     for (; count < ANX_TOP; count++) p->top[count] = -1;
 }
 
+/* A NaN's sign means nothing, and would be printed. */
+static double unsigned_nan(double value) {
+    return isnan(value) ? (double)NAN : value;
+}
+
 /* softmax and cross-entropy in double, from the largest logit. */
 static void weigh(const float *logits, int64_t classes, anx_prediction *p) {
     const double largest = logits[p->top[0]];
     double sum = 0.0;
     for (int64_t i = 0; i < classes; i++) sum += exp((double)logits[i] - largest);
     for (int k = 0; k < ANX_TOP; k++)
-        p->probability[k] = p->top[k] < 0 ? 0.0f : (float)(exp((double)logits[p->top[k]] - largest) / sum);
-    p->loss = p->label < 0 ? (double)NAN : log(sum) - ((double)logits[p->label] - largest);
+        p->probability[k] = p->top[k] < 0 ? 0.0f : (float)unsigned_nan(exp((double)logits[p->top[k]] - largest) / sum);
+    p->loss = p->label < 0 ? (double)NAN : unsigned_nan(log(sum) - ((double)logits[p->label] - largest));
 }
 
 static double spread_of(const float *logits, int64_t classes) {
@@ -43,7 +48,7 @@ static double spread_of(const float *logits, int64_t classes) {
     for (int64_t i = 0; i < classes; i++) mean += (double)logits[i];
     mean /= (double)classes;
     for (int64_t i = 0; i < classes; i++) squares += ((double)logits[i] - mean) * ((double)logits[i] - mean);
-    return sqrt(squares / (double)classes);
+    return unsigned_nan(sqrt(squares / (double)classes));
 }
 
 typedef struct decision {
@@ -74,7 +79,7 @@ static decision decide(const float *logits, int64_t classes, int64_t label, int 
     return (decision){.right = before < k,
                       /* under one order of the equals it is among the first, under another it is not */
                       .tied = surely_before < k && surely_before + equal >= k,
-                      .margin = fabs((double)logits[label] - (double)others[k - 1])};
+                      .margin = unsigned_nan(fabs((double)logits[label] - (double)others[k - 1]))};
 }
 
 void anx_predict(const float *logits, int64_t classes, int64_t label, anx_prediction *out) {
@@ -117,7 +122,7 @@ static double batch_loss(const anx_prediction *predictions, int64_t n, int64_t b
         for (int64_t i = first; i < end; i++) of_batch += predictions[i].loss;
         sum += of_batch / (double)(end - first);
     }
-    return batches > 0 ? sum / (double)batches : (double)NAN;
+    return batches > 0 ? unsigned_nan(sum / (double)batches) : (double)NAN;
 }
 
 anx_status anx_accuracy_count(const anx_prediction *predictions, int64_t n, int64_t n_classes, int64_t batch,
@@ -142,7 +147,7 @@ anx_status anx_accuracy_count(const anx_prediction *predictions, int64_t n, int6
         a.classes[p->label].right1 += p->right1;
         a.classes[p->label].right5 += p->right5;
     }
-    a.loss = n > 0 ? loss / (double)n : (double)NAN;
+    a.loss = n > 0 ? unsigned_nan(loss / (double)n) : (double)NAN;
     a.batch_loss = batch_loss(predictions, n, batch);
     *out = a;
     return ANX_OK;

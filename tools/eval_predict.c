@@ -1,6 +1,5 @@
 #include "tools/eval_predict.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,8 +76,7 @@ static void print_prediction(const anx_prediction *p, const char *path, const an
     printf("%s\n", path);
     for (int i = 0; i < ANX_TOP && p->top[i] >= 0; i++) {
         const char *name = anx_class_name(names, num_classes, p->top[i]);
-        /* NaN's sign, which means nothing, is not shown */
-        const double share = isnan(p->probability[i]) ? (double)NAN : 100.0 * (double)p->probability[i];
+        const double share = 100.0 * (double)p->probability[i];
         if (name[0] != '\0')
             printf("  %d %9.4f %%  %s (%d)\n", i + 1, share, name, p->top[i]);
         else

@@ -77,6 +77,10 @@ static void no_number_comes_before_all_numbers(void) {
     CU_ASSERT(top_is(&p, 1, 2, 6, 5, 4));
     CU_ASSERT(p.non_finite && p.ambiguous1 && p.ambiguous5);
     CU_ASSERT(isnan(p.loss) && isnan(p.probability[0]));
+    const float infinite[] = {1.0f, INFINITY, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f}; /* inf - inf: a NaN whose sign is set */
+    const anx_prediction i = predict(infinite, 7, 6);
+    CU_ASSERT(isnan(i.probability[0]) && !signbit(i.probability[0]) && isnan(i.loss) && !signbit(i.loss));
+    CU_ASSERT(isnan(i.spread) && !signbit(i.spread));
     const float zeros[] = {-0.0f, 0.0f}; /* equal */
     const anx_prediction q = predict(zeros, 2, 0);
     CU_ASSERT(q.right1 && q.tied1 && !q.non_finite);
