@@ -15,15 +15,14 @@ static void put_selection(const anx_text_report *t, const anx_eval_report *r) {
     char selected[32], all[32];
     anx_report_grouped(r->n_selected, selected);
     anx_report_grouped(r->dataset->n_samples, all);
+    const char *what = r->interrupted ? "selected" : "evaluated"; /* how many were reached is in the last line */
     switch (r->selection) {
-    case ANX_EVAL_ALL: anx_report_put_fact(t, "evaluated", "all %s images", all); break;
+    case ANX_EVAL_ALL: anx_report_put_fact(t, what, "all %s images", all); break;
     case ANX_EVAL_FIRST:
-        anx_report_put_fact(t, "evaluated", "the first %s of %s images, which say nothing of the others", selected,
-                            all);
+        anx_report_put_fact(t, what, "the first %s of %s images, which say nothing of the others", selected, all);
         break;
     case ANX_EVAL_SAMPLE:
-        anx_report_put_fact(t, "evaluated", "%s of %s images, drawn at random with seed %" PRIu64, selected, all,
-                            r->seed);
+        anx_report_put_fact(t, what, "%s of %s images, drawn at random with seed %" PRIu64, selected, all, r->seed);
         break;
     }
 }

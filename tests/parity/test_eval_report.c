@@ -182,6 +182,7 @@ static void the_first_images_and_an_interrupted_run_are_not_judged(void) {
     s->report.n_selected = 50000;
     s->evaluation.done = 640;
     CU_ASSERT_EQUAL(anx_eval_judge(&s->report), ANX_EVAL_NOT_JUDGED);
+    CU_ASSERT(says(s, "\nselected    all 50,000 images\n"));
     CU_ASSERT(says(s, "\nINTERRUPTED after 640 of 50,000 images in 100.0 s"));
     s->report.interrupted = false;
     s->report.selection = ANX_EVAL_FIRST;
