@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/checkpoint/text.h"
 #include "parity/eval_report.h"
 #include "parity/report_text_inside.h"
 #include "src/base/version.h"
@@ -195,7 +196,9 @@ static void put_bad_files(const anx_text_report *t, const anx_eval_report *r) {
                    e->n_bad == 1 ? "" : "s", e->n_bad == 1 ? "is" : "are");
     for (int64_t i = 0; i < e->n_bad && i < most_bad_files; i++) {
         fputs("  ", t->to);
-        anx_report_put_wrapped(t, ANX_STYLE_PLAIN, 2, 6, e->bad[i].reason);
+        char shown[4096]; /* a name may hold anything, a newline too */
+        anx_report_put_wrapped(t, ANX_STYLE_PLAIN, 2, 6,
+                               anx_text_printable(e->bad[i].reason, strlen(e->bad[i].reason), shown, sizeof shown));
     }
     if (e->n_bad > most_bad_files)
         fprintf(t->to, "  and %" PRId64 " more, listed in the JSON report\n", e->n_bad - most_bad_files);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/checkpoint/text.h"
 #include "loaders/dataset/path_list.h"
 #include "parity/evaluate.h"
 #include "tools/common/cli.h"
@@ -73,7 +74,8 @@ static int parse_options(int argc, char **argv, predict_options *o, bool *stop) 
 
 static void print_prediction(const anx_prediction *p, const char *path, const anx_class_names *names,
                              int64_t num_classes) {
-    printf("%s\n", path);
+    char shown[4096]; /* control characters must not reach a terminal */
+    printf("%s\n", anx_text_printable(path, strlen(path), shown, sizeof shown));
     for (int i = 0; i < ANX_TOP && p->top[i] >= 0; i++) {
         const char *name = anx_class_name(names, num_classes, p->top[i]);
         const double share = 100.0 * (double)p->probability[i];

@@ -109,8 +109,20 @@ static int64_t label_of(void *context, int64_t file) {
     return dataset->samples[file].label;
 }
 
+/* That a file cannot be written is better known before the work than behind it. */
+static anx_status try_to_write(const char *path, anx_error *err) {
+    anx_file_writer *file = NULL;
+    if (path == NULL || strcmp(path, "-") == 0) return ANX_OK;
+    const anx_status status = anx_file_writer_create(path, true, &file, err);
+    anx_file_writer_destroy(file); /* leaves what is there as it is */
+    return status;
+}
+
 static anx_status open_all(eval_run *r, anx_error *err) {
-    anx_status status = anx_load_class_names(r->options->data_dir, &r->names, err);
+    anx_status status = try_to_write(r->options->json, err);
+    if (status == ANX_OK) status = try_to_write(r->options->predictions, err);
+    if (status == ANX_OK) status = try_to_write(r->options->resume, err);
+    if (status == ANX_OK) status = anx_load_class_names(r->options->data_dir, &r->names, err);
     if (status == ANX_OK) status = open_dataset(r, err);
     if (status == ANX_OK) status = open_device(r, err);
     if (status == ANX_OK) status = describe_weights(r, err);
@@ -166,7 +178,6 @@ static anx_status describe_evaluation(eval_run *r, anx_error *err) {
                                           o->sample, o->seed)
                                : add_fact(r, err, "selection", "selection", "the first %" PRId64, r->n_files);
     if (status == ANX_OK) status = add_fact(r, err, "batch", "--batch", "%" PRId64, o->batch);
-    if (status == ANX_OK) status = add_fact(r, err, "skip_bad", "--skip-bad", "%s", o->skip_bad ? "yes" : "no");
     if (status == ANX_OK)
         status = add_fact(r, err, "engine", "engine", "%s, %s, %s, %d threads", r->info.device, r->info.library,
                           r->info.isa, r->info.threads);
@@ -180,6 +191,12 @@ static anx_status resume(eval_run *r, anx_error *err) {
     if (status != ANX_OK) return status;
     status = anx_evaluation_load(r->options->resume, &r->evaluate, r->facts, r->n_facts, &r->evaluation, err);
     r->done_before = r->evaluation.done;
+    if (status == ANX_OK && r->evaluation.n_bad > 0 && !r->options->skip_bad) {
+        status = anx_error_set(err, ANX_ERR_MISMATCH,
+                               "holds %" PRId64 " file%s that could not be evaluated: --skip-bad goes on with it",
+                               r->evaluation.n_bad, r->evaluation.n_bad == 1 ? "" : "s");
+        anx_error_in_file(err, r->options->resume);
+    }
     return status == ANX_ERR_NOT_FOUND ? ANX_OK : status;
 }
 

@@ -125,17 +125,26 @@ expect 2 "$eval" --val-dir val --weights five.pth # four folders are not its cla
 : | out
 
 # --- a full disk
-expect 2 "$eval" --val-dir val --weights narrow.pth --predictions nowhere/list.csv
-grep -q '^anx-eval: nowhere/list.csv: ' .err || fail "$(cat .err)"
 expect 2 sh -c "'$eval' --val-dir val --weights narrow.pth >/dev/full"
 grep -q 'standard output' .err || fail "a full disk behind standard output: $(cat .err)"
 cp list.csv kept.csv
 expect 2 sh -c "ulimit -f 1; '$eval' --val-dir val --weights narrow.pth --predictions kept.csv"
 cmp -s list.csv kept.csv || fail "the old list is not whole"
 
-expect 2 "$eval" --val-dir val --weights narrow.pth --resume nowhere/state
+for option in --json --predictions --resume; do # known before the work, not behind it
+    expect 2 "$eval" --val-dir val --weights narrow.pth $option nowhere/file
+    : | out
+    echo "anx-eval: nowhere/file: cannot create a file in its folder: No such file or directory" | err
+done
+expect 2 sh -c "ulimit -f 1; '$eval' --val-dir val --weights narrow.pth --resume large.state"
 grep -q "^top-1       $right of $n right" .out || fail "a state that cannot be written costs the result: $(cat .out)"
-echo "anx-eval: nowhere/state: cannot create a file in its folder: No such file or directory" | err
+grep -q '^anx-eval: large.state: ' .err || fail "a state that cannot be written: $(cat .err)"
+[ -e large.state ] && fail "half a state is left"
+expect 2 "$eval" --val-dir bad --weights narrow.pth --resume bad.state
+expect 2 "$eval" --val-dir bad --weights narrow.pth --resume bad.state --skip-bad # what was reached is kept
+grep -q "^top-1       $right of $n right" .out || fail "--skip-bad does not go on: $(cat .out)"
+expect 2 "$eval" --val-dir bad --weights narrow.pth --resume bad.state
+echo "anx-eval: bad.state: holds 2 files that could not be evaluated: --skip-bad goes on with it" | err
 
 # --- interruptions: enough work that a signal finds it at it
 mkdir many
@@ -203,6 +212,10 @@ expect 0 "$eval" --val-dir val --weights damaged.pth --limit 2 --accept-bad-crc
 expect 0 "$eval" predict --weights narrow.pth "$images/cat.jpg" "$images/png-rgba.png"
 grep -q "^$images/cat.jpg$" .out || fail "predict: $(cat .out)"
 [ "$(grep -c '^  [1-4] .* %  class [0-3]$' .out)" -eq 8 ] || fail "predict: $(cat .out)"
+expect 2 "$eval" predict --weights narrow.pth bad/bee/broken.jpg "$images/cat.jpg"
+cp "$images/cat.jpg" "$(printf 'a\033[31mb.jpg')"
+expect 0 "$eval" predict --weights narrow.pth "$(printf 'a\033[31mb.jpg')"
+head -1 .out | grep -q '^a.x1b.31mb.jpg$' || fail "an escape sequence is printed"
 expect 2 "$eval" predict --weights narrow.pth bad/bee/broken.jpg "$images/cat.jpg"
 grep -q 'cat.jpg$' .out || fail "predict stops at a bad file"
 grep -q '^anx-eval: bad/bee/broken.jpg: ' .err || fail "predict: $(cat .err)"
