@@ -21,6 +21,9 @@ for key in '"format":	"anx-bench 1"' '"threads":	2' '"fma_flop_per_s"' '"bare_ov
     has bench.json "$key"
 done
 : | err
+expect 0 "$bench" run --threads 1 --repeats 1 --only load --json - narrow.pth
+head -1 .out | grep -q '^{$' || fail "--json - does not begin standard output"
+has .err "limits:"
 expect 0 "$bench" run --threads 1 --repeats 1 --only load narrow.pth
 grep -q "^forward  " .out && fail "--only load measured more"
 expect 0 "$bench" run --threads 1 --repeats 1 --only pipeline --images images narrow.pth

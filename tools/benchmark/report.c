@@ -105,6 +105,20 @@ static void add_row(cJSON *rows, const bench_row *row) {
     if (row->torch_rss_bytes > 0) cJSON_AddNumberToObject(o, "pytorch_max_rss_bytes", (double)row->torch_rss_bytes);
 }
 
+static anx_status write_text(const char *path, const char *text, anx_error *err) {
+    if (strcmp(path, "-") == 0) {
+        puts(text); /* standard output is checked at the command's end */
+        return ANX_OK;
+    }
+    anx_file_writer *writer = NULL;
+    anx_status status = anx_file_writer_create(path, true, &writer, err);
+    if (status == ANX_OK) status = anx_file_writer_write(writer, text, strlen(text), err);
+    if (status == ANX_OK) status = anx_file_writer_write(writer, "\n", 1, err);
+    if (status == ANX_OK) status = anx_file_writer_commit(writer, err);
+    anx_file_writer_destroy(writer);
+    return status;
+}
+
 anx_status bench_report_json(const bench_report *report, const char *path, anx_error *err) {
     cJSON *root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "format", "anx-bench 1");
@@ -121,12 +135,7 @@ anx_status bench_report_json(const bench_report *report, const char *path, anx_e
     char *text = cJSON_Print(root);
     cJSON_Delete(root);
     if (text == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
-    anx_file_writer *writer = NULL;
-    anx_status status = anx_file_writer_create(path, true, &writer, err);
-    if (status == ANX_OK) status = anx_file_writer_write(writer, text, strlen(text), err);
-    if (status == ANX_OK) status = anx_file_writer_write(writer, "\n", 1, err);
-    if (status == ANX_OK) status = anx_file_writer_commit(writer, err);
-    anx_file_writer_destroy(writer);
+    const anx_status status = write_text(path, text, err);
     cJSON_free(text);
     return status;
 }

@@ -27,7 +27,7 @@ void bench_run_help(FILE *to) {
         "  --images FOLDER     JPEG and PNG files for all that needs images, at most 400 (default: none of that)\n"
         "  --python FILE       a Python with torch, torchvision and Pillow\n"
         "  --peer FILE         PyTorch's side (default: beside the sources, tools/benchmark/peer.py)\n"
-        "  --json FILE         write the results there too\n"
+        "  --json FILE         write the results there too ('-': to standard output, the table to standard error)\n"
         "  -h, --help          this text\n\n"
         "Timings need a quiet machine. Exit status: 0 measured, 2 trouble, 64 wrong usage.\n",
         to);
@@ -251,7 +251,8 @@ static anx_status run(const run_options *o, anx_error *err) {
     if (status == ANX_OK) status = measure_processes(&context, o, &report, err);
     if (status == ANX_OK) status = prepare(&context, o, &checkpoint, &report, err);
     if (status == ANX_OK) status = measure_calls(&context, o, &report, err);
-    if (status == ANX_OK) bench_report_text(&report, stdout);
+    const bool taken = o->json != NULL && strcmp(o->json, "-") == 0;
+    if (status == ANX_OK) bench_report_text(&report, taken ? stderr : stdout);
     if (status == ANX_OK && o->json != NULL) status = bench_report_json(&report, o->json, err);
     bench_peer_stop(context.peer);
     anx_device_close(context.device);
