@@ -40,6 +40,12 @@ out() { same .out "standard output"; }
 err() { same .err "standard error"; }
 quiet() { : | out && : | err; }
 
+# damage CHECKPOINT COPY: four other bytes in the middle of the file, where a tensor's values are
+damage() {
+    cp "$1" "$2"
+    printf 'anx!' | dd of="$2" bs=1 seek=$(($(wc -c <"$1") / 2)) conv=notrunc 2>/dev/null || fail "cannot damage $2"
+}
+
 finish() {
     [ -s "$work/.failures" ] || exit 0
     echo "$(grep -c . "$work/.failures") expectations failed" >&2

@@ -113,15 +113,9 @@ trouble "nothing.jpg: cannot open: No such file or directory" --image nothing.jp
 trouble "nothing.safetensors: cannot open: No such file or directory" --against nothing.safetensors narrow.pth
 
 # --- a record whose CRC-32 does not match: damaged, unless one insists
-python3 - <<'PY' || fail "cannot damage a record"
-import zipfile
-data = bytearray(open("narrow.pth", "rb").read())
-first = next(i for i in zipfile.ZipFile("narrow.pth").infolist() if i.filename == "narrow/data/0")
-data[first.header_offset + 128 + first.file_size // 2] ^= 1
-open("damaged.pth", "wb").write(data)
-PY
+damage narrow.pth damaged.pth
 expect 2 "$parity" check damaged.pth
-grep -q "entry 'narrow/data/0': its CRC-32 is .*--accept-bad-crc reads such a file all the same$" .err || fail "$(cat .err)"
+grep -q "entry 'narrow/data/[0-9]*': its CRC-32 is .*--accept-bad-crc reads such a file all the same$" .err || fail "$(cat .err)"
 expect 0 "$parity" check --accept-bad-crc --json damaged.json damaged.pth
 grep -q '^            1 zip record accepted though the CRC-32 does not match$' .out || fail "nothing is said of the CRC-32"
 grep -q '"bad_crc_records":	1,' damaged.json || fail "nothing in the JSON of the CRC-32"
