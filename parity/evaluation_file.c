@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "loaders/checkpoint/safetensors.h"
+#include "loaders/checkpoint/text.h"
 
 static const char format_key[] = "anx_evaluation", format_version[] = "1";
 
@@ -108,17 +109,19 @@ anx_status anx_evaluation_save(const char *path, const anx_evaluation *evaluatio
 
 static anx_status check_facts(const anx_safetensors *file, const anx_evaluation_fact *facts, size_t n_facts,
                               anx_error *err) {
+    char shown[208];
     const char *version = anx_safetensors_metadata(file, format_key);
     if (version == NULL) return anx_error_set(err, ANX_ERR_FORMAT, "a safetensors file, but not an evaluation's state");
     if (strcmp(version, format_version) != 0)
         return anx_error_set(err, ANX_ERR_UNSUPPORTED, "an evaluation's state of format %s; this release reads %s",
-                             version, format_version);
+                             anx_text_printable(version, strlen(version), shown, sizeof shown), format_version);
     anx_status status = ANX_OK;
     for (size_t i = n_facts; i-- > 0;) { /* from the last: each is put before the others */
         const char *there = anx_safetensors_metadata(file, facts[i].key);
         if (there != NULL && strcmp(there, facts[i].value) == 0) continue;
         if (status == ANX_OK) status = anx_error_set(err, ANX_ERR_MISMATCH, "%s", "");
-        anx_error_prefix(err, "\n  %s: %.200s there, %.200s now", facts[i].what, there != NULL ? there : "nothing",
+        anx_error_prefix(err, "\n  %s: %s there, %.200s now", facts[i].what,
+                         there != NULL ? anx_text_printable(there, strlen(there), shown, sizeof shown) : "nothing",
                          facts[i].value);
     }
     if (status != ANX_OK)
@@ -182,11 +185,9 @@ static anx_status read_bad_files(const anx_safetensors *file, anx_evaluation *ou
     return status;
 }
 
-static bool is_plausible(const anx_prediction *p, const anx_evaluate_options *o) {
-    const int64_t label = o->label != NULL ? o->label(o->label_context, p->file) : -1;
-    for (int k = 0; k < ANX_TOP; k++)
-        if (p->top[k] < -1 || p->top[k] >= o->model->graph->num_classes) return false;
-    return p->label == label;
+/* The label is the dataset's. */
+static bool has_its_label(const anx_prediction *p, const anx_evaluate_options *o) {
+    return p->label == (o->label != NULL ? o->label(o->label_context, p->file) : -1);
 }
 
 /* Predictions and bad files together are the first of the files, in their order. */
@@ -196,9 +197,12 @@ static anx_status check_order(const anx_evaluate_options *o, anx_evaluation *e, 
     for (int64_t i = 0; i < e->done; i++) {
         const int64_t wanted = i < o->n_files ? o->files[i] : -1;
         if (wanted >= 0 && good < e->n_predictions && e->predictions[good].file == wanted &&
-            is_plausible(&e->predictions[good], o))
+            has_its_label(&e->predictions[good], o)) {
+            if (!anx_prediction_is_sound(&e->predictions[good], o->model->graph->num_classes))
+                return anx_error_set(err, ANX_ERR_FORMAT,
+                                     "is damaged: what it says of image %lld does not fit together", (long long)i);
             good++;
-        else if (wanted >= 0 && bad < e->n_bad && e->bad[bad].file == wanted)
+        } else if (wanted >= 0 && bad < e->n_bad && e->bad[bad].file == wanted)
             bad++;
         else
             return anx_error_set(err, ANX_ERR_FORMAT,

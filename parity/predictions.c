@@ -104,6 +104,39 @@ void anx_predict(const float *logits, int64_t classes, int64_t label, anx_predic
     *out = p;
 }
 
+static bool is_at_least_0(double value) {
+    return isnan(value) || value >= 0.0;
+}
+
+/* The first places have classes, each another, and shares; the others have none. */
+static bool ranking_is_sound(const anx_prediction *p, int64_t classes) {
+    for (int k = 0; k < ANX_TOP; k++) {
+        if (k >= classes) {
+            if (p->top[k] != -1 || p->probability[k] != 0.0f) return false;
+            continue;
+        }
+        if (p->top[k] < 0 || p->top[k] >= classes || !is_at_least_0(p->probability[k]) || p->probability[k] > 1.0f)
+            return false;
+        for (int before = 0; before < k; before++)
+            if (p->top[before] == p->top[k]) return false;
+    }
+    return true;
+}
+
+bool anx_prediction_is_sound(const anx_prediction *p, int64_t classes) {
+    if (p->label < -1 || p->label >= classes || !ranking_is_sound(p, classes)) return false;
+    if (!is_at_least_0(p->loss) || !is_at_least_0(p->margin1) || !is_at_least_0(p->margin5) ||
+        !is_at_least_0(p->spread))
+        return false;
+    if (p->label < 0) return !p->right1 && !p->right5 && !p->tied1 && !p->tied5 && !p->ambiguous1 && !p->ambiguous5;
+    bool right5 = false;
+    for (int k = 0; k < ANX_TOP; k++) right5 = right5 || p->top[k] == p->label;
+    const double limit = ambiguous_units * 0x1p-24 * p->spread;
+    return p->right1 == (p->top[0] == p->label) && p->right5 == right5 && !(p->tied1 && p->margin1 > 0) &&
+           !(p->tied5 && p->margin5 > 0) && p->ambiguous1 == (classes > 1 && !(p->margin1 > limit)) &&
+           p->ambiguous5 == (classes > ANX_TOP && !(p->margin5 > limit));
+}
+
 /* ---- accuracy ---- */
 
 void anx_accuracy_fini(anx_accuracy *accuracy) {
@@ -164,7 +197,8 @@ anx_interval anx_wilson(int64_t right, int64_t n, int64_t population, double z) 
     const double zz = z * z / drawn, middle = (share + zz / 2) / (1 + zz);
     const double half = z / (1 + zz) * sqrt(share * (1 - share) / drawn + zz / (4 * drawn));
     const double low = middle - half, high = middle + half;
-    return (anx_interval){low > 0.0 ? low : 0.0, high < 1.0 ? high : 1.0};
+    /* With none or all right the ends are 0 and 1, which rounding misses. */
+    return (anx_interval){right > 0 && low > 0.0 ? low : 0.0, right < n && high < 1.0 ? high : 1.0};
 }
 
 /* A number below `end`, each as likely as the others: draws beyond the last whole multiple are thrown away. */

@@ -31,8 +31,14 @@ typedef struct anx_prediction {
     bool non_finite;             /* a logit is NaN or infinite */
 } anx_prediction;
 
-/* logits (classes), float32; label -1: none. `file` is left to the caller. */
+/* logits (classes), float32; label -1: none. `file` becomes -1 and is the caller's to set. */
 void anx_predict(const float *logits, int64_t classes, int64_t label, anx_prediction *out);
+
+/*
+ * Could anx_predict have said this of an image, with so many classes? False where fields contradict each other or no
+ * logits have such values: right1 without the label in the first place, a class twice, a negative loss.
+ */
+bool anx_prediction_is_sound(const anx_prediction *prediction, int64_t classes);
 
 /* Sums over images. */
 typedef struct anx_accuracy_class {

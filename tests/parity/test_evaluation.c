@@ -198,11 +198,50 @@ static void one_too_many(anx_evaluation *e) {
     ANX_CHECK_OK(anx_evaluation_add_prediction(e, &extra, &err), &err);
 }
 
+static void one_made_right(anx_evaluation *e) {
+    e->predictions[0].right1 = !e->predictions[0].right1;
+}
+static void one_made_sure(anx_evaluation *e) {
+    e->predictions[2].ambiguous1 = !e->predictions[2].ambiguous1;
+}
+static void less_than_no_loss(anx_evaluation *e) {
+    e->predictions[1].loss = -1e300;
+}
+static void more_than_certain(anx_evaluation *e) {
+    e->predictions[0].probability[0] = 7;
+}
+static void no_class(anx_evaluation *e) {
+    e->predictions[0].top[4] = -1;
+}
+static void a_class_twice(anx_evaluation *e) {
+    e->predictions[0].top[4] = e->predictions[0].top[3];
+}
+
+/* The terminal is not the state's to write to. */
+static void texts_of_a_state_are_shown_harmlessly(void) {
+    static const anx_evaluation_fact wild[] = {{"weights", "weights (SHA-256)", "\x1b]0;title\a"},
+                                               {"batch", "--batch", "7"}};
+    char path[600];
+    snprintf(path, sizeof path, "%s", anx_test_path("state"));
+    anx_evaluation e = ANX_EVALUATION_INIT, out = ANX_EVALUATION_INIT;
+    const anx_evaluate_options o = options_of(1);
+    ANX_CHECK_OK(anx_evaluation_save(path, &e, wild, FACTS, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_MISMATCH, anx_evaluation_load(path, &o, facts, FACTS, &out, &err), &err);
+    ANX_CHECK_MESSAGE("weights (SHA-256): \\x1b]0;title\\x07 there, abc now", &err);
+    CU_ASSERT_PTR_NULL(strchr(err.message, '\x1b'));
+}
+
 static void damaged_states_are_refused(void) {
     check_damaged(other_file, "is damaged: image ");
     check_damaged(other_label, "is damaged: image ");
-    check_damaged(class_beyond, "is damaged: image ");
-    check_damaged(class_below, "is damaged: image ");
+    check_damaged(class_beyond, "is damaged: what it says of image ");
+    check_damaged(class_below, "is damaged: what it says of image ");
+    check_damaged(one_made_right, "is damaged: what it says of image ");
+    check_damaged(one_made_sure, "is damaged: what it says of image ");
+    check_damaged(less_than_no_loss, "is damaged: what it says of image ");
+    check_damaged(more_than_certain, "is damaged: what it says of image ");
+    check_damaged(no_class, "is damaged: what it says of image ");
+    check_damaged(a_class_twice, "is damaged: what it says of image ");
     check_damaged(wild_bad_file, "is damaged: image ");
     check_damaged(one_too_many, "is damaged: image 64 in it is not the one that was to be evaluated");
 }
@@ -245,6 +284,7 @@ int main(int argc, char **argv) {
         {"an interruption does not show", an_interruption_does_not_show},
         {"other evaluations are refused with all that differs", other_evaluations_are_refused_with_all_that_differs},
         {"damaged states are refused", damaged_states_are_refused},
+        {"texts of a state are shown harmlessly", texts_of_a_state_are_shown_harmlessly},
         {"other files are no states", other_files_are_no_states},
         {"a network of another size is refused", a_network_of_another_size_is_refused},
         {NULL, NULL},

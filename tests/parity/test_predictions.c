@@ -129,6 +129,15 @@ static void wilsons_interval_is_that_of_the_books(void) {
     CU_ASSERT_DOUBLE_EQUAL(none.high, 0.2775328, 1e-7);
 }
 
+/* None of 40 right may mean none of all 400: rounding must not take the end away. */
+static void none_and_all_right_leave_0_and_1_possible(void) {
+    for (int64_t population = 2; population < 2000; population += 7)
+        for (int64_t n = 1; n < population; n += 1 + population / 9) {
+            CU_ASSERT_EQUAL(anx_wilson(0, n, population, ANX_Z_999).low, 0.0);
+            CU_ASSERT_EQUAL(anx_wilson(n, n, population, ANX_Z_999).high, 1.0);
+        }
+}
+
 static void a_whole_population_leaves_no_doubt(void) {
     const anx_interval whole = anx_wilson(28261, 50000, 50000, ANX_Z_999);
     CU_ASSERT(whole.low == 28261.0 / 50000 && whole.high == whole.low);
@@ -176,6 +185,7 @@ int main(int argc, char **argv) {
         {"margins within 512 units are ambiguous", margins_within_512_units_are_ambiguous},
         {"losses are averaged over images and over batches", losses_are_averaged_over_images_and_over_batches},
         {"Wilson's interval is that of the books", wilsons_interval_is_that_of_the_books},
+        {"none and all right leave 0 and 1 possible", none_and_all_right_leave_0_and_1_possible},
         {"a whole population leaves no doubt", a_whole_population_leaves_no_doubt},
         {"samples are ascending, different and repeatable", samples_are_ascending_different_and_repeatable},
         {"every number is drawn as often", every_number_is_drawn_as_often},
