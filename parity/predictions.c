@@ -160,6 +160,9 @@ static double batch_loss(const anx_prediction *predictions, int64_t n, int64_t b
 
 anx_status anx_accuracy_count(const anx_prediction *predictions, int64_t n, int64_t n_classes, int64_t batch,
                               anx_accuracy *out, anx_error *err) {
+    if (batch < 1 || n < 0 || n_classes < 0)
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "%lld predictions of %lld classes in batches of %lld",
+                             (long long)n, (long long)n_classes, (long long)batch);
     anx_accuracy a = {.images = n, .batch = batch, .n_classes = n_classes};
     a.classes = calloc((size_t)n_classes + 1, sizeof *a.classes);
     if (a.classes == NULL)

@@ -58,7 +58,8 @@ typedef struct anx_accuracy {
 #define ANX_ACCURACY_INIT                                                                                              \
     { .images = 0, .classes = NULL }
 
-/* Sums up n predictions in order. *out must be ..._INIT; release with anx_accuracy_fini. Errors: OUT_OF_MEMORY. */
+/* Sums up n predictions in order. *out must be ..._INIT; release with anx_accuracy_fini. Errors: INVALID_ARGUMENT
+   (batch < 1), OUT_OF_MEMORY. */
 anx_status anx_accuracy_count(const anx_prediction *predictions, int64_t n, int64_t n_classes, int64_t batch,
                               anx_accuracy *out, anx_error *err);
 void anx_accuracy_fini(anx_accuracy *accuracy);

@@ -117,6 +117,7 @@ static void losses_are_averaged_over_images_and_over_batches(void) {
     ANX_CHECK_OK(anx_accuracy_count(NULL, 0, 3, 2, &a, &err), &err);
     CU_ASSERT(a.images == 0 && isnan(a.loss) && isnan(a.batch_loss));
     anx_accuracy_fini(&a);
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_accuracy_count(p, 5, 3, 0, &a, &err), &err);
 }
 
 /* Wilson's interval of 8 in 10 at 95 %: 0.4901625 to 0.9433178 (Newcombe 1998's formula, worked out to 7 figures). */
