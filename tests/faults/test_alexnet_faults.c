@@ -7,10 +7,9 @@
 #include <string.h>
 
 #include "parity/judge.h"
-#include "src/base/mt19937.h"
-#include "src/train/init.h"
 #include "tests/faults/faulty_backend.h"
 #include "tests/support/anx_test.h"
+#include "tests/support/seeded_model.h"
 
 #define SUM(...) .kind = FAULT_SUM, .sum = {__VA_ARGS__}
 
@@ -29,25 +28,6 @@ static const struct fault_row {
     {.name = "rows swapped", .point = "classifier.4", .fault = {.kind = FAULT_ROWS_SWAPPED, .a = 4094, .b = 4095}},
 };
 
-/* torch.manual_seed(0); torchvision.models.alexnet(): as anx_model_destroy expects it. */
-static anx_model *seeded_model(void) {
-    anx_error err = ANX_ERROR_INIT;
-    anx_model *model = calloc(1, sizeof *model);
-    if (model == NULL) abort();
-    ANX_CHECK_OK(anx_graph_create(anx_arch_find("alexnet"), 0, 0, 0, &model->graph, &err), &err);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(model->graph);
-    model->params = calloc((size_t)model->graph->n_params, sizeof *model->params);
-    if (model->params == NULL) abort();
-    for (int i = 0; i < model->graph->n_params; i++) {
-        const anx_param *p = &model->graph->params[i];
-        ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, p->rank, p->shape, &model->params[i], &err), &err);
-    }
-    anx_mt19937 gen;
-    anx_mt19937_seed(&gen, 0);
-    ANX_CHECK_OK(anx_init_params(&gen, model->graph, model->params, &err), &err);
-    return model;
-}
-
 static anx_verdicts *judge(anx_model *model, const plain_fault *fault, const char *point) {
     const faulty_options options = {.inner = "cpu", .node = point, .fault = fault, .observe = true, .infer = true};
     anx_error err = ANX_ERROR_INIT;
@@ -64,7 +44,7 @@ static anx_verdicts *judge(anx_model *model, const plain_fault *fault, const cha
 }
 
 static void test_faults(void) {
-    anx_model *model = seeded_model();
+    anx_model *model = seeded_model(0, 0);
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         anx_verdicts *v = judge(model, &faults[i].fault, faults[i].point);
         const anx_judged *bad = v->first_bad >= 0 ? &v->judged[v->first_bad] : NULL;
@@ -84,7 +64,7 @@ static void test_faults(void) {
 static void test_no_fault(void) {
     static const plain_fault chains[] = {{SUM(.order = ORDER_SEQUENTIAL)}, {SUM(.order = ORDER_FMA)}};
     static const char *const points[] = {"features.0", "features.8", "classifier.1", "classifier.6"};
-    anx_model *model = seeded_model();
+    anx_model *model = seeded_model(0, 0);
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
         anx_verdicts *v = judge(model, &chains[i % 2], points[i]);
         CU_ASSERT_EQUAL(v->counts[ANX_VERDICT_FAIL], 0);
