@@ -4,6 +4,7 @@
 #ifndef ANX_LOADERS_CHECKPOINT_CHECKPOINT_H
 #define ANX_LOADERS_CHECKPOINT_CHECKPOINT_H
 
+#include "src/base/elements.h"
 #include "src/base/sha256.h"
 #include "src/base/state_dict.h"
 #include "src/model/graph.h"
@@ -15,7 +16,7 @@
  */
 typedef struct anx_checkpoint {
     anx_state_dict tensors; /* as stored: original dtypes */
-    const char *format;     /* "PyTorch zip", "safetensors", ... */
+    const char *format;     /* "PyTorch zip", "PyTorch legacy stream", "PyTorch 0.1 tar", "safetensors", "anx bin" */
     char *path;             /* as given */
     uint64_t file_bytes;
     char *wrapped_in; /* "state_dict", "model", or NULL */
@@ -28,6 +29,13 @@ typedef struct anx_checkpoint {
 typedef struct anx_checkpoint_options {
     bool accept_bad_crc; /* zip records whose CRC-32 does not match (torch can write such files) */
     bool skip_crc;       /* do not compute record CRCs at all: for timing-critical starts where the caller digests */
+    /*
+     * For those that pass a file's contents on instead of computing with them: nothing is copied, whatever its
+     * alignment and byte order. The tensors' data may then be misaligned and big-endian, and are read through
+     * anx_checkpoint_elements alone.
+     */
+    bool as_stored;
+    bool keep_prefix; /* leave "module." before the names */
 } anx_checkpoint_options;
 
 /*
@@ -37,6 +45,9 @@ typedef struct anx_checkpoint_options {
 anx_status anx_checkpoint_open(const char *path, const anx_checkpoint_options *options, anx_checkpoint **out,
                                anx_error *err);
 void anx_checkpoint_close(anx_checkpoint *checkpoint);
+
+/* The elements of tensor i, however the file holds them. */
+anx_elements anx_checkpoint_elements(const anx_checkpoint *checkpoint, size_t i);
 
 /* SHA-256 of the whole file (computed when first asked for). */
 anx_status anx_checkpoint_file_digest(anx_checkpoint *checkpoint, anx_digest *out, anx_error *err);

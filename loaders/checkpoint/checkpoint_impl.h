@@ -16,35 +16,65 @@ typedef struct anx_checkpoint_other {
     anx_pickle_kind kind;
 } anx_checkpoint_other;
 
+/* What the file says about a tensor besides its name, shape and values. */
+typedef struct anx_checkpoint_entry {
+    const anx_storage *storage;       /* the same for tensors that share it */
+    int64_t offset;                   /* of the first element in the storage, in elements */
+    bool is_parameter, requires_grad; /* a torch.nn.Parameter; what it said of itself */
+} anx_checkpoint_entry;
+
 typedef struct anx_checkpoint_impl {
     anx_file_map map;
+    anx_checkpoint_options options;
     anx_arena arena;              /* holds root and all below it */
     anx_pickle_value *root;       /* what the file's pickle describes; NULL for formats without one */
     anx_pickle_value *state_dict; /* root, or what is wrapped in it */
     void **copies;                /* storages that could not be used in place (byte order, alignment) */
     size_t n_copies, copies_capacity;
-    anx_safetensors *safetensors; /* NULL for other formats */
-    anx_checkpoint_other *others; /* what is beside the tensors; in the arena */
+    anx_safetensors *safetensors;     /* NULL for other formats */
+    anx_checkpoint_entry *entries;    /* one for each of the checkpoint's tensors; in the arena */
+    const anx_pickle_value *metadata; /* the state_dict's _metadata: a dict, or NULL. Its keys keep "module." */
+    anx_checkpoint_other *others;     /* what is beside the tensors; in the arena */
     size_t n_others;
     bool has_digest;
     anx_digest digest; /* of the whole file */
 } anx_checkpoint_impl;
 
+/*
+ * A storage of n_elems elements whose bytes, all inside impl->map, begin at `bytes`: used in place where they can be,
+ * copied where not (another byte order, not aligned) unless the checkpoint is wanted as stored. Lives in impl->arena.
+ * Errors: OUT_OF_MEMORY.
+ */
+anx_status anx_storage_create(anx_checkpoint_impl *impl, anx_dtype dtype, int64_t n_elems, const char *key,
+                              size_t key_bytes, const uint8_t *bytes, bool big_endian, anx_storage **out,
+                              anx_error *err);
+/* The second half of that, for formats that name a storage before they show its bytes: sets data, swapped and
+   file_offset of one that has its dtype and n_elems. */
+anx_status anx_storage_place(anx_checkpoint_impl *impl, anx_storage *storage, const uint8_t *bytes, bool big_endian,
+                             anx_error *err);
+
 static inline anx_checkpoint_impl *anx_checkpoint_impl_of(const anx_checkpoint *checkpoint) {
     return checkpoint->impl;
 }
 
-/* A PyTorch zip archive in impl->map: fills impl's arena, root and copies. */
-anx_status anx_torch_zip_read(anx_checkpoint_impl *impl, const anx_checkpoint_options *options, size_t *n_bad_crc,
-                              anx_error *err);
+/*
+ * A reader for each format: from impl->map, fills the checkpoint's tensors and format and all of impl that the format
+ * has. Errors: as anx_checkpoint_open.
+ */
+anx_status anx_torch_zip_read(anx_checkpoint *checkpoint, anx_error *err);
+anx_status anx_safetensors_read(anx_checkpoint *checkpoint, anx_error *err);
 
 /*
  * Finds the state_dict in impl->root and fills the checkpoint's tensors, wrapped_in, module_prefix_removed and
- * impl->others. Errors: FORMAT (no tensors there, a name twice), LIMIT, OUT_OF_MEMORY.
+ * impl->entries, metadata and others. Errors: FORMAT (no tensors there, a name twice), LIMIT, OUT_OF_MEMORY.
  */
 anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err);
 
-/* As above, from impl->safetensors. */
-anx_status anx_state_dict_from_safetensors(anx_checkpoint *checkpoint, anx_error *err);
+/*
+ * The same for formats that list tensors without a pickle: sets module_prefix_removed, adds the tensors (whose `owned`
+ * stays with `tensors`), each with a storage of its own. bytes: the mapping that they are views of, for file offsets.
+ */
+anx_status anx_state_dict_from_list(anx_checkpoint *checkpoint, const anx_state_dict *tensors, const uint8_t *bytes,
+                                    anx_error *err);
 
 #endif

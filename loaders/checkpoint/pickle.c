@@ -6,6 +6,7 @@
 #include "loaders/checkpoint/pickle_globals.h"
 #include "loaders/checkpoint/pickle_machine.h"
 #include "loaders/checkpoint/text.h"
+#include "src/base/checked.h"
 
 enum { max_global_bytes = 256 };
 
@@ -239,6 +240,34 @@ static anx_status take_line(anx_unpickle_machine *m, const char **line, size_t *
     return ANX_OK;
 }
 
+/* A decimal number as text. */
+static anx_status op_int(anx_unpickle_machine *m) {
+    const char *line = NULL;
+    size_t n_bytes = 0;
+    anx_status status = take_line(m, &line, &n_bytes);
+    if (status != ANX_OK) return status;
+    const bool negative = n_bytes > 0 && line[0] == '-';
+    int64_t value = 0;
+    bool good = n_bytes > (negative ? 1 : 0);
+    for (size_t i = negative ? 1 : 0; good && i < n_bytes; i++)
+        good = line[i] >= '0' && line[i] <= '9' && anx_checked_mul_i64(value, 10, &value) &&
+               anx_checked_add_i64(value, negative ? '0' - line[i] : line[i] - '0', &value);
+    char text[64];
+    if (!good)
+        return anx_error_set(m->err, ANX_ERR_FORMAT, "'%s' is not a whole number of 64 bits",
+                             anx_text_printable(line, n_bytes, text, sizeof text));
+    return push_integer(m, value);
+}
+
+static anx_status op_binstring(anx_unpickle_machine *m) {
+    uint32_t n;
+    const uint8_t *p = NULL;
+    anx_status status = take_u32(m, &n);
+    if (status == ANX_OK) status = anx_unpickle_take(m, n, &p);
+    if (status != ANX_OK) return status;
+    return push_text(m, anx_utf8_valid(p, n) ? ANX_PICKLE_STRING : ANX_PICKLE_BYTES, p, n);
+}
+
 static anx_status op_global(anx_unpickle_machine *m) {
     const char *module = NULL, *name = NULL;
     size_t module_bytes = 0, name_bytes = 0;
@@ -311,16 +340,13 @@ static anx_status op_build(anx_unpickle_machine *m) {
 static anx_status op_binpersid(anx_unpickle_machine *m) {
     anx_status status = anx_unpickle_need(m, 1);
     if (status != ANX_OK) return status;
-    if (m->in->load_storage == NULL)
+    if (m->in->load_persistent == NULL)
         return anx_error_set(m->err, ANX_ERR_FORMAT, "refers to data outside, which there are none of here");
-    const anx_pickle_storage *storage = NULL;
-    status = m->in->load_storage(m->in->user, m->stack[m->depth - 1], &storage, m->err);
+    anx_pickle_value *v = NULL;
+    status = m->in->load_persistent(m->in->user, m->stack[m->depth - 1], m->arena, &v, m->err);
     if (status != ANX_OK) return status;
     m->depth--;
-    anx_pickle_value *v;
-    status = anx_unpickle_push_new(m, ANX_PICKLE_STORAGE, &v);
-    if (status == ANX_OK) v->u.storage = storage;
-    return status;
+    return anx_unpickle_push(m, v);
 }
 
 static anx_status op_proto(anx_unpickle_machine *m) {
@@ -344,6 +370,7 @@ static anx_status op_stop(anx_unpickle_machine *m) {
 static const struct {
     const char *name;
     opcode_handler run;
+    bool python2; /* only where the input says so */
 } opcodes[256] = {
     ['J'] = {"BININT", op_binint},
     ['K'] = {"BININT1", op_binint1},
@@ -380,11 +407,11 @@ static const struct {
     ['.'] = {"STOP", op_stop},
     ['Q'] = {"BINPERSID", op_binpersid},
 
-    ['I'] = {"INT", NULL},
+    ['I'] = {"INT", op_int, .python2 = true},
     ['L'] = {"LONG", NULL},
     [0x8b] = {"LONG4", NULL},
     ['S'] = {"STRING", NULL},
-    ['T'] = {"BINSTRING", NULL},
+    ['T'] = {"BINSTRING", op_binstring, .python2 = true},
     ['B'] = {"BINBYTES", NULL},
     ['C'] = {"SHORT_BINBYTES", NULL},
     [0x8e] = {"BINBYTES8", NULL},
@@ -427,7 +454,7 @@ static anx_status step(anx_unpickle_machine *m) {
     }
     const uint8_t op = m->in->bytes[m->at++];
     anx_status status;
-    if (opcodes[op].run != NULL) {
+    if (opcodes[op].run != NULL && (!opcodes[op].python2 || m->in->python2)) {
         status = opcodes[op].run(m);
         if (status != ANX_OK) anx_error_prefix(m->err, "opcode %s: ", opcodes[op].name);
     } else if (opcodes[op].name != NULL) {

@@ -9,8 +9,8 @@
 #ifndef ANX_LOADERS_CHECKPOINT_PICKLE_H
 #define ANX_LOADERS_CHECKPOINT_PICKLE_H
 
+#include "loaders/checkpoint/storage.h"
 #include "src/base/arena.h"
-#include "src/base/tensor.h"
 
 typedef enum anx_pickle_kind {
     ANX_PICKLE_NONE = 0,
@@ -34,16 +34,8 @@ typedef enum anx_pickle_kind {
 typedef struct anx_pickle_value anx_pickle_value;
 typedef struct anx_pickle_global anx_pickle_global; /* pickle_globals.h */
 
-/* What tensors are views of. Made by the format's reader when the pickle refers to it; shared by its tensors. */
-typedef struct anx_pickle_storage {
-    anx_dtype dtype;
-    int64_t n_elems;
-    const void *data; /* n_elems elements in host order, aligned for dtype */
-    const char *key;  /* the file's name for it */
-} anx_pickle_storage;
-
 typedef struct anx_pickle_tensor {
-    const anx_pickle_storage *storage;
+    const anx_storage *storage;
     int64_t offset; /* elements from the storage's start */
     int rank;
     int64_t shape[ANX_MAX_RANK], stride[ANX_MAX_RANK]; /* elements; every reachable one lies inside the storage */
@@ -71,7 +63,7 @@ struct anx_pickle_value {
             anx_pickle_value *attributes; /* what BUILD gave it (state_dict's _metadata), or NULL */
         } dict;
         const anx_pickle_global *global;
-        const anx_pickle_storage *storage;
+        const anx_storage *storage;
         anx_pickle_tensor *tensor;
         struct {
             const anx_pickle_global *class;
@@ -81,17 +73,18 @@ struct anx_pickle_value {
 };
 
 /*
- * Turns a persistent id (BINPERSID's operand) into a storage. The storage must live as long as the arena. Errors are
- * the pickle's own; the machine adds the offset.
+ * Turns a persistent id (BINPERSID's operand) into what it stands for: a storage, or in the oldest files a tensor. What
+ * it makes must live as long as the arena. Errors are the pickle's own; the machine adds the offset.
  */
-typedef anx_status (*anx_pickle_load_storage)(void *user, const anx_pickle_value *id, const anx_pickle_storage **out,
-                                              anx_error *err);
+typedef anx_status (*anx_pickle_load_persistent)(void *user, const anx_pickle_value *id, anx_arena *arena,
+                                                 anx_pickle_value **out, anx_error *err);
 
 typedef struct anx_pickle_input {
     const uint8_t *bytes; /* must live as long as the arena: strings are views of it */
     size_t n_bytes;
-    anx_pickle_load_storage load_storage; /* NULL: persistent ids are refused */
+    anx_pickle_load_persistent load_persistent; /* NULL: persistent ids are refused */
     void *user;
+    bool python2; /* takes INT and BINSTRING too, which Python 2 wrote for large integers and long strings */
 } anx_pickle_input;
 
 /*
@@ -101,6 +94,10 @@ typedef struct anx_pickle_input {
  */
 anx_status anx_pickle_run(const anx_pickle_input *input, anx_arena *arena, anx_pickle_value **root, size_t *used,
                           anx_error *err);
+
+/* A value that is a storage, for anx_pickle_load_persistent. Errors: OUT_OF_MEMORY. */
+anx_status anx_pickle_storage_value(const anx_storage *storage, anx_arena *arena, anx_pickle_value **out,
+                                    anx_error *err);
 
 /* "int", "dict", "tensor", ...: for messages. Never NULL. */
 const char *anx_pickle_kind_name(anx_pickle_kind kind);

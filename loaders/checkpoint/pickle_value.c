@@ -23,6 +23,16 @@ bool anx_pickle_is_string(const anx_pickle_value *value, const char *text) {
            memcmp(value->u.text.bytes, text, value->u.text.n_bytes) == 0;
 }
 
+anx_status anx_pickle_storage_value(const anx_storage *storage, anx_arena *arena, anx_pickle_value **out,
+                                    anx_error *err) {
+    anx_pickle_value *v = anx_arena_alloc(arena, 1, sizeof *v);
+    if (v == NULL) return anx_error_set(err, ANX_ERR_LIMIT, "out of memory, or more than a pickle's values may take");
+    v->kind = ANX_PICKLE_STORAGE;
+    v->u.storage = storage;
+    *out = v;
+    return ANX_OK;
+}
+
 anx_pickle_value *anx_pickle_dict_find(const anx_pickle_value *dict, const char *key) {
     for (size_t i = dict->u.dict.count; i-- > 0;)
         if (anx_pickle_is_string(dict->u.dict.items[2 * i], key)) return dict->u.dict.items[2 * i + 1];

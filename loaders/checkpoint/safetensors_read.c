@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/checkpoint/checkpoint_impl.h"
 #include "loaders/checkpoint/safetensors.h"
 #include "loaders/checkpoint/safetensors_dtype.h"
 #include "loaders/checkpoint/text.h"
@@ -242,9 +243,10 @@ static anx_status read_metadata(const cJSON *item, anx_safetensors *file, anx_er
 }
 
 /* A view of the mapping; a copy where the data is not aligned for its type (the header was not padded). */
-static anx_status add_tensor(const described *d, const uint8_t *data, anx_state_dict *tensors, anx_error *err) {
+static anx_status add_tensor(const described *d, const uint8_t *data, bool as_stored, anx_state_dict *tensors,
+                             anx_error *err) {
     anx_tensor tensor = anx_tensor_view(d->dtype, d->rank, d->shape, data + d->begin);
-    if (((uintptr_t)(data + d->begin)) % anx_dtype_bytes(d->dtype) != 0) {
+    if (!as_stored && ((uintptr_t)(data + d->begin)) % anx_dtype_bytes(d->dtype) != 0) {
         anx_status status = anx_tensor_alloc(d->dtype, d->rank, d->shape, &tensor, err);
         if (status != ANX_OK) return status;
         memcpy(tensor.data, data + d->begin, d->end - d->begin);
@@ -254,8 +256,8 @@ static anx_status add_tensor(const described *d, const uint8_t *data, anx_state_
     return status;
 }
 
-static anx_status read_contents(const cJSON *root, const anx_file_map *map, size_t data_offset, anx_safetensors *file,
-                                anx_error *err) {
+static anx_status read_contents(const cJSON *root, const anx_file_map *map, size_t data_offset, bool as_stored,
+                                anx_safetensors *file, anx_error *err) {
     const size_t data_bytes = map->n_bytes - data_offset;
     const size_t n_items = (size_t)cJSON_GetArraySize(root);
     size_t n = 0;
@@ -277,14 +279,14 @@ static anx_status read_contents(const cJSON *root, const anx_file_map *map, size
     }
     status = check_layout(tensors, n, data_bytes, order, err);
     for (size_t i = 0; i < n && status == ANX_OK; i++)
-        status = add_tensor(&tensors[i], map->bytes + data_offset, &file->tensors, err);
+        status = add_tensor(&tensors[i], map->bytes + data_offset, as_stored, &file->tensors, err);
 out:
     free(order);
     free(tensors);
     return status;
 }
 
-anx_status anx_safetensors_open(const char *path, anx_safetensors **out, anx_error *err) {
+static anx_status open_file(const char *path, bool as_stored, anx_safetensors **out, anx_error *err) {
     cJSON *root = NULL;
     size_t data_offset = 0;
     anx_safetensors *file = calloc(1, sizeof *file);
@@ -297,8 +299,9 @@ anx_status anx_safetensors_open(const char *path, anx_safetensors **out, anx_err
     }
     file->impl = map;
     status = anx_file_map_init(map, path, err);
+    file->bytes = map->bytes;
     if (status == ANX_OK) status = parse_header(map, &data_offset, &root, err);
-    if (status == ANX_OK) status = read_contents(root, map, data_offset, file, err);
+    if (status == ANX_OK) status = read_contents(root, map, data_offset, as_stored, file, err);
 out:
     cJSON_Delete(root);
     if (status == ANX_OK) {
@@ -308,6 +311,22 @@ out:
         anx_safetensors_close(file);
     }
     return status;
+}
+
+anx_status anx_safetensors_open(const char *path, anx_safetensors **out, anx_error *err) {
+    return open_file(path, false, out, err);
+}
+
+anx_status anx_safetensors_open_as_stored(const char *path, anx_safetensors **out, anx_error *err) {
+    return open_file(path, true, out, err);
+}
+
+anx_status anx_safetensors_read(anx_checkpoint *checkpoint, anx_error *err) {
+    anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
+    checkpoint->format = "safetensors";
+    anx_status status = open_file(checkpoint->path, impl->options.as_stored, &impl->safetensors, err);
+    if (status != ANX_OK) return status;
+    return anx_state_dict_from_list(checkpoint, &impl->safetensors->tensors, impl->safetensors->bytes, err);
 }
 
 void anx_safetensors_close(anx_safetensors *file) {

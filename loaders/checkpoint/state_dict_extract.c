@@ -102,21 +102,44 @@ static anx_status key_text(anx_checkpoint_impl *impl, const anx_pickle_value *ke
     return ANX_OK;
 }
 
+static anx_status add_entry(anx_checkpoint *checkpoint, const char *name, const anx_tensor *tensor,
+                            const anx_checkpoint_entry *entry, anx_error *err) {
+    anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
+    const size_t i = checkpoint->tensors.count;
+    anx_status status = add(checkpoint, name, tensor, err);
+    if (status == ANX_OK) impl->entries[i] = *entry;
+    return status;
+}
+
+static anx_status make_entries(anx_checkpoint_impl *impl, size_t n, anx_error *err) {
+    impl->entries = anx_arena_alloc(&impl->arena, n, sizeof *impl->entries);
+    return impl->entries != NULL ? ANX_OK : out_of_memory(err);
+}
+
+static const anx_pickle_value *find_metadata(const anx_pickle_value *dict) {
+    const anx_pickle_value *attributes = dict->u.dict.attributes;
+    const anx_pickle_value *metadata = attributes != NULL ? anx_pickle_dict_find(attributes, "_metadata") : NULL;
+    return metadata != NULL && metadata->kind == ANX_PICKLE_DICT ? metadata : NULL;
+}
+
 anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err) {
     anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
     anx_status status = find_state_dict(checkpoint, err);
     if (status != ANX_OK) return status;
     const anx_pickle_value *dict = impl->state_dict;
     const size_t n_tensors = count_tensors(dict);
+    impl->metadata = find_metadata(dict);
     impl->others = anx_arena_alloc(&impl->arena, dict->u.dict.count - n_tensors, sizeof *impl->others);
     if (impl->others == NULL) return out_of_memory(err);
+    status = make_entries(impl, n_tensors, err);
+    if (status != ANX_OK) return status;
     size_t prefixed = 0;
     for (size_t i = 0; i < dict->u.dict.count; i++) {
         const anx_pickle_value *key = dict->u.dict.items[2 * i];
         prefixed += dict->u.dict.items[2 * i + 1]->kind == ANX_PICKLE_TENSOR && key->kind == ANX_PICKLE_STRING &&
                     has_module_prefix(key->u.text.bytes, key->u.text.n_bytes);
     }
-    checkpoint->module_prefix_removed = prefixed == n_tensors;
+    checkpoint->module_prefix_removed = prefixed == n_tensors && !impl->options.keep_prefix;
     for (size_t i = 0; i < dict->u.dict.count && status == ANX_OK; i++) {
         const anx_pickle_value *value = dict->u.dict.items[2 * i + 1];
         const char *name = NULL;
@@ -127,24 +150,36 @@ anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err) {
             impl->others[impl->n_others++] = (anx_checkpoint_other){name, value->kind};
             continue;
         }
-        const anx_tensor view = view_of(value->u.tensor);
-        status = add(checkpoint, name, &view, err);
+        const anx_pickle_tensor *t = value->u.tensor;
+        const anx_tensor view = view_of(t);
+        status = add_entry(checkpoint, name, &view,
+                           &(anx_checkpoint_entry){.storage = t->storage,
+                                                   .offset = t->offset,
+                                                   .is_parameter = t->is_parameter,
+                                                   .requires_grad = t->requires_grad},
+                           err);
     }
     return status;
 }
 
-anx_status anx_state_dict_from_safetensors(anx_checkpoint *checkpoint, anx_error *err) {
-    const anx_state_dict *tensors = &anx_checkpoint_impl_of(checkpoint)->safetensors->tensors;
+anx_status anx_state_dict_from_list(anx_checkpoint *checkpoint, const anx_state_dict *tensors, const uint8_t *bytes,
+                                    anx_error *err) {
+    anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
     size_t prefixed = 0;
     for (size_t i = 0; i < tensors->count; i++)
         prefixed += has_module_prefix(tensors->items[i].name, strlen(tensors->items[i].name));
     if (tensors->count == 0) return anx_error_set(err, ANX_ERR_FORMAT, "the file holds no tensors");
-    checkpoint->module_prefix_removed = prefixed == tensors->count;
-    anx_status status = ANX_OK;
+    checkpoint->module_prefix_removed = prefixed == tensors->count && !impl->options.keep_prefix;
+    anx_status status = make_entries(impl, tensors->count, err);
     for (size_t i = 0; i < tensors->count && status == ANX_OK; i++) {
         anx_tensor view = tensors->items[i].tensor;
-        view.owned = NULL; /* stays with the safetensors file, which lives as long */
-        status = add(checkpoint, tensors->items[i].name, &view, err);
+        anx_storage *storage = anx_arena_alloc(&impl->arena, 1, sizeof *storage);
+        if (storage == NULL) return out_of_memory(err);
+        *storage = (anx_storage){
+            .dtype = view.dtype, .n_elems = anx_tensor_elems(&view), .data = view.data, .key = tensors->items[i].name};
+        if (view.owned == NULL) storage->file_offset = (uint64_t)((const uint8_t *)view.data - bytes);
+        view.owned = NULL; /* stays with the list, which lives as long */
+        status = add_entry(checkpoint, tensors->items[i].name, &view, &(anx_checkpoint_entry){.storage = storage}, err);
     }
     return status;
 }

@@ -28,7 +28,7 @@ typedef struct reader {
     const char *folder; /* with its slash, not terminated */
     size_t folder_bytes;
     bool big_endian;
-    const anx_pickle_storage **storages; /* for each entry of the index: the storage made of it, or NULL */
+    anx_storage **storages; /* for each entry of the index: the storage made of it, or NULL */
 } reader;
 
 static anx_status out_of_memory(anx_error *err) {
@@ -116,45 +116,6 @@ static anx_status check_version(const reader *r, anx_error *err) {
 
 /* ---- storages ------------------------------------------------------------------------------------------- */
 
-static void swap_bytes(void *data, size_t n_elems, size_t element_bytes) {
-    for (size_t i = 0; i < n_elems; i++) {
-        uint8_t *p = (uint8_t *)data + i * element_bytes;
-        for (size_t k = 0; k < element_bytes / 2; k++) {
-            const uint8_t byte = p[k];
-            p[k] = p[element_bytes - 1 - k];
-            p[element_bytes - 1 - k] = byte;
-        }
-    }
-}
-
-/* The record's bytes in place, or a copy in host order and aligned. */
-static anx_status place(reader *r, const anx_zip_entry *e, size_t element_bytes, const void **out, anx_error *err) {
-    const uint8_t *bytes = r->index->bytes + e->data_offset;
-    const bool swapped = r->big_endian && element_bytes > 1;
-    if (!swapped && (uintptr_t)bytes % element_bytes == 0) {
-        *out = bytes;
-        return ANX_OK;
-    }
-    anx_checkpoint_impl *impl = r->impl;
-    if (impl->n_copies == impl->copies_capacity) {
-        const size_t capacity = impl->copies_capacity == 0 ? 16 : impl->copies_capacity * 2;
-        void **copies = reallocarray(impl->copies, capacity, sizeof *copies);
-        if (copies == NULL) return out_of_memory(err);
-        impl->copies = copies;
-        impl->copies_capacity = capacity;
-    }
-    size_t rounded;
-    void *copy = NULL;
-    if (anx_checked_align_size((size_t)e->n_bytes + 1, ANX_ALIGNMENT_BYTES, &rounded))
-        copy = aligned_alloc(ANX_ALIGNMENT_BYTES, rounded);
-    if (copy == NULL) return out_of_memory(err);
-    impl->copies[impl->n_copies++] = copy;
-    memcpy(copy, bytes, (size_t)e->n_bytes);
-    if (swapped) swap_bytes(copy, (size_t)e->n_bytes / element_bytes, element_bytes);
-    *out = copy;
-    return ANX_OK;
-}
-
 /* The five items of ('storage', class, key, location, number of elements). */
 typedef struct storage_id {
     const anx_pickle_global *class;
@@ -179,7 +140,7 @@ static anx_status parse_id(const anx_pickle_value *id, storage_id *out, anx_erro
     return ANX_OK;
 }
 
-static anx_status make_storage(reader *r, const storage_id *id, const anx_zip_entry *e, anx_pickle_storage **out,
+static anx_status make_storage(reader *r, const storage_id *id, const anx_zip_entry *e, anx_storage **out,
                                anx_error *err) {
     char key[100];
     const size_t element_bytes = anx_dtype_bytes(id->class->dtype);
@@ -189,18 +150,11 @@ static anx_status make_storage(reader *r, const storage_id *id, const anx_zip_en
                              "storage '%s' of %lld %s elements (%zu bytes each) does not fit its record of %llu bytes",
                              anx_text_printable(id->key, id->key_bytes, key, sizeof key), (long long)id->n_elems,
                              anx_dtype_name(id->class->dtype), element_bytes, (unsigned long long)e->n_bytes);
-    anx_pickle_storage *storage = anx_arena_alloc(&r->impl->arena, 1, sizeof *storage);
-    char *copy = anx_arena_text(&r->impl->arena, id->key, id->key_bytes);
-    if (storage == NULL || copy == NULL) return out_of_memory(err);
-    storage->dtype = id->class->dtype;
-    storage->n_elems = id->n_elems;
-    storage->key = copy;
-    anx_status status = place(r, e, element_bytes, &storage->data, err);
-    if (status == ANX_OK) *out = storage;
-    return status;
+    return anx_storage_create(r->impl, id->class->dtype, id->n_elems, id->key, id->key_bytes,
+                              r->index->bytes + e->data_offset, r->big_endian, out, err);
 }
 
-static anx_status load_storage(void *user, const anx_pickle_value *value, const anx_pickle_storage **out,
+static anx_status load_storage(void *user, const anx_pickle_value *value, anx_arena *arena, anx_pickle_value **out,
                                anx_error *err) {
     reader *r = user;
     char key[100];
@@ -211,20 +165,17 @@ static anx_status load_storage(void *user, const anx_pickle_value *value, const 
     if (e == NULL)
         return anx_error_set(err, ANX_ERR_FORMAT, "storage '%s' has no record data/%s in the archive",
                              anx_text_printable(id.key, id.key_bytes, key, sizeof key), key);
-    const anx_pickle_storage **slot = &r->storages[e - r->index->entries];
+    anx_storage **slot = &r->storages[e - r->index->entries];
     if (*slot == NULL) {
-        anx_pickle_storage *made = NULL;
-        status = make_storage(r, &id, e, &made, err);
+        status = make_storage(r, &id, e, slot, err);
         if (status != ANX_OK) return status;
-        *slot = made;
     } else if ((*slot)->dtype != id.class->dtype || (*slot)->n_elems != id.n_elems) {
         return anx_error_set(err, ANX_ERR_FORMAT, "storage '%s' of %lld %s elements was %lld %s elements before",
                              anx_text_printable(id.key, id.key_bytes, key, sizeof key), (long long)id.n_elems,
                              anx_dtype_name(id.class->dtype), (long long)(*slot)->n_elems,
                              anx_dtype_name((*slot)->dtype));
     }
-    *out = *slot;
-    return ANX_OK;
+    return anx_pickle_storage_value(*slot, arena, out, err);
 }
 
 /* ---- the archive ---------------------------------------------------------------------------------------- */
@@ -243,7 +194,7 @@ static anx_status run_pickle(reader *r, anx_error *err) {
     r->impl->arena.limit_bytes = max_value_bytes;
     const anx_pickle_input input = {.bytes = r->index->bytes + e->data_offset,
                                     .n_bytes = (size_t)e->n_bytes,
-                                    .load_storage = load_storage,
+                                    .load_persistent = load_storage,
                                     .user = r};
     size_t used = 0;
     anx_status status = anx_pickle_run(&input, &r->impl->arena, &r->impl->root, &used, err);
@@ -254,10 +205,12 @@ static anx_status run_pickle(reader *r, anx_error *err) {
     return in_entry(status, err, e);
 }
 
-anx_status anx_torch_zip_read(anx_checkpoint_impl *impl, const anx_checkpoint_options *options, size_t *n_bad_crc,
-                              anx_error *err) {
+anx_status anx_torch_zip_read(anx_checkpoint *checkpoint, anx_error *err) {
+    anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
+    const anx_checkpoint_options *options = &impl->options;
     anx_zip_index *index = NULL;
     reader r = {.impl = impl};
+    checkpoint->format = "PyTorch zip";
     anx_status status = anx_zip_index_create(impl->map.bytes, impl->map.n_bytes, &index, err);
     if (status != ANX_OK) return status;
     r.index = index;
@@ -271,10 +224,12 @@ anx_status anx_torch_zip_read(anx_checkpoint_impl *impl, const anx_checkpoint_op
     if (status == ANX_OK) status = find_folder(&r, err);
     if (status == ANX_OK) anx_file_map_prefetch(&impl->map);
     if (status == ANX_OK && !options->skip_crc)
-        status = anx_zip_index_check_crcs(index, anx_threads_available(), options->accept_bad_crc, n_bad_crc, err);
+        status = anx_zip_index_check_crcs(index, anx_threads_available(), options->accept_bad_crc,
+                                          &checkpoint->n_bad_crc, err);
     if (status == ANX_OK) status = check_version(&r, err);
     if (status == ANX_OK) status = read_byte_order(&r, err);
     if (status == ANX_OK) status = run_pickle(&r, err);
+    if (status == ANX_OK) status = anx_state_dict_extract(checkpoint, err);
 out:
     free(r.storages);
     anx_zip_index_destroy(index);

@@ -7,9 +7,11 @@
 
 enum { storage_bytes = 256, limit_bytes = 64 << 20 };
 
-static anx_status load_storage(void *user, const anx_pickle_value *id, const anx_pickle_storage **out, anx_error *err) {
+static anx_status load_persistent(void *user, const anx_pickle_value *id, anx_arena *arena, anx_pickle_value **out,
+                                  anx_error *err) {
     static const uint64_t zeros[storage_bytes / 8];
-    anx_pickle_storage *storage = anx_arena_alloc(user, 1, sizeof *storage);
+    (void)user;
+    anx_storage *storage = anx_arena_alloc(arena, 1, sizeof *storage);
     if (storage == NULL) return anx_error_set(err, ANX_ERR_LIMIT, "full");
     storage->dtype = ANX_F32;
     if (id->kind == ANX_PICKLE_TUPLE && id->u.list.count > 1 && id->u.list.items[1]->kind == ANX_PICKLE_GLOBAL &&
@@ -18,8 +20,7 @@ static anx_status load_storage(void *user, const anx_pickle_value *id, const anx
     storage->n_elems = storage_bytes / (int64_t)anx_dtype_bytes(storage->dtype);
     storage->data = zeros;
     storage->key = "k";
-    *out = storage;
-    return ANX_OK;
+    return anx_pickle_storage_value(storage, arena, out, err);
 }
 
 /* Every reachable element of a tensor lies in its storage, by arithmetic wide enough not to overflow. */
@@ -40,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
     anx_arena arena = {.limit_bytes = limit_bytes};
     anx_pickle_value *root = NULL;
     size_t used = 0;
-    const anx_pickle_input input = {.bytes = data, .n_bytes = n_bytes, .load_storage = load_storage, .user = &arena};
+    const anx_pickle_input input = {
+        .bytes = data, .n_bytes = n_bytes, .load_persistent = load_persistent, .python2 = n_bytes % 2 == 1};
     const anx_status status = anx_pickle_run(&input, &arena, &root, &used, &err);
     if (status == ANX_OK && (root == NULL || used == 0 || used > n_bytes || data[used - 1] != '.')) abort();
     if (status != ANX_OK && (err.status != status || !err.has_offset || err.offset > n_bytes)) abort();

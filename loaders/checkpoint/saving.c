@@ -1,0 +1,75 @@
+#include "loaders/checkpoint/saving.h"
+
+#include <stdlib.h>
+
+#include "loaders/checkpoint/checkpoint_impl.h"
+#include "src/base/checked.h"
+
+enum { piece_bytes = 1 << 18 }; /* stays in a core's second-level cache between being made, summed and written */
+
+static anx_status out_of_memory(anx_error *err) {
+    return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+}
+
+anx_status anx_saving_init(const anx_checkpoint *checkpoint, anx_saving *out, anx_error *err) {
+    const anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
+    const size_t n = checkpoint->tensors.count;
+    const size_t n_pairs = impl->safetensors != NULL ? impl->safetensors->n_metadata : 0;
+    anx_saving saving = ANX_SAVING_INIT;
+    saving.items = calloc(n + 1, sizeof *saving.items);
+    saving.pairs = calloc(n_pairs + 1, sizeof *saving.pairs);
+    if (saving.items == NULL || saving.pairs == NULL) {
+        anx_saving_fini(&saving);
+        return out_of_memory(err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const anx_checkpoint_entry *entry = &impl->entries[i];
+        saving.items[i] = (anx_saving_item){.name = checkpoint->tensors.items[i].name,
+                                            .elements = anx_checkpoint_elements(checkpoint, i),
+                                            .dtype = entry->storage->dtype,
+                                            .storage = entry->storage,
+                                            .offset = entry->offset,
+                                            .is_parameter = entry->is_parameter,
+                                            .requires_grad = entry->requires_grad};
+    }
+    for (size_t i = 0; i < n_pairs; i++)
+        saving.pairs[i] =
+            (anx_safetensors_meta){impl->safetensors->metadata[i].key, impl->safetensors->metadata[i].value};
+    saving.n_items = n;
+    saving.n_pairs = n_pairs;
+    saving.metadata = impl->metadata;
+    saving.plain_dict = impl->state_dict != NULL && !impl->state_dict->u.dict.ordered;
+    *out = saving;
+    return ANX_OK;
+}
+
+void anx_saving_fini(anx_saving *saving) {
+    if (saving == NULL) return;
+    free(saving->items);
+    free(saving->pairs);
+    *saving = (anx_saving)ANX_SAVING_INIT;
+}
+
+uint64_t anx_saving_item_bytes(const anx_saving_item *item) {
+    size_t bytes;
+    const size_t elems = (size_t)anx_tensor_elems(&item->elements.tensor);
+    return anx_checked_mul_size(elems, anx_dtype_bytes(item->dtype), &bytes) ? bytes : UINT64_MAX;
+}
+
+anx_status anx_saving_item_read(const anx_saving_item *item, anx_rounding *rounding, anx_saving_take take, void *user,
+                                anx_error *err) {
+    const anx_elements *e = &item->elements;
+    const int64_t elems = anx_tensor_elems(&e->tensor), bytes = (int64_t)anx_dtype_bytes(item->dtype);
+    const int64_t in_piece = piece_bytes / bytes;
+    const char *in_place = item->dtype == e->tensor.dtype ? anx_elements_in_place(e) : NULL;
+    char *piece = in_place == NULL && elems > 0 ? malloc(piece_bytes) : NULL;
+    if (in_place == NULL && elems > 0 && piece == NULL) return out_of_memory(err);
+    anx_status status = ANX_OK;
+    for (int64_t done = 0; done < elems && status == ANX_OK; done += in_piece) {
+        const int64_t now = elems - done < in_piece ? elems - done : in_piece;
+        if (in_place == NULL) anx_elements_read(e, done, now, item->dtype, piece, rounding);
+        status = take(user, in_place != NULL ? in_place + done * bytes : piece, (size_t)(now * bytes), err);
+    }
+    free(piece);
+    return status;
+}

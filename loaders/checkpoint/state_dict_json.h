@@ -1,0 +1,31 @@
+/*
+ * What a state_dict is besides its tensors (the order of its keys, its _metadata) as one line of JSON, for formats that
+ * have room for a text:
+ *
+ *   {"keys":["features.0.weight",...],"_metadata":{"":{"version":1},"features":{"version":1},...}}
+ *
+ * so that a checkpoint that went through such a format and back is the same bytes again.
+ */
+#ifndef ANX_LOADERS_CHECKPOINT_STATE_DICT_JSON_H
+#define ANX_LOADERS_CHECKPOINT_STATE_DICT_JSON_H
+
+#include "loaders/checkpoint/saving.h"
+
+/*
+ * *out is malloc'd, or NULL where there is nothing to say. with_keys: for formats that order tensors by rules of their
+ * own. What of the _metadata JSON cannot hold is left out; *complete tells. Errors: OUT_OF_MEMORY.
+ */
+anx_status anx_state_dict_to_json(const anx_saving *saving, bool with_keys, char **out, bool *complete, anx_error *err);
+
+typedef struct anx_state_dict_text {
+    const char **keys; /* in the arena; NULL: the text has none */
+    size_t n_keys;
+    bool plain_dict;
+    anx_pickle_value *metadata; /* in the arena; NULL: the text has none */
+} anx_state_dict_text;
+
+/* text, n_bytes of UTF-8, need not be terminated. Errors: FORMAT, LIMIT, OUT_OF_MEMORY. */
+anx_status anx_state_dict_from_json(const char *text, size_t n_bytes, anx_arena *arena, anx_state_dict_text *out,
+                                    anx_error *err);
+
+#endif
