@@ -49,6 +49,9 @@ typedef struct anx_file_writer anx_file_writer;
  * (the folder to write into), IO, OUT_OF_MEMORY. The caller destroys *out.
  */
 anx_status anx_file_writer_create(const char *path, bool force, anx_file_writer **out, anx_error *err);
+/* The same onto standard output, whatever it is, as the bytes come: nothing is atomic there. Messages say "standard
+   output". Errors: IO, OUT_OF_MEMORY. */
+anx_status anx_file_writer_stdout(anx_file_writer **out, anx_error *err);
 /* Appends. Errors: IO (errno in err, e.g. ENOSPC), INTERRUPTED (src/base/interrupt.h, held while a writer lives); the
    writer can then only be destroyed. */
 anx_status anx_file_writer_write(anx_file_writer *writer, const void *data, size_t n_bytes, anx_error *err);

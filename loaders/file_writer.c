@@ -115,6 +115,25 @@ out:
     return status;
 }
 
+anx_status anx_file_writer_stdout(anx_file_writer **out, anx_error *err) {
+    static const char name[] = "standard output";
+    anx_file_writer *w = malloc(sizeof *w);
+    if (w == NULL) return fail_memory(err, name);
+    *w = (anx_file_writer){.fd = -1};
+    anx_interrupt_hold();
+    w->path = strdup(name);
+    anx_status status = w->path != NULL ? ANX_OK : fail_memory(err, name);
+    if (status == ANX_OK) {
+        w->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+        if (w->fd < 0) status = fail_errno(w, err, "cannot write");
+    }
+    if (status == ANX_OK)
+        *out = w;
+    else
+        anx_file_writer_destroy(w);
+    return status;
+}
+
 static anx_status write_all(anx_file_writer *w, const uint8_t *data, size_t n_bytes, anx_error *err) {
     while (n_bytes > 0) {
         ssize_t n = write(w->fd, data, n_bytes);

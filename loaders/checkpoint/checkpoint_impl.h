@@ -21,6 +21,7 @@ typedef struct anx_checkpoint_entry {
     const anx_storage *storage;       /* the same for tensors that share it */
     int64_t offset;                   /* of the first element in the storage, in elements */
     bool is_parameter, requires_grad; /* a torch.nn.Parameter; what it said of itself */
+    const void *object;               /* the same for keys of one and the same tensor */
 } anx_checkpoint_entry;
 
 typedef struct anx_checkpoint_impl {
@@ -34,6 +35,8 @@ typedef struct anx_checkpoint_impl {
     anx_safetensors *safetensors;     /* NULL for other formats */
     anx_checkpoint_entry *entries;    /* one for each of the checkpoint's tensors; in the arena */
     const anx_pickle_value *metadata; /* the state_dict's _metadata: a dict, or NULL. Its keys keep "module." */
+    bool plain_dict;                  /* the state_dict is a dict, not an OrderedDict */
+    bool has_text;                    /* the file brought a text of state_dict_json.h, which was followed */
     anx_checkpoint_other *others;     /* what is beside the tensors; in the arena */
     size_t n_others;
     bool has_digest;

@@ -81,15 +81,31 @@ void anx_pickle_put_int(anx_pickle_writer *w, int64_t value) {
 }
 
 void anx_pickle_put_bool(anx_pickle_writer *w, bool value) {
-    anx_pickle_put_op(w, value ? ANX_PICKLE_NEWTRUE : ANX_PICKLE_NEWFALSE);
+    anx_pickle_put_op(w, value ? ANX_PICKLE_OP_NEWTRUE : ANX_PICKLE_OP_NEWFALSE);
+}
+
+void anx_pickle_put_big_int(anx_pickle_writer *w, const char *bytes, size_t n_bytes) {
+    put_byte(w, 0x8a); /* LONG1 */
+    put_le(w, n_bytes, 1);
+    put_bytes(w, bytes, n_bytes);
+}
+
+void anx_pickle_put_float(anx_pickle_writer *w, double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    put_byte(w, 'G'); /* BINFLOAT, the one big-endian number */
+    put_le(w, __builtin_bswap64(bits), 8);
+}
+
+anx_pickle_memo anx_pickle_put_text(anx_pickle_writer *w, const char *text, size_t n_bytes) {
+    put_byte(w, 'X'); /* BINUNICODE */
+    put_le(w, n_bytes, 4);
+    put_bytes(w, text, n_bytes);
+    return anx_pickle_put_memo(w);
 }
 
 anx_pickle_memo anx_pickle_put_string(anx_pickle_writer *w, const char *text) {
-    const size_t n = strlen(text);
-    put_byte(w, 'X'); /* BINUNICODE */
-    put_le(w, n, 4);
-    put_bytes(w, text, n);
-    return anx_pickle_put_memo(w);
+    return anx_pickle_put_text(w, text, strlen(text));
 }
 
 void anx_pickle_share_string(anx_pickle_writer *w, const char *text, anx_pickle_memo *memo) {
@@ -113,13 +129,13 @@ void anx_pickle_share_global(anx_pickle_writer *w, const char *module, const cha
 }
 
 void anx_pickle_open_tuple(anx_pickle_writer *w, int n) {
-    if (n > largest_short_tuple) anx_pickle_put_op(w, ANX_PICKLE_MARK);
+    if (n > largest_short_tuple) anx_pickle_put_op(w, ANX_PICKLE_OP_MARK);
 }
 
 void anx_pickle_close_tuple(anx_pickle_writer *w, int n) {
-    static const anx_pickle_op closing[largest_short_tuple + 1] = {ANX_PICKLE_EMPTY_TUPLE, ANX_PICKLE_TUPLE1,
-                                                                   ANX_PICKLE_TUPLE2, ANX_PICKLE_TUPLE3};
-    anx_pickle_put_op(w, n > largest_short_tuple ? ANX_PICKLE_TUPLE : closing[n]);
+    static const anx_pickle_op closing[largest_short_tuple + 1] = {ANX_PICKLE_OP_EMPTY_TUPLE, ANX_PICKLE_OP_TUPLE1,
+                                                                   ANX_PICKLE_OP_TUPLE2, ANX_PICKLE_OP_TUPLE3};
+    anx_pickle_put_op(w, n > largest_short_tuple ? ANX_PICKLE_OP_TUPLE : closing[n]);
     if (n > 0) anx_pickle_put_memo(w);
 }
 
@@ -131,10 +147,32 @@ void anx_pickle_put_int_tuple(anx_pickle_writer *w, int n, const int64_t *values
 
 void anx_pickle_item(anx_pickle_writer *w, size_t i, size_t n) {
     const bool starts = i % items_in_batch == 0;
-    if (starts && i > 0) anx_pickle_put_op(w, ANX_PICKLE_SETITEMS); /* a full batch lies behind */
+    if (starts && i > 0) anx_pickle_put_op(w, ANX_PICKLE_OP_SETITEMS); /* a full batch lies behind */
     if (i == n) {
-        if (!starts) anx_pickle_put_op(w, n % items_in_batch == 1 ? ANX_PICKLE_SETITEM : ANX_PICKLE_SETITEMS);
+        if (!starts) anx_pickle_put_op(w, n % items_in_batch == 1 ? ANX_PICKLE_OP_SETITEM : ANX_PICKLE_OP_SETITEMS);
     } else if (starts && n - i > 1) {
-        anx_pickle_put_op(w, ANX_PICKLE_MARK);
+        anx_pickle_put_op(w, ANX_PICKLE_OP_MARK);
     }
+}
+
+/* _pickle.c, batch_list_exact and batch_dict_exact: a lone item has no MARK. */
+static void exact_item(anx_pickle_writer *w, bool is_dict, size_t i, size_t n) {
+    const anx_pickle_op many = is_dict ? ANX_PICKLE_OP_SETITEMS : ANX_PICKLE_OP_APPENDS;
+    if (n == 0) return;
+    if (n == 1) {
+        if (i == 1) anx_pickle_put_op(w, is_dict ? ANX_PICKLE_OP_SETITEM : ANX_PICKLE_OP_APPEND);
+        return;
+    }
+    const bool starts = i % items_in_batch == 0;
+    if (i > 0 && (starts || i == n)) anx_pickle_put_op(w, many);
+    if (starts && (i < n || is_dict)) anx_pickle_put_op(w, ANX_PICKLE_OP_MARK);
+    if (starts && i == n && is_dict) anx_pickle_put_op(w, many);
+}
+
+void anx_pickle_dict_item(anx_pickle_writer *w, size_t i, size_t n) {
+    exact_item(w, true, i, n);
+}
+
+void anx_pickle_list_item(anx_pickle_writer *w, size_t i, size_t n) {
+    exact_item(w, false, i, n);
 }

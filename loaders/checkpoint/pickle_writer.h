@@ -27,22 +27,25 @@ enum { ANX_PICKLE_NO_MEMO = -1 };
 
 /* Opcodes without an argument, named as in pickletools. */
 typedef enum anx_pickle_op {
-    ANX_PICKLE_MARK = '(',
-    ANX_PICKLE_STOP = '.',
-    ANX_PICKLE_NONE = 'N',
-    ANX_PICKLE_BINPERSID = 'Q',
-    ANX_PICKLE_REDUCE = 'R',
-    ANX_PICKLE_BUILD = 'b',
-    ANX_PICKLE_SETITEM = 's',
-    ANX_PICKLE_SETITEMS = 'u',
-    ANX_PICKLE_TUPLE = 't',
-    ANX_PICKLE_EMPTY_TUPLE = ')',
-    ANX_PICKLE_EMPTY_DICT = '}',
-    ANX_PICKLE_TUPLE1 = 0x85,
-    ANX_PICKLE_TUPLE2 = 0x86,
-    ANX_PICKLE_TUPLE3 = 0x87,
-    ANX_PICKLE_NEWTRUE = 0x88,
-    ANX_PICKLE_NEWFALSE = 0x89
+    ANX_PICKLE_OP_MARK = '(',
+    ANX_PICKLE_OP_STOP = '.',
+    ANX_PICKLE_OP_NONE = 'N',
+    ANX_PICKLE_OP_BINPERSID = 'Q',
+    ANX_PICKLE_OP_REDUCE = 'R',
+    ANX_PICKLE_OP_BUILD = 'b',
+    ANX_PICKLE_OP_SETITEM = 's',
+    ANX_PICKLE_OP_SETITEMS = 'u',
+    ANX_PICKLE_OP_TUPLE = 't',
+    ANX_PICKLE_OP_EMPTY_TUPLE = ')',
+    ANX_PICKLE_OP_EMPTY_DICT = '}',
+    ANX_PICKLE_OP_EMPTY_LIST = ']',
+    ANX_PICKLE_OP_APPEND = 'a',
+    ANX_PICKLE_OP_APPENDS = 'e',
+    ANX_PICKLE_OP_TUPLE1 = 0x85,
+    ANX_PICKLE_OP_TUPLE2 = 0x86,
+    ANX_PICKLE_OP_TUPLE3 = 0x87,
+    ANX_PICKLE_OP_NEWTRUE = 0x88,
+    ANX_PICKLE_OP_NEWFALSE = 0x89
 } anx_pickle_op;
 
 /* Starts with the protocol's header. Release with anx_pickle_fini. */
@@ -57,8 +60,13 @@ void anx_pickle_get(anx_pickle_writer *w, anx_pickle_memo memo);
 /* In the shortest form, as the pickler chooses it. */
 void anx_pickle_put_int(anx_pickle_writer *w, int64_t value);
 void anx_pickle_put_bool(anx_pickle_writer *w, bool value);
+/* An integer beyond 64 bits: its shortest two's complement, little-endian, at most 255 bytes. */
+void anx_pickle_put_big_int(anx_pickle_writer *w, const char *bytes, size_t n_bytes);
+void anx_pickle_put_float(anx_pickle_writer *w, double value);
 /* A new string object, memoised. The text is UTF-8. */
 anx_pickle_memo anx_pickle_put_string(anx_pickle_writer *w, const char *text);
+/* ... of n_bytes, NULs among them allowed; fewer than 4 GiB. */
+anx_pickle_memo anx_pickle_put_text(anx_pickle_writer *w, const char *text, size_t n_bytes);
 /* The string at its second and later uses; the first time it is written and *memo set. */
 void anx_pickle_share_string(anx_pickle_writer *w, const char *text, anx_pickle_memo *memo);
 /* The class or function module.name, the same way. */
@@ -75,5 +83,9 @@ void anx_pickle_close_tuple(anx_pickle_writer *w, int n);
  * without a MARK. Call anx_pickle_item(w, i, n) before the i-th of n pairs and with i = n after the last.
  */
 void anx_pickle_item(anx_pickle_writer *w, size_t i, size_t n);
+/* The same for a plain dict, whose last full batch is followed by an empty one. */
+void anx_pickle_dict_item(anx_pickle_writer *w, size_t i, size_t n);
+/* The same for a list. */
+void anx_pickle_list_item(anx_pickle_writer *w, size_t i, size_t n);
 
 #endif

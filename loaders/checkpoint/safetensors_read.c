@@ -5,6 +5,7 @@
 #include "loaders/checkpoint/checkpoint_impl.h"
 #include "loaders/checkpoint/safetensors.h"
 #include "loaders/checkpoint/safetensors_dtype.h"
+#include "loaders/checkpoint/state_dict_json.h"
 #include "loaders/checkpoint/text.h"
 #include "loaders/file.h"
 #include "src/base/checked.h"
@@ -321,12 +322,57 @@ anx_status anx_safetensors_open_as_stored(const char *path, anx_safetensors **ou
     return open_file(path, true, out, err);
 }
 
+/* ---- as a checkpoint ------------------------------------------------------------------------------------ */
+
+/* The tensors in the order of `keys`, as views; false where those are not exactly their names. */
+static anx_status reorder(const anx_state_dict *tensors, const anx_state_dict_text *text, anx_state_dict *out,
+                          bool *fits, anx_error *err) {
+    anx_status status = ANX_OK;
+    *fits = text->n_keys == tensors->count;
+    for (size_t i = 0; i < text->n_keys && *fits && status == ANX_OK; i++) {
+        const anx_tensor *t = anx_state_dict_find(tensors, text->keys[i]);
+        *fits = t != NULL && anx_state_dict_find(out, text->keys[i]) == NULL;
+        if (!*fits) break;
+        anx_tensor view = *t;
+        view.owned = NULL;
+        status = anx_state_dict_add(out, text->keys[i], &view, err);
+    }
+    return status;
+}
+
+/*
+ * What anx-convert says about the state_dict that it wrote. Where another program has changed the tensors since, or
+ * uses the same key for something else, it is a pair like any other.
+ */
+static anx_status follow_text(anx_checkpoint *checkpoint, anx_state_dict *ordered, anx_error *err) {
+    anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
+    const char *json = anx_safetensors_metadata(impl->safetensors, anx_state_dict_pair);
+    anx_state_dict_text text = {.keys = NULL};
+    if (json == NULL || anx_state_dict_from_json(json, strlen(json), &impl->arena, &text, NULL) != ANX_OK)
+        return ANX_OK;
+    bool fits = true;
+    anx_status status = ANX_OK;
+    if (text.keys != NULL) status = reorder(&impl->safetensors->tensors, &text, ordered, &fits, err);
+    if (status != ANX_OK || !fits) return status;
+    impl->has_text = true;
+    impl->metadata = text.metadata;
+    impl->plain_dict = text.plain_dict;
+    return ANX_OK;
+}
+
 anx_status anx_safetensors_read(anx_checkpoint *checkpoint, anx_error *err) {
     anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
+    anx_state_dict ordered = ANX_STATE_DICT_INIT;
     checkpoint->format = "safetensors";
     anx_status status = open_file(checkpoint->path, impl->options.as_stored, &impl->safetensors, err);
-    if (status != ANX_OK) return status;
-    return anx_state_dict_from_list(checkpoint, &impl->safetensors->tensors, impl->safetensors->bytes, err);
+    if (status == ANX_OK) status = follow_text(checkpoint, &ordered, err);
+    if (status == ANX_OK) {
+        const anx_state_dict *tensors = &impl->safetensors->tensors;
+        const bool reordered = impl->has_text && ordered.count == tensors->count;
+        status = anx_state_dict_from_list(checkpoint, reordered ? &ordered : tensors, impl->safetensors->bytes, err);
+    }
+    anx_state_dict_fini(&ordered);
+    return status;
 }
 
 void anx_safetensors_close(anx_safetensors *file) {

@@ -5,6 +5,8 @@
 
 #include "loaders/checkpoint/safetensors.h"
 #include "loaders/checkpoint/safetensors_dtype.h"
+#include "loaders/checkpoint/saving.h"
+#include "loaders/checkpoint/state_dict_json.h"
 #include "loaders/checkpoint/text.h"
 #include "loaders/file.h"
 #include "src/base/checked.h"
@@ -16,9 +18,9 @@ static anx_status out_of_memory(anx_error *err) {
 }
 
 static int by_layout(const void *a, const void *b) {
-    const anx_named_tensor *const *x = a, *const *y = b;
-    const int order_x = anx_safetensors_dtype_order((*x)->tensor.dtype);
-    const int order_y = anx_safetensors_dtype_order((*y)->tensor.dtype);
+    const anx_saving_item *const *x = a, *const *y = b;
+    const int order_x = anx_safetensors_dtype_order((*x)->dtype);
+    const int order_y = anx_safetensors_dtype_order((*y)->dtype);
     return order_x != order_y ? order_y - order_x : strcmp((*x)->name, (*y)->name);
 }
 
@@ -68,22 +70,26 @@ out:
     return status;
 }
 
-static anx_status add_tensors(cJSON *root, const anx_named_tensor *const *sorted, size_t n, anx_error *err) {
+static anx_status add_tensors(cJSON *root, const anx_saving_item *const *sorted, size_t n, int64_t *total,
+                              anx_error *err) {
     int64_t at = 0;
     for (size_t i = 0; i < n; i++) {
-        const anx_tensor *t = &sorted[i]->tensor;
+        const anx_tensor *t = &sorted[i]->elements.tensor;
         const char *name = sorted[i]->name;
         if (strcmp(name, "__metadata__") == 0 || !anx_utf8_valid(name, strlen(name)))
             return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "'%.80s' cannot be the name of a tensor", name);
         const int64_t begin = at;
-        if (!anx_checked_add_i64(at, (int64_t)anx_tensor_bytes(t), &at))
+        const uint64_t bytes = anx_saving_item_bytes(sorted[i]);
+        if (bytes > INT64_MAX || !anx_checked_add_i64(at, (int64_t)bytes, &at))
             return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the tensors' sizes overflow");
         cJSON *object = cJSON_AddObjectToObject(root, name);
-        if (object == NULL || cJSON_AddStringToObject(object, "dtype", anx_safetensors_dtype_name(t->dtype)) == NULL ||
+        if (object == NULL ||
+            cJSON_AddStringToObject(object, "dtype", anx_safetensors_dtype_name(sorted[i]->dtype)) == NULL ||
             !add_integers(object, "shape", t->shape, t->rank) ||
             !add_integers(object, "data_offsets", (int64_t[]){begin, at}, 2))
             return out_of_memory(err);
     }
+    *total = at;
     return ANX_OK;
 }
 
@@ -100,12 +106,64 @@ static anx_status write_header(anx_file_writer *writer, const cJSON *root, anx_e
     return status;
 }
 
-static anx_status write_data(anx_file_writer *writer, const anx_tensor *t, anx_error *err) {
-    if (anx_tensor_is_contiguous(t)) return anx_file_writer_write(writer, t->data, anx_tensor_bytes(t), err);
-    anx_tensor gathered = ANX_TENSOR_INIT;
-    anx_status status = anx_tensor_convert(t, t->dtype, &gathered, err);
-    if (status == ANX_OK) status = anx_file_writer_write(writer, gathered.data, anx_tensor_bytes(&gathered), err);
-    anx_tensor_fini(&gathered);
+static anx_status append(void *user, const void *bytes, size_t n_bytes, anx_error *err) {
+    return anx_file_writer_write(user, bytes, n_bytes, err);
+}
+
+/* sorted: the items in the order of the layout. */
+static anx_status write_sorted(const anx_saving_item *const *sorted, size_t n, const anx_safetensors_meta *pairs,
+                               size_t n_pairs, anx_file_writer *file, anx_rounding *rounding, anx_error *err) {
+    int64_t total = 0;
+    cJSON *root = cJSON_CreateObject();
+    anx_status status = root != NULL ? ANX_OK : out_of_memory(err);
+    if (status == ANX_OK && n_pairs > 0) status = add_metadata(root, pairs, n_pairs, err);
+    if (status == ANX_OK) status = add_tensors(root, sorted, n, &total, err);
+    if (status == ANX_OK) status = anx_file_writer_expect(file, (uint64_t)total, err);
+    if (status == ANX_OK) status = write_header(file, root, err);
+    for (size_t i = 0; i < n && status == ANX_OK; i++)
+        status = anx_saving_item_read(sorted[i], rounding, append, file, err);
+    cJSON_Delete(root);
+    return status;
+}
+
+static anx_status write_items(const anx_saving_item *items, size_t n, const anx_safetensors_meta *pairs, size_t n_pairs,
+                              anx_file_writer *file, anx_rounding *rounding, anx_error *err) {
+    const anx_saving_item **sorted = calloc(n + 1, sizeof *sorted);
+    if (sorted == NULL) return out_of_memory(err);
+    for (size_t i = 0; i < n; i++) sorted[i] = &items[i];
+    if (n > 0) qsort(sorted, n, sizeof *sorted, by_layout);
+    anx_status status = write_sorted(sorted, n, pairs, n_pairs, file, rounding, err);
+    free(sorted);
+    return status;
+}
+
+/* True where the items are in the order in which the file will list them. */
+static bool is_in_layout_order(const anx_saving *saving) {
+    for (size_t i = 1; i < saving->n_items; i++) {
+        const anx_saving_item *a = &saving->items[i - 1], *b = &saving->items[i];
+        if (by_layout(&a, &b) > 0) return false;
+    }
+    return true;
+}
+
+anx_status anx_safetensors_save(const anx_saving *saving, const char *path, anx_file_writer *file,
+                                anx_rounding *rounding, anx_error *err) {
+    (void)path;
+    char *text = NULL;
+    bool complete = true;
+    size_t n = 0;
+    anx_safetensors_meta *pairs = calloc(saving->n_pairs + 2, sizeof *pairs);
+    if (pairs == NULL) return out_of_memory(err);
+    const bool with_keys = !saving->by_name && !is_in_layout_order(saving);
+    anx_status status = saving->by_name ? ANX_OK : anx_state_dict_to_json(saving, with_keys, &text, &complete, err);
+    if (status == ANX_OK) {
+        for (; n < saving->n_pairs; n++) pairs[n] = saving->pairs[n];
+        if (!saving->has_pairs) pairs[n++] = (anx_safetensors_meta){"format", "pt"};
+        if (text != NULL) pairs[n++] = (anx_safetensors_meta){anx_state_dict_pair, text};
+        status = write_items(saving->items, saving->n_items, pairs, n, file, rounding, err);
+    }
+    free(text);
+    free(pairs);
     return status;
 }
 
@@ -113,25 +171,17 @@ anx_status anx_safetensors_write(const char *path, const anx_state_dict *tensors
                                  size_t n_metadata, bool force, anx_error *err) {
     anx_file_writer *writer = NULL;
     anx_status status = ANX_OK;
-    const size_t n = tensors->count;
-    const anx_named_tensor **sorted = calloc(n + 1, sizeof *sorted);
-    cJSON *root = cJSON_CreateObject();
-    if (sorted == NULL || root == NULL) {
-        status = out_of_memory(err);
-        goto out;
-    }
-    for (size_t i = 0; i < n; i++) sorted[i] = &tensors->items[i];
-    qsort(sorted, n, sizeof *sorted, by_layout);
-    if (n_metadata > 0) status = add_metadata(root, metadata, n_metadata, err);
-    if (status == ANX_OK) status = add_tensors(root, sorted, n, err);
+    anx_saving_item *items = calloc(tensors->count + 1, sizeof *items);
+    if (items == NULL) status = out_of_memory(err);
+    for (size_t i = 0; i < tensors->count && status == ANX_OK; i++)
+        items[i] = (anx_saving_item){.name = tensors->items[i].name,
+                                     .elements = {.tensor = tensors->items[i].tensor},
+                                     .dtype = tensors->items[i].tensor.dtype};
     if (status == ANX_OK) status = anx_file_writer_create(path, force, &writer, err);
-    if (status == ANX_OK) status = write_header(writer, root, err);
-    for (size_t i = 0; i < n && status == ANX_OK; i++) status = write_data(writer, &sorted[i]->tensor, err);
+    if (status == ANX_OK) status = write_items(items, tensors->count, metadata, n_metadata, writer, NULL, err);
     if (status == ANX_OK) status = anx_file_writer_commit(writer, err);
-out:
     anx_error_in_file(status == ANX_OK ? NULL : err, path);
     anx_file_writer_destroy(writer);
-    cJSON_Delete(root);
-    free(sorted);
+    free(items);
     return status;
 }

@@ -1,8 +1,10 @@
 #include "loaders/checkpoint/saving.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "loaders/checkpoint/checkpoint_impl.h"
+#include "loaders/checkpoint/state_dict_json.h"
 #include "src/base/checked.h"
 
 enum { piece_bytes = 1 << 18 }; /* stays in a core's second-level cache between being made, summed and written */
@@ -30,15 +32,18 @@ anx_status anx_saving_init(const anx_checkpoint *checkpoint, anx_saving *out, an
                                             .storage = entry->storage,
                                             .offset = entry->offset,
                                             .is_parameter = entry->is_parameter,
-                                            .requires_grad = entry->requires_grad};
+                                            .requires_grad = entry->requires_grad,
+                                            .object = entry->object};
     }
     for (size_t i = 0; i < n_pairs; i++)
-        saving.pairs[i] =
-            (anx_safetensors_meta){impl->safetensors->metadata[i].key, impl->safetensors->metadata[i].value};
+        if (strcmp(impl->safetensors->metadata[i].key, anx_state_dict_pair) != 0 || !impl->has_text)
+            saving.pairs[saving.n_pairs++] =
+                (anx_safetensors_meta){impl->safetensors->metadata[i].key, impl->safetensors->metadata[i].value};
     saving.n_items = n;
-    saving.n_pairs = n_pairs;
+    saving.has_pairs = impl->safetensors != NULL;
+    saving.by_name = impl->safetensors != NULL && !impl->has_text;
     saving.metadata = impl->metadata;
-    saving.plain_dict = impl->state_dict != NULL && !impl->state_dict->u.dict.ordered;
+    saving.plain_dict = impl->plain_dict;
     *out = saving;
     return ANX_OK;
 }
@@ -47,6 +52,7 @@ void anx_saving_fini(anx_saving *saving) {
     if (saving == NULL) return;
     free(saving->items);
     free(saving->pairs);
+    anx_arena_fini(&saving->arena);
     *saving = (anx_saving)ANX_SAVING_INIT;
 }
 

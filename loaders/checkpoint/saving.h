@@ -10,6 +10,7 @@
 #include "loaders/checkpoint/pickle.h"
 #include "loaders/checkpoint/safetensors.h"
 #include "loaders/file.h"
+#include "src/base/arena.h"
 
 typedef struct anx_saving_item {
     const char *name; /* borrowed */
@@ -18,6 +19,7 @@ typedef struct anx_saving_item {
     const anx_storage *storage;       /* what it is a view of, for formats that keep that; NULL: nothing is known */
     int64_t offset;                   /* of its first element in the storage, in elements */
     bool is_parameter, requires_grad; /* for formats that keep that */
+    const void *object;               /* the same for names of one and the same tensor; NULL: of its own */
 } anx_saving_item;
 
 typedef struct anx_saving {
@@ -25,8 +27,11 @@ typedef struct anx_saving {
     size_t n_items;
     bool plain_dict;                  /* a dict, not an OrderedDict, where the format knows the difference */
     const anx_pickle_value *metadata; /* the state_dict's _metadata, or NULL; borrowed */
-    anx_safetensors_meta *pairs;      /* the text pairs of a safetensors file that it came from; borrowed texts */
+    bool by_name;                     /* the items came in no order of their own (a safetensors of other writers) */
+    bool has_pairs;                   /* it came from a safetensors, with these text pairs; borrowed texts */
+    anx_safetensors_meta *pairs;
     size_t n_pairs;
+    anx_arena arena; /* names and _metadata that were changed */
 } anx_saving;
 
 #define ANX_SAVING_INIT                                                                                                \
@@ -38,6 +43,31 @@ typedef struct anx_saving {
  */
 anx_status anx_saving_init(const anx_checkpoint *checkpoint, anx_saving *out, anx_error *err);
 void anx_saving_fini(anx_saving *saving);
+
+/*
+ * Changes before writing. Each tells in *n how many tensors it touched; none is the caller's to judge. On an error the
+ * saving is as good as before, or partly changed: it can only be released.
+ */
+
+/* Keeps the tensors whose names match one of the patterns (fnmatch, no flags: '*' matches dots too). */
+void anx_saving_keep(anx_saving *saving, const char *const *patterns, size_t n_patterns, size_t *n);
+/*
+ * Takes `prefix` away from the names that begin with it, in the _metadata too, as PyTorch's
+ * torch.nn.modules.utils.consume_prefix_in_state_dict_if_present. Errors: INVALID_ARGUMENT (nothing would be left of a
+ * name), EXISTS (two names would become one), LIMIT, OUT_OF_MEMORY.
+ */
+anx_status anx_saving_strip_prefix(anx_saving *saving, const char *prefix, size_t *n, anx_error *err);
+/* Names the tensor `from` `to`, or the module: "features.0" to "conv1" makes of "features.0.bias" "conv1.bias". In the
+   _metadata too. Errors: as above. */
+anx_status anx_saving_rename(anx_saving *saving, const char *from, const char *to, size_t *n, anx_error *err);
+/* Floating tensors are to be written as dtype, which is one; *n counts those of another. */
+void anx_saving_convert(anx_saving *saving, anx_dtype dtype, size_t *n);
+
+/*
+ * For formats that write tensors apart: none has so many more elements than are stored (strides of 0) that a small file
+ * would become a huge one. Errors: LIMIT.
+ */
+anx_status anx_saving_check_expanded(const anx_saving *saving, anx_error *err);
 
 /* Bytes that an item takes as written, side by side. UINT64_MAX where that overflows. */
 uint64_t anx_saving_item_bytes(const anx_saving_item *item);

@@ -129,6 +129,7 @@ anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err) {
     const anx_pickle_value *dict = impl->state_dict;
     const size_t n_tensors = count_tensors(dict);
     impl->metadata = find_metadata(dict);
+    impl->plain_dict = !dict->u.dict.ordered;
     impl->others = anx_arena_alloc(&impl->arena, dict->u.dict.count - n_tensors, sizeof *impl->others);
     if (impl->others == NULL) return out_of_memory(err);
     status = make_entries(impl, n_tensors, err);
@@ -156,7 +157,8 @@ anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err) {
                            &(anx_checkpoint_entry){.storage = t->storage,
                                                    .offset = t->offset,
                                                    .is_parameter = t->is_parameter,
-                                                   .requires_grad = t->requires_grad},
+                                                   .requires_grad = t->requires_grad,
+                                                   .object = value},
                            err);
     }
     return status;
@@ -174,11 +176,13 @@ anx_status anx_state_dict_from_list(anx_checkpoint *checkpoint, const anx_state_
     for (size_t i = 0; i < tensors->count && status == ANX_OK; i++) {
         anx_tensor view = tensors->items[i].tensor;
         anx_storage *storage = anx_arena_alloc(&impl->arena, 1, sizeof *storage);
-        if (storage == NULL) return out_of_memory(err);
-        *storage = (anx_storage){
-            .dtype = view.dtype, .n_elems = anx_tensor_elems(&view), .data = view.data, .key = tensors->items[i].name};
-        if (view.owned == NULL) storage->file_offset = (uint64_t)((const uint8_t *)view.data - bytes);
-        view.owned = NULL; /* stays with the list, which lives as long */
+        const char *key = anx_arena_text(&impl->arena, tensors->items[i].name, strlen(tensors->items[i].name));
+        if (storage == NULL || key == NULL) return out_of_memory(err);
+        *storage =
+            (anx_storage){.dtype = view.dtype, .n_elems = anx_tensor_elems(&view), .data = view.data, .key = key};
+        const uintptr_t at = (uintptr_t)view.data - (uintptr_t)bytes;
+        if (at <= checkpoint->file_bytes) storage->file_offset = at; /* a copy's place in the file is not known */
+        view.owned = NULL;                                           /* stays with the list, which lives as long */
         status = add_entry(checkpoint, tensors->items[i].name, &view, &(anx_checkpoint_entry){.storage = storage}, err);
     }
     return status;

@@ -11,9 +11,13 @@
 
 #include "loaders/checkpoint/saving.h"
 
+/* The key of this text among a safetensors' pairs. */
+extern const char anx_state_dict_pair[];
+
 /*
  * *out is malloc'd, or NULL where there is nothing to say. with_keys: for formats that order tensors by rules of their
- * own. What of the _metadata JSON cannot hold is left out; *complete tells. Errors: OUT_OF_MEMORY.
+ * own. A _metadata other than PyTorch's own (module names with a dict of numbers and texts each), and more than the
+ * text may take, is left out; *complete tells. Errors: OUT_OF_MEMORY.
  */
 anx_status anx_state_dict_to_json(const anx_saving *saving, bool with_keys, char **out, bool *complete, anx_error *err);
 
