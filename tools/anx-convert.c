@@ -1,19 +1,23 @@
 /*
- * anx-convert: makes checkpoints.
+ * anx-convert: checkpoints from one format to another, shown, compared and made.
  */
 #include "tools/common/cli.h"
+#include "tools/convert_file.h"
 #include "tools/convert_init.h"
 
 int main(int argc, char **argv) {
+    static const anx_subcommand convert = {"", "", anx_convert_help, anx_convert};
     static const anx_subcommand subcommands[] = {
+        {"pth2bin", "convert to anx bin", anx_convert_pth2bin_help, anx_convert_pth2bin},
+        {"bin2pth", "convert to .pth", anx_convert_bin2pth_help, anx_convert_bin2pth},
         {"init", "write freshly initialised weights, as PyTorch initialises them", anx_convert_init_help,
          anx_convert_init},
     };
     static const anx_command command = {
         .name = "anx-convert",
-        .summary = "Makes checkpoints that PyTorch loads.",
-        .examples = "  anx-convert init --arch alexnet --seed 0 -o alexnet-seed0.pth\n"
-                    "  anx-convert init --help\n",
+        .summary = "Converts checkpoints, shows and compares them, and makes new ones.",
+        .main = &convert,
+        .main_takes_operands = true,
         .subcommands = subcommands,
         .n_subcommands = sizeof subcommands / sizeof subcommands[0],
     };

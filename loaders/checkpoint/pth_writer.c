@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/checkpoint/pickle_value_writer.h"
 #include "loaders/checkpoint/pth_layout.h"
 #include "loaders/checkpoint/pth_pickle.h"
 #include "loaders/checkpoint/zip_writer.h"
@@ -130,6 +131,11 @@ anx_status anx_pth_write(const char *path, const anx_state_dict *dict, const anx
     anx_pth_layout_fini(&c.layout);
     free(folder);
     return status;
+}
+
+anx_status anx_pth_can_keep_metadata(const anx_saving *saving, bool *can, anx_error *err) {
+    *can = !saving->plain_dict; /* only an OrderedDict has attributes */
+    return *can ? anx_pickle_is_plain(saving->metadata, can, err) : ANX_OK;
 }
 
 anx_status anx_pth_save(const anx_saving *saving, const char *path, anx_file_writer *file, anx_rounding *rounding,

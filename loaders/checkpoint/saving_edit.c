@@ -48,6 +48,28 @@ anx_status anx_saving_check_expanded(const anx_saving *saving, anx_error *err) {
     return ANX_OK;
 }
 
+static int by_address(const void *a, const void *b) {
+    const uintptr_t x = (uintptr_t) * (const anx_storage *const *)a, y = (uintptr_t) * (const anx_storage *const *)b;
+    return x < y ? -1 : x > y;
+}
+
+anx_status anx_saving_count_views(const anx_saving *saving, size_t *n_shared, size_t *n_strided, anx_error *err) {
+    const size_t n = saving->n_items;
+    const anx_storage **storages = calloc(n + 1, sizeof *storages);
+    if (storages == NULL) return out_of_memory(err);
+    *n_shared = *n_strided = 0;
+    for (size_t i = 0; i < n; i++) {
+        storages[i] = saving->items[i].storage;
+        *n_strided += !anx_tensor_is_contiguous(&saving->items[i].elements.tensor);
+    }
+    if (n > 0) qsort(storages, n, sizeof *storages, by_address);
+    for (size_t i = 0; i < n; i++)
+        *n_shared += storages[i] != NULL &&
+                     ((i > 0 && storages[i - 1] == storages[i]) || (i + 1 < n && storages[i + 1] == storages[i]));
+    free(storages);
+    return ANX_OK;
+}
+
 /* ---- names ---------------------------------------------------------------------------------------------- */
 
 /* A change of names: what a name, or a module's, becomes; NULL: it stays. */

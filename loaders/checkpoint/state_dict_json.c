@@ -131,6 +131,13 @@ anx_status anx_state_dict_to_json(const anx_saving *saving, bool with_keys, char
     return ANX_OK;
 }
 
+anx_status anx_text_can_keep_metadata(const anx_saving *saving, bool *can, anx_error *err) {
+    char *text = NULL;
+    const anx_status status = anx_state_dict_to_json(saving, true, &text, can, err);
+    free(text);
+    return status;
+}
+
 /* ---- from JSON ------------------------------------------------------------------------------------------ */
 
 /* Strings that were one object in Python, such as "version", are one value again. */

@@ -111,12 +111,12 @@ static int dispatch(const anx_command *command, int argc, char **argv) {
         printf("%s %s\n", command->name, ANX_VERSION);
         return ANX_EXIT_OK;
     }
-    if (first[0] == '-' && command->main != NULL) {
+    running_sub = find_subcommand(command, first);
+    if (command->main != NULL && running_sub == NULL && (first[0] == '-' || command->main_takes_operands)) {
         running_sub = command->main;
         return running_sub->run(argc, argv);
     }
     if (first[0] == '-') return anx_cli_usage("unknown option '%s'", first);
-    running_sub = find_subcommand(command, first);
     if (running_sub == NULL) return anx_cli_usage("unknown subcommand '%s'", first);
     return running_sub->run(argc - 1, argv + 1);
 }

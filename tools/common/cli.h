@@ -29,6 +29,7 @@ typedef struct anx_command {
     const char *summary;        /* what it is for, one or two lines */
     const char *examples;       /* lines to copy, each indented by two spaces; not where there is a main */
     const anx_subcommand *main; /* what the command does without a subcommand; its help is the command's. Or NULL */
+    bool main_takes_operands;   /* ... and what is no subcommand's name is the first of them */
     const anx_subcommand *subcommands;
     int n_subcommands;
 } anx_command;
