@@ -15,7 +15,7 @@
 
 static anx_live_paths temporaries;
 
-enum { buffer_bytes = 1 << 16 };
+enum { buffer_bytes = 1 << 16, writeback_bytes = 8 << 20 };
 
 struct anx_file_writer {
     char *path;   /* as given: what messages name */
@@ -23,7 +23,8 @@ struct anx_file_writer {
     char *temp;   /* beside target; NULL when writing to a device directly or once it has become the target */
     int fd;
     bool force;
-    uint64_t offset; /* bytes appended, buffered ones included */
+    uint64_t offset;          /* bytes appended, buffered ones included */
+    uint64_t handed, started; /* bytes given to the system; ... and those of them it was told to write to the disk */
     size_t buffered;
     uint8_t buffer[buffer_bytes];
 };
@@ -141,6 +142,12 @@ static anx_status write_all(anx_file_writer *w, const uint8_t *data, size_t n_by
         if (n < 0) return fail_errno(w, err, "cannot write");
         data += n;
         n_bytes -= (size_t)n;
+        w->handed += (uint64_t)n;
+    }
+    /* The disk begins while more is coming: the fsync at the end then waits for less. A hint: it may fail. */
+    if (w->temp != NULL && w->handed - w->started >= writeback_bytes) {
+        (void)sync_file_range(w->fd, (off_t)w->started, (off_t)(w->handed - w->started), SYNC_FILE_RANGE_WRITE);
+        w->started = w->handed;
     }
     return ANX_OK;
 }

@@ -177,6 +177,8 @@ static void set_whole(anx_pth_storage *st, const anx_storage *storage, anx_dtype
     set_memory(st, storage->dtype, storage->data, storage->n_elems);
     st->content.elements.swapped = storage->swapped;
     st->content.dtype = dtype;
+    st->has_crc = storage->has_crc && !storage->swapped && dtype == storage->dtype;
+    st->crc = storage->crc;
 }
 
 static void set_alone(anx_pth_storage *st, const anx_saving_item *item) {

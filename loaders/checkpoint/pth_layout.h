@@ -13,6 +13,8 @@ typedef struct anx_pth_storage {
     anx_saving_item content; /* of one dimension where it is a run of memory; without data where a source has it */
     int64_t n_elems;
     bool from_source;
+    bool has_crc; /* of what will be written */
+    uint32_t crc;
     size_t first_item; /* the first tensor in it, in the dict's order; what a source is asked for */
 } anx_pth_storage;
 

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/checkpoint/crc.h"
 #include "loaders/checkpoint/pickle_value_writer.h"
 #include "loaders/checkpoint/pth_layout.h"
 #include "loaders/checkpoint/pth_pickle.h"
 #include "loaders/checkpoint/zip_writer.h"
+#include "src/base/threads.h"
 
 enum { piece_bytes = 1 << 18 }; /* stays in a core's second-level cache between being made, summed and written */
 
@@ -64,11 +66,34 @@ static anx_status append_from_source(anx_zip_writer *zip, const anx_pth_storage 
     return status;
 }
 
+/* Sums what lies in memory as it will be written, and is not summed yet, with all threads. */
+static anx_status sum_storages(anx_pth_layout *l, anx_error *err) {
+    anx_crc_block *blocks = calloc(l->n_storages + 1, sizeof *blocks);
+    if (blocks == NULL) return out_of_memory(err);
+    for (size_t i = 0; i < l->n_storages; i++) {
+        const anx_pth_storage *st = &l->storages[i];
+        const anx_saving_item *content = &st->content;
+        if (!st->has_crc && !st->from_source && content->dtype == content->elements.tensor.dtype)
+            blocks[i].data = anx_elements_in_place(&content->elements);
+        if (blocks[i].data != NULL) blocks[i].n_bytes = (size_t)anx_pth_storage_bytes(st);
+    }
+    anx_status status = anx_crc_blocks(blocks, l->n_storages, anx_threads_available(), err);
+    for (size_t i = 0; i < l->n_storages && status == ANX_OK; i++) {
+        if (blocks[i].data == NULL) continue;
+        l->storages[i].has_crc = true;
+        l->storages[i].crc = blocks[i].crc;
+    }
+    free(blocks);
+    return status;
+}
+
 static anx_status write_storage(anx_zip_writer *zip, size_t key, const anx_pth_storage *st, const contents *c,
                                 anx_error *err) {
     char name[32];
     snprintf(name, sizeof name, "data/%zu", key);
-    anx_status status = anx_zip_writer_begin(zip, name, anx_pth_storage_bytes(st), err);
+    const uint64_t n_bytes = anx_pth_storage_bytes(st);
+    anx_status status = st->has_crc ? anx_zip_writer_begin_summed(zip, name, n_bytes, st->crc, err)
+                                    : anx_zip_writer_begin(zip, name, n_bytes, err);
     if (status == ANX_OK)
         status = st->from_source ? append_from_source(zip, st, c->source, err)
                                  : anx_saving_item_read(&st->content, c->rounding, append, zip, err);
@@ -97,10 +122,11 @@ static uint64_t storage_bytes(const anx_pth_layout *l) {
     return total;
 }
 
-static anx_status write_archive(const contents *c, const char *folder, const anx_pickle_writer *pickle,
-                                anx_file_writer *file, anx_error *err) {
+static anx_status write_archive(contents *c, const char *folder, const anx_pickle_writer *pickle, anx_file_writer *file,
+                                anx_error *err) {
     anx_zip_writer *zip = NULL;
     anx_status status = anx_file_writer_expect(file, storage_bytes(&c->layout), err);
+    if (status == ANX_OK) status = sum_storages(&c->layout, err);
     if (status == ANX_OK) status = anx_zip_writer_create(file, folder, &zip, err);
     if (status == ANX_OK) status = write_records(zip, pickle, c, err);
     anx_zip_writer_destroy(zip);

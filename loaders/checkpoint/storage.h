@@ -14,6 +14,8 @@ typedef struct anx_storage {
     bool swapped;     /* ... and then: they are big-endian */
     uint64_t file_offset; /* where its elements begin in the file */
     const char *key;      /* the file's name for it */
+    bool has_crc;         /* crc is the CRC-32 of its bytes as they lie in the file, */
+    uint32_t crc;         /* ... compared with them when the file was opened */
 } anx_storage;
 
 #endif

@@ -150,8 +150,13 @@ static anx_status make_storage(reader *r, const storage_id *id, const anx_zip_en
                              "storage '%s' of %lld %s elements (%zu bytes each) does not fit its record of %llu bytes",
                              anx_text_printable(id->key, id->key_bytes, key, sizeof key), (long long)id->n_elems,
                              anx_dtype_name(id->class->dtype), element_bytes, (unsigned long long)e->n_bytes);
-    return anx_storage_create(r->impl, id->class->dtype, id->n_elems, id->key, id->key_bytes,
-                              r->index->bytes + e->data_offset, r->big_endian, out, err);
+    anx_status status = anx_storage_create(r->impl, id->class->dtype, id->n_elems, id->key, id->key_bytes,
+                                           r->index->bytes + e->data_offset, r->big_endian, out, err);
+    if (status == ANX_OK) {
+        (*out)->has_crc = e->crc_verified;
+        (*out)->crc = e->crc;
+    }
+    return status;
 }
 
 static anx_status load_storage(void *user, const anx_pickle_value *value, anx_arena *arena, anx_pickle_value **out,

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <zip.h>
-#include <zlib.h>
 
+#include "loaders/checkpoint/crc.h"
 #include "loaders/checkpoint/text.h"
 #include "loaders/checkpoint/zip_index.h"
 
@@ -62,63 +62,28 @@ out:
 
 /* ---- CRC-32 --------------------------------------------------------------------------------------------- */
 
-enum { chunk_bytes = 1 << 20 };
-
-static size_t chunk_count(const anx_zip_entry *e) {
-    return (size_t)(e->n_bytes / chunk_bytes + (e->n_bytes % chunk_bytes != 0));
-}
-
-static size_t chunk_length(const anx_zip_entry *e, size_t chunk) {
-    const uint64_t left = e->n_bytes - (uint64_t)chunk * chunk_bytes;
-    return left < chunk_bytes ? (size_t)left : chunk_bytes;
-}
-
-/* A piece of a record; records are cut so that threads share even a single large one. */
-typedef struct chunk {
-    const anx_zip_entry *entry;
-    size_t index;
-    uint32_t crc;
-} chunk;
-
-static uint32_t combine(const anx_zip_entry *e, const chunk *chunks) {
-    uLong crc = crc32(0, NULL, 0);
-    for (size_t i = 0; i < chunk_count(e); i++) crc = crc32_combine(crc, chunks[i].crc, (z_off_t)chunk_length(e, i));
-    return (uint32_t)crc;
-}
-
-anx_status anx_zip_index_check_crcs(const anx_zip_index *index, int threads, bool accept_bad, size_t *n_bad,
-                                    anx_error *err) {
-    size_t n = 0, bad = 0;
-    for (size_t i = 0; i < index->count; i++) n += chunk_count(&index->entries[i]);
-    chunk *chunks = calloc(n + 1, sizeof *chunks);
-    if (chunks == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
-    n = 0;
+anx_status anx_zip_index_check_crcs(anx_zip_index *index, int threads, bool accept_bad, size_t *n_bad, anx_error *err) {
+    size_t bad = 0;
+    anx_crc_block *blocks = calloc(index->count + 1, sizeof *blocks);
+    if (blocks == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     for (size_t i = 0; i < index->count; i++)
-        for (size_t k = 0; k < chunk_count(&index->entries[i]); k++)
-            chunks[n++] = (chunk){.entry = &index->entries[i], .index = k};
-#pragma omp parallel for schedule(dynamic, 4) num_threads(threads) if (n > 8)
-    for (size_t i = 0; i < n; i++) {
-        const anx_zip_entry *e = chunks[i].entry;
-        const uint8_t *data = index->bytes + e->data_offset + (uint64_t)chunks[i].index * chunk_bytes;
-        chunks[i].crc = (uint32_t)crc32_z(crc32(0, NULL, 0), data, chunk_length(e, chunks[i].index));
-    }
-    anx_status status = ANX_OK;
-    const chunk *first = chunks;
+        blocks[i] = (anx_crc_block){.data = index->bytes + index->entries[i].data_offset,
+                                    .n_bytes = (size_t)index->entries[i].n_bytes};
+    anx_status status = anx_crc_blocks(blocks, index->count, threads, err);
     for (size_t i = 0; i < index->count && status == ANX_OK; i++) {
-        const anx_zip_entry *e = &index->entries[i];
-        const uint32_t crc = combine(e, first);
-        first += chunk_count(e);
-        if (crc == e->crc) continue;
+        anx_zip_entry *e = &index->entries[i];
+        e->crc_verified = blocks[i].crc == e->crc;
+        if (e->crc_verified) continue;
         bad++;
         if (!accept_bad)
             status = in_entry(anx_error_set(err, ANX_ERR_FORMAT,
                                             "its CRC-32 is %08x, the directory says %08x: damaged, or written with "
                                             "torch.serialization.set_crc32_options(False); --accept-bad-crc reads "
                                             "such a file all the same",
-                                            crc, e->crc),
+                                            blocks[i].crc, e->crc),
                               err, e);
     }
     if (status == ANX_OK) *n_bad = bad;
-    free(chunks);
+    free(blocks);
     return status;
 }

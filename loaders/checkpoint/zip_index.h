@@ -17,6 +17,7 @@ typedef struct anx_zip_entry {
     uint64_t packed_bytes, n_bytes;
     uint32_t crc;
     uint16_t method, flags;
+    bool crc_verified; /* by anx_zip_index_check_crcs */
 } anx_zip_entry;
 
 typedef struct anx_zip_index {
@@ -51,8 +52,7 @@ anx_status anx_zip_index_confirm(const anx_zip_index *index, anx_error *err);
  * Computes the CRC-32 of every record, in parallel. With accept_bad, *n_bad counts those that differ from the
  * directory's; without, the first of them is an error (FORMAT). Only after anx_zip_index_locate.
  */
-anx_status anx_zip_index_check_crcs(const anx_zip_index *index, int threads, bool accept_bad, size_t *n_bad,
-                                    anx_error *err);
+anx_status anx_zip_index_check_crcs(anx_zip_index *index, int threads, bool accept_bad, size_t *n_bad, anx_error *err);
 
 /* The entry of exactly that name, or NULL. Only after anx_zip_index_locate. */
 const anx_zip_entry *anx_zip_index_find(const anx_zip_index *index, const char *name, size_t name_bytes);

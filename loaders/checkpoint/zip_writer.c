@@ -30,6 +30,7 @@ struct anx_zip_writer {
     record *records;
     size_t count, capacity;
     bool open;          /* between begin and end: the last record */
+    bool summed;        /* its CRC-32 is known already */
     uint64_t remaining; /* bytes the open record still lacks */
     uint8_t start[8];   /* its first bytes, */
     size_t n_start;     /* ... so many of them */
@@ -168,9 +169,19 @@ anx_status anx_zip_writer_begin(anx_zip_writer *zip, const char *name, uint64_t 
     if (status == ANX_OK) status = write_padding(zip, n_padding, err);
     if (status == ANX_OK) status = anx_serialization_id_add_name(&zip->id, name, err);
     zip->open = true;
+    zip->summed = false;
     zip->remaining = n_bytes;
     zip->n_start = 0;
     return status;
+}
+
+anx_status anx_zip_writer_begin_summed(anx_zip_writer *zip, const char *name, uint64_t n_bytes, uint32_t crc,
+                                       anx_error *err) {
+    anx_status status = anx_zip_writer_begin(zip, name, n_bytes, err);
+    if (status != ANX_OK) return status;
+    zip->summed = true;
+    zip->records[zip->count - 1].crc = crc;
+    return ANX_OK;
 }
 
 anx_status anx_zip_writer_append(anx_zip_writer *zip, const void *data, size_t n_bytes, anx_error *err) {
@@ -181,7 +192,7 @@ anx_status anx_zip_writer_append(anx_zip_writer *zip, const void *data, size_t n
     if (now > 0) memcpy(zip->start + zip->n_start, data, now);
     zip->n_start += now;
     zip->remaining -= n_bytes;
-    r->crc = (uint32_t)crc32_z(r->crc, data, n_bytes);
+    if (!zip->summed) r->crc = (uint32_t)crc32_z(r->crc, data, n_bytes);
     return anx_file_writer_write(zip->file, data, n_bytes, err);
 }
 

@@ -21,6 +21,9 @@ void anx_zip_writer_destroy(anx_zip_writer *zip);
 /* One record at a time: begin with its size, append exactly that many bytes in any pieces, end.
    Errors: those of anx_file_writer_write, OUT_OF_MEMORY, INTERNAL where the pieces do not add up. */
 anx_status anx_zip_writer_begin(anx_zip_writer *zip, const char *name, uint64_t n_bytes, anx_error *err);
+/* The same for a record whose CRC-32 is known: its bytes are not summed again. */
+anx_status anx_zip_writer_begin_summed(anx_zip_writer *zip, const char *name, uint64_t n_bytes, uint32_t crc,
+                                       anx_error *err);
 anx_status anx_zip_writer_append(anx_zip_writer *zip, const void *data, size_t n_bytes, anx_error *err);
 anx_status anx_zip_writer_end(anx_zip_writer *zip, anx_error *err);
 /* The three in one. */
