@@ -118,10 +118,22 @@ static void note(double before, double after, anx_rounding *rounding) {
     }
 }
 
+/* A half to float32: exact, and a signalling NaN stays one, as in anx_tensor_convert. */
+static void widen_half(anx_dtype from, const char *in, char *out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t h;
+        memcpy(&h, in + i * 2, sizeof h);
+        const float f = from == ANX_F16 ? anx_f16_to_f32(h) : anx_bf16_to_f32(h);
+        memcpy(out + i * 4, &f, sizeof f);
+    }
+}
+
 /* Every type of ours is held exactly by a double, so that the one rounding is the last. */
 static void convert(anx_dtype from, const char *in, anx_dtype to, char *out, int64_t n, anx_rounding *rounding) {
     const int64_t in_bytes = (int64_t)anx_dtype_bytes(from), out_bytes = (int64_t)anx_dtype_bytes(to);
-    for (int64_t i = 0; i < n; i++) {
+    const bool widens = to == ANX_F32 && from != ANX_F64;
+    if (widens) widen_half(from, in, out, n);
+    for (int64_t i = 0; i < n && !widens; i++) {
         const double before = load(from, in + i * in_bytes);
         store(to, out + i * out_bytes, before);
         if (rounding != NULL) note(before, load(to, out + i * out_bytes), rounding);
