@@ -210,6 +210,10 @@ static void report(const anx_convert_options *o, const anx_checkpoint *checkpoin
             strcmp(o->out, "-") == 0 ? "standard output" : o->out, o->format->name, saving->n_items,
             saving->n_items == 1 ? "" : "s", elems, n_bytes, checkpoint->format);
     if (rounding->n_elems == 0) return;
+    if (rounding->n_changed == 0) {
+        fprintf(to, "  %" PRId64 " values converted to %s, all exactly\n", rounding->n_elems, anx_dtype_name(o->dtype));
+        return;
+    }
     fprintf(to,
             "  %" PRId64 " values converted to %s: %" PRId64 " rounded, %" PRId64 " overflowed to infinity, %" PRId64
             " underflowed to zero,\n  largest relative error of the others %.3g\n",

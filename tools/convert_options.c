@@ -115,6 +115,8 @@ static int check_operands(int argc, char **argv, anx_convert_options *o) {
     if (argc - optind == 1)
         return anx_cli_usage("'%s' is no subcommand, and to convert a file of that name OUT is missing", argv[optind]);
     if (argc - optind > 2) return anx_cli_usage("unexpected argument '%s'", argv[optind + 2]);
+    if (strcmp(argv[optind], "-") == 0)
+        return anx_cli_usage("standard input cannot be read: a checkpoint is mapped, not read in one go; give a file");
     o->in = argv[optind];
     o->out = argv[optind + 1];
     return ANX_EXIT_OK;
