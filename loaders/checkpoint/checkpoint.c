@@ -14,6 +14,7 @@ static const struct {
 } readers[] = {
     {ANX_FILE_ZIP, anx_torch_zip_read},
     {ANX_FILE_SAFETENSORS, anx_safetensors_read},
+    {ANX_FILE_BIN, anx_bin_read},
 };
 
 static anx_status refuse_unknown(const anx_file_map *map, anx_error *err) {

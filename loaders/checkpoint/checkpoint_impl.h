@@ -66,6 +66,7 @@ static inline anx_checkpoint_impl *anx_checkpoint_impl_of(const anx_checkpoint *
  */
 anx_status anx_torch_zip_read(anx_checkpoint *checkpoint, anx_error *err);
 anx_status anx_safetensors_read(anx_checkpoint *checkpoint, anx_error *err);
+anx_status anx_bin_read(anx_checkpoint *checkpoint, anx_error *err);
 
 /*
  * Finds the state_dict in impl->root and fills the checkpoint's tensors, wrapped_in, module_prefix_removed and
@@ -76,8 +77,9 @@ anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err);
 /*
  * The same for formats that list tensors without a pickle: sets module_prefix_removed, adds the tensors (whose `owned`
  * stays with `tensors`), each with a storage of its own. bytes: the mapping that they are views of, for file offsets.
+ * crcs: the checksum of each, compared with its bytes; NULL: they have none, or not all are right.
  */
 anx_status anx_state_dict_from_list(anx_checkpoint *checkpoint, const anx_state_dict *tensors, const uint8_t *bytes,
-                                    anx_error *err);
+                                    const uint32_t *crcs, anx_error *err);
 
 #endif

@@ -19,7 +19,8 @@
 enum {
     length_bytes = 8,
     max_header_bytes = 100000000,
-    /* cJSON spends about 80 bytes on each value, and a header must not ask for much more memory than its file is long. */
+    /* cJSON spends about 80 bytes on each value, and a header must not ask for much more memory than its file is long.
+     */
     max_json_values = 600000
 };
 
@@ -369,7 +370,8 @@ anx_status anx_safetensors_read(anx_checkpoint *checkpoint, anx_error *err) {
     if (status == ANX_OK) {
         const anx_state_dict *tensors = &impl->safetensors->tensors;
         const bool reordered = impl->has_text && ordered.count == tensors->count;
-        status = anx_state_dict_from_list(checkpoint, reordered ? &ordered : tensors, impl->safetensors->bytes, err);
+        status =
+            anx_state_dict_from_list(checkpoint, reordered ? &ordered : tensors, impl->safetensors->bytes, NULL, err);
     }
     anx_state_dict_fini(&ordered);
     return status;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "loaders/checkpoint/bin_format.h"
 #include "loaders/checkpoint/zip_index.h"
 
 typedef struct row {
@@ -96,6 +97,7 @@ static const row rows[] = {
     {.format = {.name = "an empty file", .kind = ANX_FILE_REFUSED}, .match = is_empty},
     {.format = {.name = "a zip archive", .kind = ANX_FILE_ZIP}, MAGIC("PK\x03\x04")},
     {.format = {.name = "a zip archive", .kind = ANX_FILE_ZIP}, MAGIC("PK\x05\x06")},
+    {.format = {.name = "an anx bin file", .kind = ANX_FILE_BIN}, MAGIC(ANX_BIN_MAGIC)},
     {.format = {.name = "safetensors", .kind = ANX_FILE_SAFETENSORS}, .match = is_safetensors},
     {REFUSED("a checkpoint in PyTorch's legacy stream format (before 1.6)", resave),
      MAGIC("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e")},

@@ -8,6 +8,7 @@ typedef enum anx_file_kind {
     ANX_FILE_UNKNOWN = 0,
     ANX_FILE_ZIP, /* of any content: anx_sniff_zip says more */
     ANX_FILE_SAFETENSORS,
+    ANX_FILE_BIN,
     ANX_FILE_REFUSED /* known, and not a checkpoint that is read */
 } anx_file_kind;
 

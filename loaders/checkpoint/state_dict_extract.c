@@ -165,7 +165,7 @@ anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err) {
 }
 
 anx_status anx_state_dict_from_list(anx_checkpoint *checkpoint, const anx_state_dict *tensors, const uint8_t *bytes,
-                                    anx_error *err) {
+                                    const uint32_t *crcs, anx_error *err) {
     anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
     size_t prefixed = 0;
     for (size_t i = 0; i < tensors->count; i++)
@@ -180,6 +180,8 @@ anx_status anx_state_dict_from_list(anx_checkpoint *checkpoint, const anx_state_
         if (storage == NULL || key == NULL) return out_of_memory(err);
         *storage =
             (anx_storage){.dtype = view.dtype, .n_elems = anx_tensor_elems(&view), .data = view.data, .key = key};
+        storage->has_crc = crcs != NULL;
+        if (crcs != NULL) storage->crc = crcs[i];
         const uintptr_t at = (uintptr_t)view.data - (uintptr_t)bytes;
         if (at <= checkpoint->file_bytes) storage->file_offset = at; /* a copy's place in the file is not known */
         view.owned = NULL;                                           /* stays with the list, which lives as long */

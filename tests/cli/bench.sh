@@ -11,9 +11,10 @@ has() { # FILE TEXT
 }
 
 expect 0 "$bench" run --threads 2 --repeats 2 --batches 1,5 --images images --json bench.json \
-    --only forward,load,start,preprocess,pipeline,evaluate narrow.pth
+    --only forward,load,start,preprocess,pipeline,evaluate,convert narrow.pth
 for row in "start       1 image" "forward     batch 1" "forward     batch 5" "load" "preprocess  1 files" \
-    "pipeline    1 thread" "pipeline    2 threads" "evaluate    416 files" "limits:"; do
+    "pipeline    1 thread" "pipeline    2 threads" "evaluate    416 files" "convert     pth" "convert     safetensors" \
+    "convert     bin" "limits:"; do
     has .out "$row"
 done
 for key in '"format":	"anx-bench 1"' '"threads":	2' '"fma_flop_per_s"' '"bare_over_anx"' '"anx_max_rss_bytes"' \

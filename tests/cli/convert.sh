@@ -12,7 +12,7 @@ TEXT
 : | err
 expect 0 "$convert" pth2bin model.pth a.bin
 out <<'TEXT'
-a.bin: bin, 16 tensors, 57044810 elements, 228183232 bytes, from PyTorch zip
+a.bin: bin, 16 tensors, 57044810 elements, 228181928 bytes, from PyTorch zip
 TEXT
 mkdir back
 for from in model.pth a.safetensors a.bin; do

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static anx_status time_process(char *const argv[], int max_status, bench_series *series, long *rss, bool count,
                                anx_error *err) {
@@ -81,5 +82,38 @@ anx_status bench_check(bench_context *context, bench_row *row, anx_error *err) {
         status = time_process(argv, 1, &row->anx, &row->anx_rss_bytes, run >= 0, err);
     for (int i = 0; i < 5; i++)
         if (argv[i] != threads) free(argv[i]);
+    return status;
+}
+
+/* One conversion and one copy, each to a file that was not there. */
+static anx_status convert_once(char *const convert[], char *const copy[], const char *out, bench_row *row, bool count,
+                               anx_error *err) {
+    anx_status status = time_process(convert, 0, &row->anx, &row->anx_rss_bytes, count, err);
+    (void)unlink(out);
+    long unused = 0;
+    if (status == ANX_OK) status = time_process(copy, 0, &row->bare, &unused, count, err);
+    (void)unlink(out);
+    return status;
+}
+
+anx_status bench_convert(bench_context *context, const char *format, bench_row *row, anx_error *err) {
+    static char copying[] = "cp -- \"$1\" \"$2\" && sync \"$2\"";
+    const char *tmp = getenv("TMPDIR");
+    char folder[4096], out[4200];
+    snprintf(folder, sizeof folder, "%s/anx-bench-XXXXXX", tmp != NULL && *tmp != '\0' ? tmp : "/tmp");
+    if (mkdtemp(folder) == NULL) return anx_error_set(err, ANX_ERR_IO, "cannot make a folder in %s", folder);
+    snprintf(out, sizeof out, "%s/out.%s", folder, format);
+    char *const in = strdup(context->weights), *const program = strdup(context->anx_convert);
+    anx_status status =
+        in != NULL && program != NULL ? ANX_OK : anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    char *const convert[] = {program, in, out, NULL};
+    char *const copy[] = {(char[]){"/bin/sh"}, (char[]){"-c"}, copying, (char[]){"sh"}, in, out, NULL};
+    row->name = "convert";
+    snprintf(row->what, sizeof row->what, "%s", format);
+    for (int run = -1; run < context->repeats && status == ANX_OK; run++)
+        status = convert_once(convert, copy, out, row, run >= 0, err);
+    (void)rmdir(folder);
+    free(in);
+    free(program);
     return status;
 }

@@ -12,7 +12,7 @@ typedef struct bench_context {
     const char *python, *peer_script;
     const char *const *images; /* files to preprocess */
     int n_images;
-    const char *self, *anx_parity; /* paths of programs */
+    const char *self, *anx_parity, *anx_convert; /* paths of programs */
     int threads, repeats;
     bench_peer *peer; /* NULL: no PyTorch */
     anx_model *model;
@@ -37,6 +37,10 @@ anx_status bench_evaluate(bench_context *context, bench_row *row, anx_error *err
 anx_status bench_pipeline(bench_context *context, int threads, bench_row *row, anx_error *err);
 /* `anx-parity check` of the checkpoint, as a process. */
 anx_status bench_check(bench_context *context, bench_row *row, anx_error *err);
+
+/* `anx-convert` of the checkpoint to `format`, as a process; bare: cp of it, and sync of the copy. In a folder of its
+   own in TMPDIR. */
+anx_status bench_convert(bench_context *context, const char *format, bench_row *row, anx_error *err);
 
 /* What bench_start measures, to be run in a process of its own: a forward pass of a grey image. */
 anx_status bench_first_output(const char *weights, int threads, anx_error *err);

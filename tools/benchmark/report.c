@@ -62,7 +62,9 @@ void bench_report_text(const bench_report *report, FILE *to) {
         to,
         "\nratio: PyTorch's time / anx's. bare: time of the libraries' work alone / anx's: oneDNN's convolutions and\n"
         "linear layers, each on its favourite layouts; decoding the same parts of the images; for whole loops what\n"
-        "forward alone and preprocessing alone, shared out over the threads, add up to. Taken in turns in one run.\n"
+        "forward alone and preprocessing alone, shared out over the threads, add up to; for conversions `cp` of the "
+        "same\n"
+        "file and `sync` of the copy. Taken in turns in one run.\n"
         "limit: of each layer its multiply-adds or reading its weights, whichever takes longer, added up.\n");
     for (int i = 0; i < report->n_rows; i++) {
         const bench_row *row = &report->rows[i];

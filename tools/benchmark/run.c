@@ -13,24 +13,25 @@
 enum { MAX_IMAGES = 400, MAX_BATCHES = 8 };
 
 void bench_run_help(FILE *to) {
-    fputs(
-        "usage: anx-bench run [OPTION]... WEIGHTS.pth\n"
-        "       tools/bench [OPTION]... [WEIGHTS.pth]   builds first; default: PyTorch's seed 0\n\n"
-        "Measures forward passes, loading, preprocessing, whole evaluations, the start of a process and a whole\n"
-        "check; beside PyTorch, taken in turns, where a Python that has it is named; and what this machine can do at\n"
-        "most.\n\n"
-        "Options:\n"
-        "  --only NAME[,NAME]  of forward, load, start, preprocess, pipeline, evaluate, check (default: all)\n"
-        "  --batches N[,N]     of the forward passes (default: 1,8,32,128)\n"
-        "  --threads N         default: what affinity and cgroup allow\n"
-        "  --repeats N         runs of each, from which the median is taken (default: 7, at most 64)\n"
-        "  --images FOLDER     JPEG and PNG files for all that needs images, at most 400 (default: none of that)\n"
-        "  --python FILE       a Python with torch, torchvision and Pillow\n"
-        "  --peer FILE         PyTorch's side (default: beside the sources, tools/benchmark/peer.py)\n"
-        "  --json FILE         write the results there too ('-': to standard output, the table to standard error)\n"
-        "  -h, --help          this text\n\n"
-        "Timings need a quiet machine. Exit status: 0 measured, 2 trouble, 64 wrong usage.\n",
-        to);
+    fputs("usage: anx-bench run [OPTION]... WEIGHTS.pth\n"
+          "       tools/bench [OPTION]... [WEIGHTS.pth]   builds first; default: PyTorch's seed 0\n\n"
+          "Measures forward passes, loading, preprocessing, whole evaluations, the start of a process, a whole check\n"
+          "and conversions; beside PyTorch, taken in turns, where a Python that has it is named; and what this machine "
+          "can do at\n"
+          "most.\n\n"
+          "Options:\n"
+          "  --only NAME[,NAME]  of forward, load, start, preprocess, pipeline, evaluate, check, convert (default:\n"
+          "                      all)\n"
+          "  --batches N[,N]     of the forward passes (default: 1,8,32,128)\n"
+          "  --threads N         default: what affinity and cgroup allow\n"
+          "  --repeats N         runs of each, from which the median is taken (default: 7, at most 64)\n"
+          "  --images FOLDER     JPEG and PNG files for all that needs images, at most 400 (default: none of that)\n"
+          "  --python FILE       a Python with torch, torchvision and Pillow\n"
+          "  --peer FILE         PyTorch's side (default: beside the sources, tools/benchmark/peer.py)\n"
+          "  --json FILE         write the results there too ('-': to standard output, the table to standard error)\n"
+          "  -h, --help          this text\n\n"
+          "Timings need a quiet machine. Exit status: 0 measured, 2 trouble, 64 wrong usage.\n",
+          to);
 }
 
 typedef struct run_options {
@@ -56,7 +57,7 @@ static bool wanted(const run_options *o, const char *name) {
 static bool only_known(const char *list) {
     for (const char *at = list; *at != '\0';) {
         const size_t item = strcspn(at, ",");
-        if (!has_name("forward,load,start,preprocess,pipeline,evaluate,check", at, item)) return false;
+        if (!has_name("forward,load,start,preprocess,pipeline,evaluate,check,convert", at, item)) return false;
         at += item + (at[item] == ',');
     }
     return *list != '\0';
@@ -161,14 +162,15 @@ static void find_cpu(char *name, size_t size) {
     if (f != NULL) fclose(f);
 }
 
-/* This program's own path, and anx-parity's beside it. */
-static anx_status find_programs(char *self, char *parity, size_t size, anx_error *err) {
+/* This program's own path, and those of the commands beside it. */
+static anx_status find_programs(char *self, char *parity, char *convert, size_t size, anx_error *err) {
     const ssize_t n = readlink("/proc/self/exe", self, size - 1);
     if (n < 0) return anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot find this program");
     self[n] = '\0';
     const char *slash = strrchr(self, '/');
     const int folder = slash != NULL ? (int)(slash - self) : 0;
-    if (snprintf(parity, size, "%.*s/anx-parity", folder, self) >= (int)size)
+    if (snprintf(parity, size, "%.*s/anx-parity", folder, self) >= (int)size ||
+        snprintf(convert, size, "%.*s/anx-convert", folder, self) >= (int)size)
         return anx_error_set(err, ANX_ERR_LIMIT, "the path of this program is too long");
     return ANX_OK;
 }
@@ -184,6 +186,9 @@ static anx_status measure_processes(bench_context *context, const run_options *o
     anx_status status = ANX_OK;
     if (wanted(o, "start")) status = bench_start(context, &report->rows[report->n_rows++], err);
     if (status == ANX_OK && wanted(o, "check")) status = bench_check(context, &report->rows[report->n_rows++], err);
+    static const char *const formats[] = {"pth", "safetensors", "bin"};
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0] && status == ANX_OK && wanted(o, "convert"); i++)
+        status = bench_convert(context, formats[i], &report->rows[report->n_rows++], err);
     return status;
 }
 
@@ -231,7 +236,7 @@ static anx_status prepare(bench_context *context, const run_options *o, anx_chec
 
 static anx_status run(const run_options *o, anx_error *err) {
     static bench_report report;
-    static char self[4096], parity[4096];
+    static char self[4096], parity[4096], convert[4096];
     char *images[MAX_IMAGES] = {NULL};
     int n_images = 0;
     anx_checkpoint *checkpoint = NULL;
@@ -241,9 +246,10 @@ static anx_status run(const run_options *o, anx_error *err) {
                              .images = (const char *const *)images,
                              .self = self,
                              .anx_parity = parity,
+                             .anx_convert = convert,
                              .threads = (int)o->threads,
                              .repeats = (int)o->repeats};
-    anx_status status = find_programs(self, parity, sizeof self, err);
+    anx_status status = find_programs(self, parity, convert, sizeof self, err);
     if (status == ANX_OK && o->images != NULL) status = find_images(o->images, images, &n_images, err);
     context.n_images = n_images;
     report.threads = (int)o->threads;
