@@ -13,6 +13,8 @@ static const struct {
     anx_status (*read)(anx_checkpoint *checkpoint, anx_error *err);
 } readers[] = {
     {ANX_FILE_ZIP, anx_torch_zip_read},
+    {ANX_FILE_TORCH_LEGACY, anx_torch_legacy_read},
+    {ANX_FILE_TORCH_TAR, anx_torch_tar_read},
     {ANX_FILE_SAFETENSORS, anx_safetensors_read},
     {ANX_FILE_BIN, anx_bin_read},
 };
@@ -20,8 +22,8 @@ static const struct {
 static anx_status refuse_unknown(const anx_file_map *map, anx_error *err) {
     char text[80];
     return anx_error_set(err, ANX_ERR_UNSUPPORTED,
-                         "an unknown kind of file, beginning with '%s'; a PyTorch checkpoint (zip) or safetensors was "
-                         "expected",
+                         "an unknown kind of file, beginning with '%s'; a PyTorch checkpoint (zip, legacy stream or "
+                         "tar), safetensors or anx bin was expected",
                          anx_text_printable(map->bytes, map->n_bytes < 16 ? map->n_bytes : 16, text, sizeof text));
 }
 

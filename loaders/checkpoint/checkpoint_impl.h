@@ -43,6 +43,11 @@ typedef struct anx_checkpoint_impl {
     anx_digest digest; /* of the whole file */
 } anx_checkpoint_impl;
 
+enum { ANX_MAX_PICKLE_BYTES = 16 << 20 }; /* ten thousand tensors take 2 MB */
+
+/* What the values of a file's pickles may take in memory: as much as the file, and what every small file may. */
+size_t anx_checkpoint_value_limit(const anx_checkpoint_impl *impl);
+
 /*
  * A storage of n_elems elements whose bytes, all inside impl->map, begin at `bytes`: used in place where they can be,
  * copied where not (another byte order, not aligned) unless the checkpoint is wanted as stored. Lives in impl->arena.
@@ -65,6 +70,8 @@ static inline anx_checkpoint_impl *anx_checkpoint_impl_of(const anx_checkpoint *
  * has. Errors: as anx_checkpoint_open.
  */
 anx_status anx_torch_zip_read(anx_checkpoint *checkpoint, anx_error *err);
+anx_status anx_torch_legacy_read(anx_checkpoint *checkpoint, anx_error *err);
+anx_status anx_torch_tar_read(anx_checkpoint *checkpoint, anx_error *err);
 anx_status anx_safetensors_read(anx_checkpoint *checkpoint, anx_error *err);
 anx_status anx_bin_read(anx_checkpoint *checkpoint, anx_error *err);
 

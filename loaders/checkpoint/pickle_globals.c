@@ -47,7 +47,7 @@ static anx_status read_extents(const anx_pickle_value *v, const char *what, int 
 }
 
 /* Every element that shape and strides reach must lie inside the storage. */
-static anx_status check_reach(const anx_pickle_tensor *t, anx_error *err) {
+anx_status anx_pickle_tensor_check(const anx_pickle_tensor *t, anx_error *err) {
     int64_t elems = 0, last = t->offset;
     char shape[200], stride[200], key[100];
     anx_shape_format(t->rank, t->shape, shape, sizeof shape);
@@ -99,7 +99,7 @@ static anx_status rebuild(const anx_pickle_value *args, anx_arena *arena, anx_pi
     if (status == ANX_OK) status = read_extents(arg(args, 3), "stride", &strides, t->stride, err);
     if (status == ANX_OK && strides != t->rank)
         status = anx_error_set(err, ANX_ERR_FORMAT, "a size of %d dimensions with a stride of %d", t->rank, strides);
-    if (status == ANX_OK) status = check_reach(t, err);
+    if (status == ANX_OK) status = anx_pickle_tensor_check(t, err);
     if (status != ANX_OK) return status;
     v->kind = ANX_PICKLE_TENSOR;
     v->u.tensor = t;
@@ -297,6 +297,23 @@ static const anx_pickle_global globals[] = {
     NAME("torch", "int64"),
     NAME("torch", "int32"),
     NAME("torch", "int16"),
+    /* what the first releases called a tensor's type */
+    NAME("torch", "FloatTensor"),
+    NAME("torch", "DoubleTensor"),
+    NAME("torch", "HalfTensor"),
+    NAME("torch", "LongTensor"),
+    NAME("torch", "IntTensor"),
+    NAME("torch", "ShortTensor"),
+    NAME("torch", "CharTensor"),
+    NAME("torch", "ByteTensor"),
+    NAME("torch.cuda", "FloatTensor"),
+    NAME("torch.cuda", "DoubleTensor"),
+    NAME("torch.cuda", "HalfTensor"),
+    NAME("torch.cuda", "LongTensor"),
+    NAME("torch.cuda", "IntTensor"),
+    NAME("torch.cuda", "ShortTensor"),
+    NAME("torch.cuda", "CharTensor"),
+    NAME("torch.cuda", "ByteTensor"),
     NAME("torch", "int8"),
     NAME("torch", "uint8"),
     NAME("torch", "bool"),

@@ -19,6 +19,9 @@ struct anx_pickle_global {
     const char *refusal; /* known, but what it makes is not supported: why; else NULL */
 };
 
+/* A tensor whose every reachable element lies inside its storage; otherwise FORMAT. */
+anx_status anx_pickle_tensor_check(const anx_pickle_tensor *t, anx_error *err);
+
 /* NULL for a name that is not on the list. */
 const anx_pickle_global *anx_pickle_global_find(const char *module, size_t module_bytes, const char *name,
                                                 size_t name_bytes);

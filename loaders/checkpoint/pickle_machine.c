@@ -21,11 +21,19 @@ anx_status anx_unpickle_take(anx_unpickle_machine *m, size_t n, const uint8_t **
     return ANX_OK;
 }
 
+/* Whether so many bytes more, beside the values, are within what the values' arena may take. */
+static bool affords(const anx_unpickle_machine *m, size_t n_bytes) {
+    const size_t own = (m->stack_capacity + m->memo_capacity) * sizeof(void *) + m->marks_capacity * sizeof(size_t);
+    const size_t limit = m->arena->limit_bytes;
+    return limit == 0 || (m->arena->used_bytes <= limit && own <= limit - m->arena->used_bytes &&
+                          n_bytes <= limit - m->arena->used_bytes - own);
+}
+
 /* Doubles an array of n elements where it is full. */
-static bool reserve(void **array, size_t n, size_t *capacity, size_t element_bytes) {
+static bool reserve(const anx_unpickle_machine *m, void **array, size_t n, size_t *capacity, size_t element_bytes) {
     if (n < *capacity) return true;
     const size_t bigger = *capacity == 0 ? 64 : *capacity * 2;
-    void *p = reallocarray(*array, bigger, element_bytes);
+    void *p = affords(m, (bigger - *capacity) * element_bytes) ? reallocarray(*array, bigger, element_bytes) : NULL;
     if (p == NULL) return false;
     *array = p;
     *capacity = bigger;
@@ -34,7 +42,7 @@ static bool reserve(void **array, size_t n, size_t *capacity, size_t element_byt
 
 anx_status anx_unpickle_push(anx_unpickle_machine *m, anx_pickle_value *value) {
     void *stack = m->stack;
-    const bool good = reserve(&stack, m->depth, &m->stack_capacity, sizeof *m->stack);
+    const bool good = reserve(m, &stack, m->depth, &m->stack_capacity, sizeof *m->stack);
     m->stack = stack;
     if (!good) return anx_unpickle_out_of_memory(m);
     m->stack[m->depth++] = value;
@@ -52,7 +60,7 @@ anx_status anx_unpickle_need(anx_unpickle_machine *m, size_t n) {
 
 anx_status anx_unpickle_push_mark(anx_unpickle_machine *m) {
     void *marks = m->marks;
-    const bool good = reserve(&marks, m->n_marks, &m->marks_capacity, sizeof *m->marks);
+    const bool good = reserve(m, &marks, m->n_marks, &m->marks_capacity, sizeof *m->marks);
     m->marks = marks;
     if (!good) return anx_unpickle_out_of_memory(m);
     m->marks[m->n_marks++] = m->depth;
@@ -92,7 +100,8 @@ anx_status anx_unpickle_put(anx_unpickle_machine *m, size_t index) {
                                  m->in->n_bytes);
         size_t capacity = m->memo_capacity == 0 ? 256 : m->memo_capacity;
         while (capacity <= index) capacity *= 2;
-        anx_pickle_value **memo = reallocarray(m->memo, capacity, sizeof *memo);
+        const bool affordable = affords(m, (capacity - m->memo_capacity) * sizeof *m->memo);
+        anx_pickle_value **memo = affordable ? reallocarray(m->memo, capacity, sizeof *memo) : NULL;
         if (memo == NULL) return anx_unpickle_out_of_memory(m);
         memset(memo + m->memo_capacity, 0, (capacity - m->memo_capacity) * sizeof *memo);
         m->memo = memo;

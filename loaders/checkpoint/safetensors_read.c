@@ -21,7 +21,7 @@ enum {
     max_header_bytes = 100000000,
     /* cJSON spends about 80 bytes on each value, and a header must not ask for much more memory than its file is long.
      */
-    max_json_values = 600000
+    max_json_values = 400000
 };
 
 static const double max_exact_double = 9007199254740992.0; /* 2^53: cJSON's numbers are doubles */

@@ -85,8 +85,6 @@ static bool is_empty(const uint8_t *bytes, size_t n_bytes) {
 #define MAGIC(text) .magic = text, .magic_bytes = sizeof text - 1
 #define REFUSED(name_, advice_) .format = {.name = name_, .kind = ANX_FILE_REFUSED, .advice = advice_}
 
-static const char resave[] = "load it with torch.load in Python and save its state_dict with torch.save; this "
-                             "release reads zip archives (PyTorch 1.6 and later) and safetensors";
 static const char download[] = "a download that gave a web page instead of the file; fetch it again";
 static const char unpack[] = "unpack it first";
 static const char from_onnx[] = "export the weights from PyTorch instead";
@@ -99,10 +97,10 @@ static const row rows[] = {
     {.format = {.name = "a zip archive", .kind = ANX_FILE_ZIP}, MAGIC("PK\x05\x06")},
     {.format = {.name = "an anx bin file", .kind = ANX_FILE_BIN}, MAGIC(ANX_BIN_MAGIC)},
     {.format = {.name = "safetensors", .kind = ANX_FILE_SAFETENSORS}, .match = is_safetensors},
-    {REFUSED("a checkpoint in PyTorch's legacy stream format (before 1.6)", resave),
+    {.format = {.name = "PyTorch's legacy stream", .kind = ANX_FILE_TORCH_LEGACY},
      MAGIC("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e")},
-    {REFUSED("a tar archive, as PyTorch 0.1 wrote checkpoints", resave), MAGIC("ustar"), .offset = 257},
-    {REFUSED("a tar archive, as PyTorch 0.1 wrote checkpoints", resave), .match = is_old_tar},
+    {.format = {.name = "a tar archive", .kind = ANX_FILE_TORCH_TAR}, MAGIC("ustar"), .offset = 257},
+    {.format = {.name = "a tar archive", .kind = ANX_FILE_TORCH_TAR}, .match = is_old_tar},
     {REFUSED("a plain Python pickle", "save the state_dict with torch.save"), .match = is_pickle},
     {REFUSED("an HDF5 file (Keras)", from_other), MAGIC("\x89HDF\r\n\x1a\n")},
     {REFUSED("a Git LFS pointer", "the file itself was not fetched: run `git lfs pull`"),

@@ -7,6 +7,8 @@
 typedef enum anx_file_kind {
     ANX_FILE_UNKNOWN = 0,
     ANX_FILE_ZIP, /* of any content: anx_sniff_zip says more */
+    ANX_FILE_TORCH_LEGACY,
+    ANX_FILE_TORCH_TAR, /* any tar archive */
     ANX_FILE_SAFETENSORS,
     ANX_FILE_BIN,
     ANX_FILE_REFUSED /* known, and not a checkpoint that is read */

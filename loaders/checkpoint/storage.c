@@ -10,6 +10,11 @@ static anx_status out_of_memory(anx_error *err) {
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
 }
 
+size_t anx_checkpoint_value_limit(const anx_checkpoint_impl *impl) {
+    const size_t base = (size_t)40 << 20, most = (size_t)512 << 20;
+    return impl->map.n_bytes < most - base ? impl->map.n_bytes + base : most;
+}
+
 /* Aligned memory that lives as long as the checkpoint. */
 static anx_status add_copy(anx_checkpoint_impl *impl, size_t n_bytes, void **out, anx_error *err) {
     if (impl->n_copies == impl->copies_capacity) {

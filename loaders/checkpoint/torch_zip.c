@@ -7,20 +7,17 @@
 #include <string.h>
 
 #include "loaders/checkpoint/checkpoint_impl.h"
-#include "loaders/checkpoint/pickle_globals.h"
 #include "loaders/checkpoint/sniff.h"
 #include "loaders/checkpoint/text.h"
+#include "loaders/checkpoint/torch_storage_id.h"
 #include "loaders/checkpoint/zip_index.h"
 #include "src/base/checked.h"
 #include "src/base/threads.h"
 
 enum {
-    max_pickle_bytes = 16 << 20, /* ten thousand tensors take 2 MB */
     max_name_bytes = 1024,
     max_version = 10 /* kMaxSupportedFileFormatVersion */
 };
-
-static const size_t max_value_bytes = (size_t)512 << 20;
 
 typedef struct reader {
     anx_checkpoint_impl *impl;
@@ -116,41 +113,17 @@ static anx_status check_version(const reader *r, anx_error *err) {
 
 /* ---- storages ------------------------------------------------------------------------------------------- */
 
-/* The five items of ('storage', class, key, location, number of elements). */
-typedef struct storage_id {
-    const anx_pickle_global *class;
-    const char *key;
-    size_t key_bytes;
-    int64_t n_elems;
-} storage_id;
-
-static anx_status parse_id(const anx_pickle_value *id, storage_id *out, anx_error *err) {
-    anx_pickle_value *const *items = id->u.list.items;
-    if (id->kind != ANX_PICKLE_TUPLE || id->u.list.count != 5 || !anx_pickle_is_string(items[0], "storage") ||
-        items[1]->kind != ANX_PICKLE_GLOBAL || !items[1]->u.global->is_storage || items[2]->kind != ANX_PICKLE_STRING ||
-        items[3]->kind != ANX_PICKLE_STRING || items[4]->kind != ANX_PICKLE_INT)
-        return anx_error_set(err, ANX_ERR_FORMAT,
-                             "a persistent id other than ('storage', storage class, key, location, elements)");
-    if (items[4]->u.integer < 0)
-        return anx_error_set(err, ANX_ERR_FORMAT, "a storage of %lld elements", (long long)items[4]->u.integer);
-    *out = (storage_id){.class = items[1]->u.global,
-                        .key = items[2]->u.text.bytes,
-                        .key_bytes = items[2]->u.text.n_bytes,
-                        .n_elems = items[4]->u.integer};
-    return ANX_OK;
-}
-
-static anx_status make_storage(reader *r, const storage_id *id, const anx_zip_entry *e, anx_storage **out,
+static anx_status make_storage(reader *r, const anx_torch_storage_id *id, const anx_zip_entry *e, anx_storage **out,
                                anx_error *err) {
     char key[100];
-    const size_t element_bytes = anx_dtype_bytes(id->class->dtype);
+    const size_t element_bytes = anx_dtype_bytes(id->dtype);
     size_t bytes;
     if (!anx_checked_mul_size((size_t)id->n_elems, element_bytes, &bytes) || bytes != e->n_bytes)
         return anx_error_set(err, ANX_ERR_FORMAT,
                              "storage '%s' of %lld %s elements (%zu bytes each) does not fit its record of %llu bytes",
                              anx_text_printable(id->key, id->key_bytes, key, sizeof key), (long long)id->n_elems,
-                             anx_dtype_name(id->class->dtype), element_bytes, (unsigned long long)e->n_bytes);
-    anx_status status = anx_storage_create(r->impl, id->class->dtype, id->n_elems, id->key, id->key_bytes,
+                             anx_dtype_name(id->dtype), element_bytes, (unsigned long long)e->n_bytes);
+    anx_status status = anx_storage_create(r->impl, id->dtype, id->n_elems, id->key, id->key_bytes,
                                            r->index->bytes + e->data_offset, r->big_endian, out, err);
     if (status == ANX_OK) {
         (*out)->has_crc = e->crc_verified;
@@ -163,8 +136,8 @@ static anx_status load_storage(void *user, const anx_pickle_value *value, anx_ar
                                anx_error *err) {
     reader *r = user;
     char key[100];
-    storage_id id = {0};
-    anx_status status = parse_id(value, &id, err);
+    anx_torch_storage_id id = {0};
+    anx_status status = anx_torch_storage_id_parse(value, false, &id, err);
     if (status != ANX_OK) return status;
     const anx_zip_entry *e = find_storage(r, id.key, id.key_bytes);
     if (e == NULL)
@@ -174,11 +147,8 @@ static anx_status load_storage(void *user, const anx_pickle_value *value, anx_ar
     if (*slot == NULL) {
         status = make_storage(r, &id, e, slot, err);
         if (status != ANX_OK) return status;
-    } else if ((*slot)->dtype != id.class->dtype || (*slot)->n_elems != id.n_elems) {
-        return anx_error_set(err, ANX_ERR_FORMAT, "storage '%s' of %lld %s elements was %lld %s elements before",
-                             anx_text_printable(id.key, id.key_bytes, key, sizeof key), (long long)id.n_elems,
-                             anx_dtype_name(id.class->dtype), (long long)(*slot)->n_elems,
-                             anx_dtype_name((*slot)->dtype));
+    } else if ((*slot)->dtype != id.dtype || (*slot)->n_elems != id.n_elems) {
+        return anx_torch_storage_id_conflict(&id, *slot, err);
     }
     return anx_pickle_storage_value(*slot, arena, out, err);
 }
@@ -190,13 +160,13 @@ static anx_status run_pickle(reader *r, anx_error *err) {
     if (e == NULL)
         return anx_error_set(err, ANX_ERR_FORMAT, "no entry data.pkl in the archive's folder '%.*s'",
                              (int)(r->folder_bytes - 1 < 200 ? r->folder_bytes - 1 : 200), r->folder);
-    if (e->n_bytes > max_pickle_bytes)
+    if (e->n_bytes > ANX_MAX_PICKLE_BYTES)
         return in_entry(anx_error_set(err, ANX_ERR_LIMIT, "a pickle of %llu bytes; at most %d are taken",
-                                      (unsigned long long)e->n_bytes, (int)max_pickle_bytes),
+                                      (unsigned long long)e->n_bytes, (int)ANX_MAX_PICKLE_BYTES),
                         err, e);
     r->storages = calloc(r->index->count, sizeof *r->storages);
     if (r->storages == NULL) return out_of_memory(err);
-    r->impl->arena.limit_bytes = max_value_bytes;
+    r->impl->arena.limit_bytes = anx_checkpoint_value_limit(r->impl);
     const anx_pickle_input input = {.bytes = r->index->bytes + e->data_offset,
                                     .n_bytes = (size_t)e->n_bytes,
                                     .load_persistent = load_storage,

@@ -33,7 +33,7 @@ typedef struct anx_zip_index {
 /*
  * Reads the end records and the central directory of the archive at `bytes`, which must outlive the index. Names,
  * sizes and positions are taken as the directory gives them: enough to tell what kind of archive it is.
- * Errors: FORMAT, LIMIT (more than 2^20 entries), OUT_OF_MEMORY. The caller destroys *out.
+ * Errors: FORMAT, LIMIT (more than 2^17 entries), OUT_OF_MEMORY. The caller destroys *out.
  */
 anx_status anx_zip_index_create(const uint8_t *bytes, size_t n_bytes, anx_zip_index **out, anx_error *err);
 void anx_zip_index_destroy(anx_zip_index *index);

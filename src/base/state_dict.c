@@ -28,12 +28,22 @@ static uint32_t *slot_of(const anx_state_dict *dict, const char *name) {
     }
 }
 
+bool anx_state_dict_index(const anx_state_dict *dict, const char *name, size_t *out) {
+    size_t i = 0;
+    if (dict->n_slots > 0) {
+        const uint32_t slot = *slot_of(dict, name);
+        if (slot == 0) return false;
+        *out = slot - 1;
+        return true;
+    }
+    while (i < dict->count && strcmp(dict->items[i].name, name) != 0) i++;
+    *out = i;
+    return i < dict->count;
+}
+
 const anx_tensor *anx_state_dict_find(const anx_state_dict *dict, const char *name) {
-    for (size_t i = 0; dict->n_slots == 0 && i < dict->count; i++)
-        if (strcmp(dict->items[i].name, name) == 0) return &dict->items[i].tensor;
-    if (dict->n_slots == 0) return NULL;
-    const uint32_t slot = *slot_of(dict, name);
-    return slot == 0 ? NULL : &dict->items[slot - 1].tensor;
+    size_t i;
+    return anx_state_dict_index(dict, name, &i) ? &dict->items[i].tensor : NULL;
 }
 
 /* Room for one more item, and a table at most half full. */

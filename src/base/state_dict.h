@@ -28,6 +28,8 @@ typedef struct anx_state_dict {
 anx_status anx_state_dict_add(anx_state_dict *dict, const char *name, const anx_tensor *tensor, anx_error *err);
 /* The tensor of that name, or NULL. */
 const anx_tensor *anx_state_dict_find(const anx_state_dict *dict, const char *name);
+/* Its position among the items; false: there is none of that name. */
+bool anx_state_dict_index(const anx_state_dict *dict, const char *name, size_t *out);
 void anx_state_dict_fini(anx_state_dict *dict);
 
 #endif

@@ -210,7 +210,8 @@ def judge_types(folder):
                     before, after = state[key].double()[~nan], expected.double()[~nan]
                     changed += int((before != after).sum())
                 if dtype != wanted:
-                    judge.equal(f": {changed} rounded," in text, True, f"{dtype} to {option}: report {text}")
+                    said = f": {changed} rounded," if changed else ", all exactly"
+                    judge.equal(said in text, True, f"{dtype} to {option}: report {text}")
                 judge.equal(got["whole"].tolist(), [0, 1, 2, 3, 4], f"{dtype} to {option}: integers stay")
 
 

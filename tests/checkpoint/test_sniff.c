@@ -6,6 +6,7 @@
 #include "loaders/checkpoint/text.h"
 #include "loaders/file.h"
 #include "tests/support/anx_test.h"
+#include "tests/support/test_tar.h"
 
 static anx_error err;
 
@@ -38,9 +39,6 @@ static void other_files_are_refused_by_name(void) {
         const char *message;
     } cases[] = {
         {BYTES(""), "an empty file"},
-        {BYTES("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e\x80\x02M\xe9\x03."),
-         "a checkpoint in PyTorch's legacy stream format (before 1.6): load it with torch.load in Python and save its "
-         "state_dict with torch.save; this release reads zip archives (PyTorch 1.6 and later) and safetensors"},
         {BYTES("\x80\x02}q\0."), "a plain Python pickle: save the state_dict with torch.save"},
         {BYTES("\x80\x04\x95"), "a plain Python pickle: save the state_dict with torch.save"},
         {BYTES("\x89HDF\r\n\x1a\n\0\0"), "an HDF5 file (Keras): convert the weights to PyTorch or safetensors first"},
@@ -64,8 +62,8 @@ static void other_files_are_refused_by_name(void) {
         {BYTES("\xff\xd8\xff\xe0"), "a JPEG image: a checkpoint was expected here"},
         {BYTES("\x89PNG\r\n\x1a\n"), "a PNG image: a checkpoint was expected here"},
         {BYTES("\x08\x07\x12\x07pytorch"), "an ONNX model: export the weights from PyTorch instead"},
-        {BYTES("P"),
-         "an unknown kind of file, beginning with 'P'; a PyTorch checkpoint (zip) or safetensors was expected"},
+        {BYTES("P"), "an unknown kind of file, beginning with 'P'; a PyTorch checkpoint (zip, legacy stream or tar), "
+                     "safetensors or anx bin was expected"},
         {BYTES("\x1b]0;owned\x07\0\0\0\0\0\0\0\0"),
          "an unknown kind of file, beginning with '\\x1b]0;owned\\x07\\x00\\x00\\x00\\x00\\x00\\x00'; a PyTorch "
          "checkpoint (zip) or safetensors was expected"},
@@ -75,15 +73,21 @@ static void other_files_are_refused_by_name(void) {
 }
 
 static void tar_archives_are_known_with_and_without_magic(void) {
-    static const char message[] =
-        "a tar archive, as PyTorch 0.1 wrote checkpoints: load it with torch.load in Python and save its state_dict "
-        "with torch.save; this release reads zip archives (PyTorch 1.6 and later) and safetensors";
-    char header[1024] = "sys_info";
-    check_refused(header, sizeof header, message);
-    memset(header, 0, sizeof header);
-    memcpy(header, "././@PaxHeader", 14);
-    memcpy(header + 257, "ustar", 6);
-    check_refused(header, sizeof header, message);
+    anx_checkpoint *checkpoint = NULL;
+    test_tar tar;
+    for (int magic = 0; magic < 2; magic++) {
+        test_tar_init(&tar);
+        const size_t header = test_tar_header(&tar, "sys_info", '0', NULL, 0);
+        if (magic == 0) memset(tar.bytes + header + 257, 0, 8); /* as before POSIX */
+        test_tar_seal(&tar, header);
+        test_tar_finish(&tar);
+        const char *path = anx_test_path("model.pth");
+        put(path, tar.bytes, tar.n_bytes);
+        ANX_CHECK_STATUS(ANX_ERR_FORMAT, anx_checkpoint_open(path, NULL, &checkpoint, &err), &err);
+        ANX_CHECK_MESSAGE(
+            "model.pth: no member 'pickle' in the tar archive: not a checkpoint of PyTorch 0.1, or truncated", &err);
+        test_tar_fini(&tar);
+    }
 }
 
 static void what_cannot_be_opened_says_why(void) {

@@ -224,9 +224,10 @@ def refusals(folder):
              "uint16")
         save({"a": torch.ones(2).to(torch.float8_e4m3fn)}, "element types that have no storage class", "float8")
     torch.save(tensors, path, _use_new_zipfile_serialization=False)
-    refused(path, "a checkpoint in PyTorch's legacy stream format (before 1.6): load it with torch.load in Python and "
-            "save its state_dict with torch.save; this release reads zip archives (PyTorch 1.6 and later) and "
-            "safetensors", "legacy")
+    rc, out, err = run("tensors", path)
+    judge.equal((rc, err), (0, ""), "a legacy stream is read")
+    judge.equal(out.splitlines(), ["format=PyTorch legacy stream wrapped_in=- module=0 bad_crc=0"] + lines(tensors),
+                "a legacy stream")
     torch.jit.save(torch.jit.script(torch.nn.Sequential(torch.nn.Linear(2, 3))), path)
     refused(path, "a TorchScript archive (torch.jit.save): it holds a program; load it with torch.jit.load in Python "
             "and save its state_dict() with torch.save", "TorchScript")

@@ -79,7 +79,7 @@ expect 64 "$convert"
 : | out
 expect 64 "$convert" inti
 err <<'TEXT'
-anx-convert: unknown subcommand 'inti'
+anx-convert: 'inti' is no subcommand, and to convert a file of that name OUT is missing
 Try 'anx-convert --help'.
 TEXT
 expect 0 "$convert" --version

@@ -249,9 +249,9 @@ static void storages_are_checked(void) {
         {BYTES(ID("")), ANX_ERR_FORMAT,
          "entry 'm/data.pkl', offset 4: opcode BINPERSID: a persistent id other than ('storage', storage class, key, "
          "location, elements)"},
-        {BYTES(ID(TP_STR("\x06", "module") "NNNN")), ANX_ERR_FORMAT,
-         "entry 'm/data.pkl', offset 19: opcode BINPERSID: a persistent id other than ('storage', storage class, key, "
-         "location, elements)"},
+        {BYTES(ID(TP_STR("\x06", "module") "NNNN")), ANX_ERR_UNSUPPORTED,
+         "entry 'm/data.pkl', offset 19: opcode BINPERSID: a whole module was saved, with its source code; save "
+         "model.state_dict() instead"},
         {BYTES(ID(TP_STR("\x07", "storage") "ctorch\nSize\n" TP_STR("\x01", "0") TP_STR("\x03", "cpu") "K\x06")),
          ANX_ERR_FORMAT,
          "entry 'm/data.pkl', offset 44: opcode BINPERSID: a persistent id other than ('storage', storage class, key, "

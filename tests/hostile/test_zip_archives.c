@@ -441,7 +441,7 @@ static void archives_of_another_kind(void) {
     check_refused(
         &zip, ANX_ERR_UNSUPPORTED,
         "an unknown kind of file, beginning with 'PK\\x06\\x06,\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x1e\\x03-\\x00'; a "
-        "PyTorch checkpoint (zip) or safetensors was expected");
+        "PyTorch checkpoint (zip, legacy stream or tar), safetensors or anx bin was expected");
     test_zip_init(&zip);
     zip.no_zip64 = true;
     test_zip_finish(&zip);
