@@ -66,7 +66,7 @@ static void other_files_are_refused_by_name(void) {
                      "safetensors or anx bin was expected"},
         {BYTES("\x1b]0;owned\x07\0\0\0\0\0\0\0\0"),
          "an unknown kind of file, beginning with '\\x1b]0;owned\\x07\\x00\\x00\\x00\\x00\\x00\\x00'; a PyTorch "
-         "checkpoint (zip) or safetensors was expected"},
+         "checkpoint (zip, legacy stream or tar), safetensors or anx bin was expected"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         check_refused(cases[i].bytes, cases[i].n_bytes, cases[i].message);
