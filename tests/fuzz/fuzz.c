@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "loaders/checkpoint/checkpoint.h"
 #include "src/base/sha256.h"
 
 const char *fuzz_file(const uint8_t *data, size_t n_bytes) {
@@ -38,4 +39,27 @@ void fuzz_touch(const anx_state_dict *tensors) {
         if (elems < 4096 && anx_tensor_digest(t, &digest, NULL) != ANX_OK) abort();
     }
     (void)sink;
+}
+
+void fuzz_open(const uint8_t *data, size_t n_bytes, bool as_stored) {
+    static anx_error err;
+    static char text[20000];
+    /* CRCs would have to be guessed before anything behind them is reached; what they do is in the unit tests. */
+    const anx_checkpoint_options options = {.accept_bad_crc = true, .as_stored = as_stored};
+    anx_checkpoint *checkpoint = NULL;
+    const anx_status status = anx_checkpoint_open(fuzz_file(data, n_bytes), &options, &checkpoint, &err);
+    if (status != ANX_OK) {
+        if (checkpoint != NULL || err.status != status || strlen(anx_error_format(&err, text, sizeof text)) == 0 ||
+            status == ANX_ERR_INTERNAL)
+            abort();
+        return;
+    }
+    for (size_t i = 0; i < checkpoint->tensors.count; i++) {
+        const anx_elements e = anx_checkpoint_elements(checkpoint, i);
+        char piece[4096 * 8];
+        const int64_t elems = anx_tensor_elems(&e.tensor);
+        if (elems > 0 && elems <= 4096) anx_elements_read(&e, 0, elems, e.tensor.dtype, piece, NULL);
+    }
+    if (!as_stored) fuzz_touch(&checkpoint->tensors);
+    anx_checkpoint_close(checkpoint);
 }

@@ -2,6 +2,7 @@
 #ifndef ANX_TESTS_FUZZ_FUZZ_H
 #define ANX_TESTS_FUZZ_FUZZ_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,5 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 const char *fuzz_file(const uint8_t *data, size_t n_bytes);
 /* Reads the first and last element of each tensor, and all of those that are small: for a sanitizer to see. */
 void fuzz_touch(const anx_state_dict *tensors);
+
+/* Opens the bytes as a checkpoint: an error that says something, or tensors whose every element can be read. */
+void fuzz_open(const uint8_t *data, size_t n_bytes, bool as_stored);
 
 #endif

@@ -13,6 +13,7 @@
 #include "tests/support/anx_test.h"
 #include "tests/support/test_tar.h"
 #include "tests/support/test_zip.h"
+#include "tests/support/torch_streams.h"
 
 static const char *root;
 static uint64_t state = 88172645463325252u;
@@ -145,6 +146,26 @@ static void make_safetensors(void) {
     put_all("safetensors", "none", "\x08\0\0\0\0\0\0\0{}      ", 16);
 }
 
+/* As tests/fuzz/fuzz_torch_legacy.c and fuzz_torch_tar.c have them, and whole for fuzz_checkpoint. */
+static void make_torch_streams(void) {
+    test_stream s, members;
+    test_legacy_good(&s);
+    put_all("checkpoint", "legacy", s.bytes, s.n_bytes);
+    put_all("torch_legacy", "good", s.bytes + s.version, s.n_bytes - s.version);
+    test_stream_fini(&s);
+    test_torch_tar_good(&s);
+    put_all("checkpoint", "torch-tar", s.bytes, s.n_bytes);
+    const uint16_t lengths[2] = {(uint16_t)s.n_pickle, (uint16_t)s.n_tensors};
+    test_stream_init(&members);
+    test_stream_add(&members, lengths, sizeof lengths);
+    test_stream_add(&members, s.bytes + s.pickle, s.n_pickle);
+    test_stream_add(&members, s.bytes + s.tensors, s.n_tensors);
+    test_stream_add(&members, s.bytes + s.storages, s.n_storages);
+    put_all("torch_tar", "good", members.bytes, members.n_bytes);
+    test_stream_fini(&members);
+    test_stream_fini(&s);
+}
+
 static void put_tar(test_tar *tar, const char *name) {
     test_tar_finish(tar);
     put_all("tar", name, tar->bytes, tar->n_bytes);
@@ -208,7 +229,8 @@ static void make_labels(void) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const kinds[] = {"", "pickle", "state_dict", "checkpoint", "safetensors", "tar", "labels"};
+    static const char *const kinds[] = {"",    "pickle", "state_dict",   "checkpoint", "safetensors",
+                                        "tar", "labels", "torch_legacy", "torch_tar"};
     if (argc != 2) {
         fprintf(stderr, "usage: make_corpus FOLDER\n");
         return 64;
@@ -222,6 +244,7 @@ int main(int argc, char **argv) {
     make_pickles();
     make_checkpoints();
     make_safetensors();
+    make_torch_streams();
     make_tars();
     make_labels();
     return 0;
