@@ -370,7 +370,6 @@ static anx_status op_stop(anx_unpickle_machine *m) {
 static const struct {
     const char *name;
     opcode_handler run;
-    bool python2; /* only where the input says so */
 } opcodes[256] = {
     ['J'] = {"BININT", op_binint},
     ['K'] = {"BININT1", op_binint1},
@@ -407,11 +406,11 @@ static const struct {
     ['.'] = {"STOP", op_stop},
     ['Q'] = {"BINPERSID", op_binpersid},
 
-    ['I'] = {"INT", op_int, .python2 = true},
+    ['I'] = {"INT", op_int},
     ['L'] = {"LONG", NULL},
     [0x8b] = {"LONG4", NULL},
     ['S'] = {"STRING", NULL},
-    ['T'] = {"BINSTRING", op_binstring, .python2 = true},
+    ['T'] = {"BINSTRING", op_binstring},
     ['B'] = {"BINBYTES", NULL},
     ['C'] = {"SHORT_BINBYTES", NULL},
     [0x8e] = {"BINBYTES8", NULL},
@@ -454,7 +453,8 @@ static anx_status step(anx_unpickle_machine *m) {
     }
     const uint8_t op = m->in->bytes[m->at++];
     anx_status status;
-    if (opcodes[op].run != NULL && (!opcodes[op].python2 || m->in->python2)) {
+    const bool python2_alone = opcodes[op].run == op_int || opcodes[op].run == op_binstring;
+    if (opcodes[op].run != NULL && (m->in->python2 || !python2_alone)) {
         status = opcodes[op].run(m);
         if (status != ANX_OK) anx_error_prefix(m->err, "opcode %s: ", opcodes[op].name);
     } else if (opcodes[op].name != NULL) {
