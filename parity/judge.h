@@ -54,7 +54,7 @@ typedef struct anx_judge_options {
     bool strict;             /* a missing recording, a warning or a skipped point is a failure */
     bool no_probe;           /* leave out the integer probe */
     anx_judge_preprocess preprocess;
-    const anx_official_file *official; /* what counts as published; NULL: anx_official_alexnet */
+    const anx_official_table *official; /* what counts as published; NULL: anx_official_published */
 } anx_judge_options;
 
 /*

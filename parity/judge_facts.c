@@ -65,11 +65,13 @@ anx_status anx_judge_describe_device(const anx_device_info *info, anx_device_fac
 }
 
 static anx_status recognise_official(anx_judge_run *run, anx_checkpoint_facts *facts, anx_error *err) {
-    const anx_official_file *official = run->options->official != NULL ? run->options->official : &anx_official_alexnet;
+    const anx_official_table *table = run->options->official != NULL ? run->options->official : &anx_official_published;
+    const anx_official_file *official = NULL;
     if (run->checkpoint == NULL) return ANX_OK;
-    anx_status status = anx_official_recognise(official, run->checkpoint, run->model, &facts->official,
-                                               &facts->has_file_digest, &facts->file_digest, err);
-    return status == ANX_OK && facts->official ? copy_text(&facts->official_name, official->name, err) : status;
+    anx_status status =
+        anx_official_recognise(table, run->checkpoint, &official, &facts->has_file_digest, &facts->file_digest, err);
+    facts->official = official != NULL;
+    return status == ANX_OK && official != NULL ? copy_text(&facts->official_name, official->name, err) : status;
 }
 
 anx_status anx_judge_describe_checkpoint(anx_judge_run *run, anx_error *err) {

@@ -35,8 +35,8 @@ typedef struct eval_run {
     anx_device *device;
     anx_device_info info;
     anx_digest weights_digest;
-    bool official;
-    int64_t *files; /* (n_files): what is evaluated of the dataset */
+    const anx_official_file *official; /* NULL: not a published file */
+    int64_t *files;                    /* (n_files): what is evaluated of the dataset */
     int64_t n_files;
     anx_image_source source;
     anx_evaluate_options evaluate;
@@ -99,8 +99,8 @@ static anx_status describe_weights(eval_run *r, anx_error *err) {
         status = anx_sha256_buffer(model->digests, (size_t)model->graph->n_params * sizeof *model->digests,
                                    &r->weights_digest, err);
     if (status == ANX_OK)
-        status = anx_official_recognise(&anx_official_alexnet, r->weights.checkpoint, model, &r->official, &hashed,
-                                        &file, err);
+        status =
+            anx_official_recognise(&anx_official_published, r->weights.checkpoint, &r->official, &hashed, &file, err);
     return status;
 }
 
@@ -380,7 +380,8 @@ static anx_status put_text(const anx_eval_report *report, FILE *to, anx_error *e
 static anx_eval_expectation expectation(const eval_run *r) {
     const anx_eval_options *o = r->options;
     anx_eval_expectation e = {.stated = false};
-    if (o->expects_official || (!o->expects && r->official && r->dataset->n_samples == anx_eval_official.images))
+    if (o->expects_official ||
+        (!o->expects && r->official == &anx_official_alexnet && r->dataset->n_samples == anx_eval_official.images))
         e = anx_eval_official;
     else if (o->expects)
         e = (anx_eval_expectation){.stated = true, .acc1 = o->expect1, .acc5 = o->expect5};
@@ -399,7 +400,7 @@ static int report_all(eval_run *r, double seconds, bool interrupted, anx_error *
                                     .device = &r->info,
                                     .checkpoint = r->weights.checkpoint,
                                     .model = r->weights.model,
-                                    .official_name = r->official ? anx_official_alexnet.name : NULL,
+                                    .official_name = r->official != NULL ? r->official->name : NULL,
                                     .weights = r->weights_digest,
                                     .dataset = r->dataset,
                                     .names = r->names,

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "loaders/checkpoint/pth_writer.h"
 #include "loaders/checkpoint/safetensors.h"
@@ -419,14 +420,17 @@ static void file_sha256(const char *path, char hex[ANX_SHA256_HEX]) {
 /* The published file is not to be had: a narrow one takes its place. */
 static void test_published_weights(void) {
     narrow_recording r = narrow_recording_make(1);
-    char file[ANX_SHA256_HEX], bias[ANX_SHA256_HEX], shown[ANX_SHA256_HEX], path[600];
+    char file[ANX_SHA256_HEX], shown[ANX_SHA256_HEX], path[600];
+    struct stat st;
     snprintf(path, sizeof path, "%s", anx_test_path("renamed-by-its-owner.pth"));
     save_narrow(r.model, path);
     file_sha256(path, file);
-    anx_digest_hex(&r.model->digests[anx_graph_find_param(r.model->graph, "features.0.bias")], bias);
-    const anx_official_file published = {.name = "published.pth", .sha256 = file, .first_bias = bias};
+    CU_ASSERT_EQUAL_FATAL(stat(path, &st), 0);
+    const anx_official_file published = {.name = "published.pth", .file_bytes = (uint64_t)st.st_size, .sha256 = file};
+    const anx_official_file *const files[] = {&anx_official_alexnet, &published};
+    const anx_official_table table = {.files = files, .n_files = 2};
     anx_judge_options o = {
-        .checkpoint = path, .fixtures = &r.set, .device_name = "exact", .no_probe = true, .official = &published};
+        .checkpoint = path, .fixtures = &r.set, .device_name = "exact", .no_probe = true, .official = &table};
     anx_verdicts *v = narrow_judge(&o);
     CU_ASSERT_TRUE(v->checkpoint.official);
     CU_ASSERT_TRUE(v->checkpoint.has_file_digest);
@@ -435,8 +439,8 @@ static void test_published_weights(void) {
     CU_ASSERT_STRING_EQUAL(v->fixtures[0].applies, "in full");
     anx_verdicts_destroy(v);
 
-    /* Other weights behind the same first bias, under the published name: another file. */
-    snprintf(path, sizeof path, "%s", anx_test_path("published.pth"));
+    /* Other weights in a file of the same size: another file. */
+    snprintf(path, sizeof path, "%s", anx_test_path("published-by-someone.pth"));
     const int last = anx_graph_find_param(r.model->graph, "classifier.3.bias");
     ((float *)r.model->params[last].data)[0] += 1.0f;
     save_narrow(r.model, path);
