@@ -1,10 +1,10 @@
 /* From a checkpoint's tensors to the parameters of a graph. */
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/checkpoint/arch_match.h"
 #include "loaders/checkpoint/checkpoint_impl.h"
 #include "loaders/checkpoint/text.h"
 
@@ -18,63 +18,14 @@ static anx_status out_of_memory(anx_error *err) {
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
 }
 
-/* ---- choosing the architecture -------------------------------------------------------------------------- */
-
-/* How well the tensors fit a graph: names that occur, and once more for those of the right shape. */
-static int fit(const anx_state_dict *tensors, const anx_graph *graph) {
-    int score = 0;
-    for (int i = 0; i < graph->n_params; i++) {
-        const anx_param *param = &graph->params[i];
-        const anx_tensor *t = anx_state_dict_find(tensors, param->name);
-        if (t == NULL) continue;
-        score++;
-        score += t->rank == param->rank && memcmp(t->shape, param->shape, (size_t)t->rank * sizeof *t->shape) == 0;
-    }
-    return score;
-}
-
 static anx_status choose_arch(const anx_state_dict *tensors, const anx_arch **out, anx_error *err) {
-    const anx_arch *best = NULL;
-    int best_score = 0;
-    for (int i = 0; anx_arch_at(i) != NULL; i++) {
-        anx_graph *graph = NULL;
-        anx_status status = anx_graph_create(anx_arch_at(i), 0, 0, 0, &graph, err);
-        if (status != ANX_OK) return status;
-        const int score = fit(tensors, graph);
-        anx_graph_destroy(graph);
-        if (score > best_score) {
-            best_score = score;
-            best = anx_arch_at(i);
-        }
-    }
-    if (best == NULL) {
-        const char *first = tensors->count > 0 ? tensors->items[0].name : "";
-        char text[100];
-        return anx_error_set(err, ANX_ERR_MISMATCH,
-                             "none of its %zu tensors ('%s', ...) is a parameter of an architecture that is known",
-                             tensors->count, anx_text_printable(first, strlen(first), text, sizeof text));
-    }
-    *out = best;
-    return ANX_OK;
-}
-
-/* The rows of the last linear layer's weight; 0 (the default) where it is missing or no matrix, which is an error
- * later. */
-static anx_status count_classes(const anx_state_dict *tensors, const anx_arch *arch, int64_t *out, anx_error *err) {
-    anx_graph *graph = NULL;
-    anx_status status = anx_graph_create(arch, 0, 0, 0, &graph, err);
-    if (status != ANX_OK) return status;
-    const anx_node *head = &graph->nodes[graph->logits];
-    *out = 0;
-    for (int param = head->weight, seen = 0; param >= 0 && *out == 0 && seen < 2; param = head->bias, seen++) {
-        const anx_tensor *t = anx_state_dict_find(tensors, graph->params[param].name);
-        /* A weight of the wrong inputs (transposed, say) says nothing of the outputs; then the bias does. */
-        if (t != NULL && t->rank == graph->params[param].rank && t->shape[0] > 0 && t->shape[0] <= INT_MAX &&
-            (t->rank == 1 || t->shape[1] == graph->params[param].shape[1]))
-            *out = t->shape[0];
-    }
-    anx_graph_destroy(graph);
-    return ANX_OK;
+    anx_status status = anx_arch_choose(tensors, out, err);
+    if (status != ANX_OK || *out != NULL) return status;
+    const char *first = tensors->count > 0 ? tensors->items[0].name : "";
+    char text[100];
+    return anx_error_set(err, ANX_ERR_MISMATCH,
+                         "none of its %zu tensors ('%s', ...) is a parameter of an architecture that is known",
+                         tensors->count, anx_text_printable(first, strlen(first), text, sizeof text));
 }
 
 /* ---- the strict comparison ------------------------------------------------------------------------------ */
@@ -243,7 +194,7 @@ anx_status anx_model_bind(anx_checkpoint *checkpoint, const anx_arch *arch, int6
         goto out;
     }
     if (arch == NULL) status = choose_arch(tensors, &arch, err);
-    if (status == ANX_OK) status = count_classes(tensors, arch, &classes, err);
+    if (status == ANX_OK) status = anx_arch_count_classes(tensors, arch, &classes, err);
     if (status == ANX_OK) status = anx_graph_create(arch, classes, height, width, &model->graph, err);
     if (status == ANX_OK) status = compare(checkpoint, model->graph, err);
     if (status == ANX_OK) status = bind_params(tensors, model, err);
