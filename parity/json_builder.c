@@ -1,5 +1,6 @@
 #include "parity/json_builder.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,12 +44,25 @@ void anx_json_add_bool(anx_json *json, cJSON *to, const char *key, bool value) {
 }
 
 void anx_json_add_integer(anx_json *json, cJSON *to, const char *key, int64_t value) {
-    add(json, to, key, cJSON_CreateNumber((double)value));
+    char digits[24];
+    snprintf(digits, sizeof digits, "%" PRId64, value);
+    /* cJSON's numbers are doubles, which do not hold every integer. */
+    const bool exact = value > -(1LL << 53) && value < 1LL << 53;
+    add(json, to, key, exact ? cJSON_CreateNumber((double)value) : cJSON_CreateRaw(digits));
+}
+
+/* cJSON takes 15 digits for enough where that is nearly the same number. */
+static cJSON *create_number(double value) {
+    char digits[32];
+    snprintf(digits, sizeof digits, "%.15g", value);
+    if (strtod(digits, NULL) == value) return cJSON_CreateNumber(value);
+    snprintf(digits, sizeof digits, "%.17g", value);
+    return cJSON_CreateRaw(digits);
 }
 
 void anx_json_add_value(anx_json *json, cJSON *to, const char *key, double value) {
     if (isfinite(value))
-        add(json, to, key, cJSON_CreateNumber(value));
+        add(json, to, key, create_number(value));
     else
         anx_json_add_text(json, to, key, isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
 }

@@ -4,6 +4,7 @@
 #include "tools/common/cli.h"
 #include "tools/convert_file.h"
 #include "tools/convert_init.h"
+#include "tools/convert_inspect.h"
 
 int main(int argc, char **argv) {
     static const anx_subcommand convert = {"", "", anx_convert_help, anx_convert};
@@ -12,6 +13,7 @@ int main(int argc, char **argv) {
         {"bin2pth", "convert to .pth", anx_convert_bin2pth_help, anx_convert_bin2pth},
         {"init", "write freshly initialised weights, as PyTorch initialises them", anx_convert_init_help,
          anx_convert_init},
+        {"inspect", "show what a checkpoint file is", anx_convert_inspect_help, anx_convert_inspect},
     };
     static const anx_command command = {
         .name = "anx-convert",

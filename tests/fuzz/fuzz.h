@@ -14,6 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 const char *fuzz_file(const uint8_t *data, size_t n_bytes);
 /* Reads the first and last element of each tensor, and all of those that are small: for a sanitizer to see. */
 void fuzz_touch(const anx_state_dict *tensors);
+/* What anx-convert inspect says of a checkpoint that can be opened (fuzz_inspect.c): harmless text, sound JSON. */
+void fuzz_inspect(const char *path);
 
 /* Opens the bytes as a checkpoint: an error that says something, or tensors whose every element can be read. */
 void fuzz_open(const uint8_t *data, size_t n_bytes, bool as_stored);

@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
     /* CRCs would have to be guessed before anything behind them is reached; what they do is in the unit tests. */
     const anx_checkpoint_options options = {.accept_bad_crc = true};
     anx_checkpoint *checkpoint = NULL;
-    const anx_status status = anx_checkpoint_open(fuzz_file(data, n_bytes), &options, &checkpoint, &err);
+    const char *path = fuzz_file(data, n_bytes);
+    const anx_status status = anx_checkpoint_open(path, &options, &checkpoint, &err);
     if (status != ANX_OK) {
         if (checkpoint != NULL || err.status != status || strlen(anx_error_format(&err, text, sizeof text)) == 0 ||
             status == ANX_ERR_INTERNAL)
@@ -22,5 +23,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
     anx_model *model = NULL;
     if (anx_model_bind(checkpoint, NULL, 0, 0, &model, &err) == ANX_OK) anx_model_destroy(model);
     anx_checkpoint_close(checkpoint);
+    fuzz_inspect(path);
     return 0;
 }

@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
     test_zip zip;
     test_zip_checkpoint(&zip, data, n_bytes);
     anx_checkpoint *checkpoint = NULL;
-    const anx_status status = anx_checkpoint_open(fuzz_file(zip.bytes, zip.n_bytes), NULL, &checkpoint, &err);
+    const char *path = fuzz_file(zip.bytes, zip.n_bytes);
+    const anx_status status = anx_checkpoint_open(path, NULL, &checkpoint, &err);
     if (status != ANX_OK && (checkpoint != NULL || err.status != status || err.message[0] == '\0')) abort();
     if (status == ANX_OK) {
         if (checkpoint->tensors.count == 0) abort();
@@ -19,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
         if (anx_model_bind(checkpoint, NULL, 0, 0, &model, &err) == ANX_OK) anx_model_destroy(model);
     }
     anx_checkpoint_close(checkpoint);
+    if (status == ANX_OK) fuzz_inspect(path);
     test_zip_fini(&zip);
     return 0;
 }
