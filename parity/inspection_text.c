@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/checkpoint/state_dict_json.h"
 #include "loaders/checkpoint/text.h"
 #include "parity/inspection.h"
 #include "parity/report_text_inside.h"
@@ -150,16 +151,20 @@ static void put_metadata(const anx_text_report *r, const anx_inspection *in) {
 /* A safetensors file's text pairs. */
 static void put_pairs(const anx_text_report *r, const anx_inspection *in) {
     const anx_safetensors *file = anx_checkpoint_impl_of(in->checkpoint)->safetensors;
-    if (file == NULL) return;
-    for (size_t i = 0; i < file->n_metadata && i < max_pairs_shown; i++) {
+    size_t shown = 0, left_out = 0;
+    for (size_t i = 0; file != NULL && i < file->n_metadata; i++) {
         char key[100], value[300];
+        if (strcmp(file->metadata[i].key, anx_state_dict_pair) == 0) continue; /* shown as what it says */
+        if (shown == max_pairs_shown) {
+            left_out++;
+            continue;
+        }
         anx_report_put_fact(
-            r, i == 0 ? "metadata" : "", "%s: %s",
+            r, shown++ == 0 ? "metadata" : "", "%s: %s",
             anx_text_printable(file->metadata[i].key, strlen(file->metadata[i].key), key, sizeof key),
             anx_text_printable(file->metadata[i].value, strlen(file->metadata[i].value), value, sizeof value));
     }
-    if (file->n_metadata > max_pairs_shown)
-        anx_report_put_fact(r, "", "... %zu more", file->n_metadata - max_pairs_shown);
+    if (left_out > 0) anx_report_put_fact(r, "", "... %zu more", left_out);
 }
 
 /* ---- the table of tensors -------------------------------------------------------------------------------- */

@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/checkpoint/bin_format.h"
 #include "loaders/checkpoint/checkpoint_impl.h"
 #include "loaders/checkpoint/serialization_id.h"
+#include "loaders/checkpoint/state_dict_json.h"
 #include "loaders/checkpoint/text.h"
 #include "loaders/checkpoint/zip_index.h"
 
@@ -439,7 +441,9 @@ static anx_status describe_safetensors(const anx_checkpoint *checkpoint, anx_pro
     const char *format = file != NULL ? anx_safetensors_metadata(file, "format") : NULL;
     char text[100];
     (void)err;
-    if (format == NULL)
+    if (file != NULL && anx_safetensors_metadata(file, anx_state_dict_pair) != NULL)
+        write_by(p, "anx-convert, which leaves the pair \"%s\" in the file", anx_state_dict_pair);
+    else if (format == NULL)
         write_by(p, "unknown: the file says nothing of it");
     else if (strcmp(format, "pt") == 0)
         write_by(p, "a program that saves for PyTorch, as safetensors.torch does (\"format\": \"pt\")");
@@ -450,7 +454,8 @@ static anx_status describe_safetensors(const anx_checkpoint *checkpoint, anx_pro
 }
 
 static anx_status describe_bin(const anx_checkpoint *checkpoint, anx_provenance *p, anx_error *err) {
-    (void)checkpoint, (void)err;
+    (void)checkpoint, (void)err; /* the reader takes this version alone */
+    snprintf(p->format_version, sizeof p->format_version, "%d", (int)ANX_BIN_VERSION);
     write_by(p, "anx-convert, whose own format this is");
     return ANX_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "loaders/checkpoint/checkpoint_impl.h"
 #include "loaders/checkpoint/pth_writer.h"
+#include "loaders/checkpoint/saving.h"
 #include "loaders/checkpoint/serialization_id.h"
 #include "tests/support/anx_test.h"
 #include "tests/support/test_zip.h"
@@ -296,6 +297,22 @@ static void a_legacy_stream(void) {
     CU_ASSERT_STRING_EQUAL(p.format_version, "");
 }
 
+static void our_own_format(void) {
+    const int64_t shape[1] = {2};
+    const anx_tensor t = anx_tensor_view(ANX_F32, 1, shape, values);
+    const anx_saving_item item = {.name = "w", .elements = {.tensor = t}, .dtype = ANX_F32};
+    const anx_saving saving = {.items = (anx_saving_item[]){item}, .n_items = 1};
+    anx_file_writer *file = NULL;
+    const char *path = anx_test_path("w.bin");
+    ANX_CHECK_OK(anx_file_writer_create(path, true, &file, &err), &err);
+    ANX_CHECK_OK(anx_bin_save(&saving, path, file, NULL, &err), &err);
+    ANX_CHECK_OK(anx_file_writer_commit(file, &err), &err);
+    anx_file_writer_destroy(file);
+    const anx_provenance p = provenance_of(path, false);
+    check_writer(&p, "anx-convert, whose own format this is");
+    CU_ASSERT_STRING_EQUAL(p.format_version, "1");
+}
+
 static void safetensors_say_for_whom(void) {
     const struct {
         anx_safetensors_meta pair;
@@ -303,6 +320,9 @@ static void safetensors_say_for_whom(void) {
         const char *writer;
     } cases[] = {
         {{"format", "pt"}, 1, "a program that saves for PyTorch, as safetensors.torch does (\"format\": \"pt\")"},
+        {{"anx.state_dict", "{\"keys\":[\"w\"]}"},
+         1,
+         "anx-convert, which leaves the pair \"anx.state_dict\" in the file"},
         {{"format", "np\033"}, 1, "a program that calls its format 'np\\x1b'"},
         {{"for", "mat"}, 1, "unknown: the file says nothing of it"},
         {{NULL, NULL}, 0, "unknown: the file says nothing of it"},
@@ -332,6 +352,7 @@ int main(int argc, char **argv) {
         {"a file of ours with a treacherous storage", a_file_of_ours_with_a_treacherous_storage},
         {"checksums that were left out", checksums_that_were_left_out},
         {"a legacy stream", a_legacy_stream},
+        {"our own format", our_own_format},
         {"safetensors say for whom", safetensors_say_for_whom},
         {NULL, NULL},
     };
