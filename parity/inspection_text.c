@@ -190,6 +190,7 @@ typedef struct table {
     const anx_inspection *inspection;
     bool has_column[N_COLUMNS];
     int width[N_COLUMNS];
+    int gap; /* between columns */
 } table;
 
 static void put_number(double value, char *buf, size_t size) {
@@ -222,12 +223,19 @@ static void fill_row(const anx_inspected_tensor *t, row *out) {
     anx_text_printable(t->name, strlen(t->name), out->text[COLUMN_NAME], sizeof out->text[0]);
     snprintf(out->text[COLUMN_DTYPE], sizeof out->text[0], "%s", anx_dtype_name(t->tensor->dtype));
     anx_shape_format(t->tensor->rank, t->tensor->shape, out->text[COLUMN_SHAPE], sizeof out->text[0]);
-    anx_text_printable(key, strlen(key), out->text[COLUMN_KEY], max_key_width + 1);
+    anx_text_printable(key, strlen(key), out->text[COLUMN_KEY], max_key_width + 4 /* dots */);
     snprintf(out->text[COLUMN_OFFSET], sizeof out->text[0], "%" PRIu64, t->file_offset);
     fill_values(t, out);
 }
 
 static const char *const headings[N_COLUMNS] = {"name", "dtype", "shape", "key", "offset", "min", "max", "mean"};
+
+static int total_width(const table *t) {
+    int total = -t->gap;
+    for (int i = 0; i < N_COLUMNS; i++)
+        if (t->has_column[i]) total += t->width[i] + t->gap;
+    return total;
+}
 
 static void measure(table *t) {
     for (int i = 0; i < N_COLUMNS; i++) {
@@ -247,6 +255,8 @@ static void measure(table *t) {
             if (width > t->width[k] && (k != COLUMN_NAME || width <= max_name_width)) t->width[k] = width;
         }
     }
+    t->gap = 2;
+    if (total_width(t) > ANX_REPORT_COLUMNS) t->gap = 1;
 }
 
 static bool is_number(int column) {
@@ -265,8 +275,8 @@ static void put_cells(const table *t, const char *const cells[N_COLUMNS]) {
         }
         fprintf(to, "%*s%s", due + room - at, "", cells[i]);
         at = due + room + width;
-        due += t->width[i] + 2;
-        if (i > COLUMN_NAME && at + 2 > due) due = at + 2;
+        due += t->width[i] + t->gap;
+        if (i > COLUMN_NAME && at + t->gap > due) due = at + t->gap;
     }
     fputc('\n', to);
 }

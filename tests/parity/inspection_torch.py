@@ -187,6 +187,17 @@ def check_layouts(folder):
     return path
 
 
+def check_legacy(folder):
+    tensors = layouts()
+    path = save(tensors, folder, "legacy", _use_new_zipfile_serialization=False)
+    report, text = inspect(path)
+    check_tensors(report, tensors, path)
+    judge.equal((report["format"], report["format_version"]), ("PyTorch legacy stream", "1001"), "legacy: format")
+    judge.check("before 1.6" in report["written_by"]["text"], "legacy: what wrote it")
+    judge.check("saved on a little-endian system" in report["written_by"]["because"], "legacy: byte order")
+    judge.check(all(s["key"] in text for s in report["storages"]), "legacy: whole keys in the text")
+
+
 def repack(path, to):
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as out:
         for name in source.namelist():
@@ -323,6 +334,7 @@ def inspect_bad_crc(path):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         path = check_layouts(folder)
+        check_legacy(folder)
         check_training(folder)
         check_models(folder)
         check_other_writers(folder, path)
