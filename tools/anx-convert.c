@@ -5,6 +5,7 @@
 #include "tools/convert_file.h"
 #include "tools/convert_init.h"
 #include "tools/convert_inspect.h"
+#include "tools/convert_verify.h"
 
 int main(int argc, char **argv) {
     static const anx_subcommand convert = {"", "", anx_convert_help, anx_convert};
@@ -14,6 +15,8 @@ int main(int argc, char **argv) {
         {"init", "write freshly initialised weights, as PyTorch initialises them", anx_convert_init_help,
          anx_convert_init},
         {"inspect", "show what a checkpoint file is", anx_convert_inspect_help, anx_convert_inspect},
+        {"verify", "do two checkpoints hold the same tensors, bit for bit?", anx_convert_verify_help,
+         anx_convert_verify},
     };
     static const anx_command command = {
         .name = "anx-convert",
