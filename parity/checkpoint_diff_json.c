@@ -45,7 +45,7 @@ static void add_value(anx_json *j, cJSON *to, const char *key, anx_element_value
     cJSON *o = anx_json_add_object(j, to, key);
     char bits[24];
     if (anx_dtype_is_float(v.dtype)) {
-        anx_json_add_exact(j, o, "value", anx_element_value_real(v));
+        anx_json_add_value(j, o, "value", anx_element_value_real(v));
     } else {
         const int64_t value = anx_element_value_integer(v);
         add_whole(j, o, "value", value < 0 ? (uint64_t)0 - (uint64_t)value : (uint64_t)value, value < 0);
@@ -71,7 +71,7 @@ static void add_measure(anx_json *j, cJSON *to, const anx_diff_row *row, int ran
     add_count(j, to, "different", m->n_different);
     add_element(j, to, "first", &m->first, rank);
     if (m->abs.known)
-        anx_json_add_exact(j, to, "max_abs", m->max_abs);
+        anx_json_add_value(j, to, "max_abs", m->max_abs);
     else
         anx_json_add_text(j, to, "max_abs", NULL);
     add_element(j, to, "max_abs_at", &m->abs, rank);

@@ -67,19 +67,6 @@ void anx_json_add_value(anx_json *json, cJSON *to, const char *key, double value
         anx_json_add_text(json, to, key, isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
 }
 
-void anx_json_add_exact(anx_json *json, cJSON *to, const char *key, double value) {
-    char text[32];
-    if (!isfinite(value)) {
-        anx_json_add_value(json, to, key, value);
-        return;
-    }
-    for (int digits = 15; digits <= 17; digits++) { /* 17 are enough for any double */
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value) break;
-    }
-    add(json, to, key, cJSON_CreateRaw(text));
-}
-
 void anx_json_add_measure(anx_json *json, cJSON *to, const char *key, double value) {
     if (isnan(value))
         anx_json_add_text(json, to, key, NULL);

@@ -23,8 +23,6 @@ void anx_json_add_bool(anx_json *json, cJSON *to, const char *key, bool value);
 void anx_json_add_integer(anx_json *json, cJSON *to, const char *key, int64_t value);
 /* A value as it is: JSON has no NaN and no infinity, so that these become text ("nan", "inf", "-inf"). */
 void anx_json_add_value(anx_json *json, cJSON *to, const char *key, double value);
-/* The same with as many digits as bring the value back to the bit: cJSON's own printing may be off in the last. */
-void anx_json_add_exact(anx_json *json, cJSON *to, const char *key, double value);
 /* A measure: NaN means that it has no meaning here, and becomes null. */
 void anx_json_add_measure(anx_json *json, cJSON *to, const char *key, double value);
 void anx_json_add_digest(anx_json *json, cJSON *to, const char *key, const anx_digest *digest);
