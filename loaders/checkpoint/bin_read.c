@@ -60,7 +60,10 @@ static anx_status read_header(reader *r, anx_error *err) {
     if (h->file_bytes != r->n_bytes)
         return anx_error_set(err, ANX_ERR_FORMAT, "the file has %zu bytes, its header says %llu%s", r->n_bytes,
                              (unsigned long long)h->file_bytes, h->file_bytes > r->n_bytes ? ": truncated?" : "");
-    return h->reserved == 0 ? ANX_OK : anx_error_set(err, ANX_ERR_FORMAT, "a reserved field that is not zero");
+    if (h->reserved != 0)
+        return at_offset(anx_error_set(err, ANX_ERR_FORMAT, "a reserved field that is not zero"),
+                         offsetof(anx_bin_header, reserved), err);
+    return ANX_OK;
 }
 
 /* Table, names and text fill what lies before the data, but for padding. */
@@ -77,8 +80,9 @@ static anx_status check_parts(reader *r, anx_error *err) {
                              h->n_tensors, (unsigned long long)h->names_bytes, (unsigned long long)h->text_bytes,
                              r->n_bytes);
     if (h->data_offset != aligned)
-        return anx_error_set(err, ANX_ERR_FORMAT, "the data begin at %llu, the header says %llu",
-                             (unsigned long long)aligned, (unsigned long long)h->data_offset);
+        return at_offset(anx_error_set(err, ANX_ERR_FORMAT, "the data begin at %zu, the header says %llu", aligned,
+                                       (unsigned long long)h->data_offset),
+                         offsetof(anx_bin_header, data_offset), err);
     anx_status status =
         judge_crc(r, "the table", h->table_crc, (uint32_t)crc32_z(0, r->bytes + sizeof *h, aligned - sizeof *h), err);
     if (status != ANX_OK) return status;
@@ -93,13 +97,19 @@ static anx_status check_parts(reader *r, anx_error *err) {
 
 static anx_status read_name(reader *r, const anx_bin_record *record, const char **out, anx_error *err) {
     const uint64_t end = sizeof r->header + r->header.n_tensors * sizeof *record + r->header.names_bytes;
-    if (record->name_offset != r->name_at || record->name_bytes >= end - r->name_at)
-        return anx_error_set(err, ANX_ERR_FORMAT, "its name of %u bytes at %llu is not where the names are",
-                             record->name_bytes, (unsigned long long)record->name_offset);
+    if (record->name_offset != r->name_at)
+        return anx_error_set(err, ANX_ERR_FORMAT, "its name begins at %llu, where %llu was expected",
+                             (unsigned long long)record->name_offset, (unsigned long long)r->name_at);
+    if (record->name_bytes >= end - r->name_at)
+        return anx_error_set(err, ANX_ERR_FORMAT, "its name of %u bytes at %llu reaches beyond the names' end at %llu",
+                             record->name_bytes, (unsigned long long)r->name_at, (unsigned long long)end);
     const char *name = (const char *)r->bytes + r->name_at;
-    if (record->name_bytes == 0 || memchr(name, '\0', (size_t)record->name_bytes + 1) != name + record->name_bytes ||
-        !anx_utf8_valid(name, record->name_bytes))
-        return anx_error_set(err, ANX_ERR_FORMAT, "its name is empty, not UTF-8, or not ended by its NUL");
+    const char *wrong = record->name_bytes == 0                          ? "is empty"
+                        : memchr(name, '\0', record->name_bytes) != NULL ? "holds a NUL"
+                        : name[record->name_bytes] != '\0'               ? "is not ended by a NUL"
+                        : !anx_utf8_valid(name, record->name_bytes)      ? "is not UTF-8"
+                                                                         : NULL;
+    if (wrong != NULL) return anx_error_set(err, ANX_ERR_FORMAT, "its name %s", wrong);
     r->name_at += record->name_bytes + UINT64_C(1);
     *out = name;
     return ANX_OK;
@@ -131,10 +141,10 @@ static anx_status read_shape(const anx_bin_record *record, anx_dtype dtype, int6
 
 /* Its elements begin at the first multiple of 64 behind the tensor before, and end inside the file. */
 static anx_status check_place(reader *r, const anx_bin_record *record, anx_error *err) {
-    size_t start;
+    size_t start = 0;
     if (!anx_checked_align_size((size_t)r->data_at, ANX_BIN_ALIGNMENT, &start) || record->data_offset != start)
-        return anx_error_set(err, ANX_ERR_FORMAT, "its data at %llu do not begin behind those of the tensor before",
-                             (unsigned long long)record->data_offset);
+        return anx_error_set(err, ANX_ERR_FORMAT, "its data begin at %llu, where %zu was expected",
+                             (unsigned long long)record->data_offset, start);
     if (start > r->n_bytes || record->data_bytes > r->n_bytes - start)
         return anx_error_set(err, ANX_ERR_FORMAT, "its %llu bytes at %zu reach beyond the file's %zu",
                              (unsigned long long)record->data_bytes, start, r->n_bytes);
