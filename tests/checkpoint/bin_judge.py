@@ -235,7 +235,7 @@ def the_pages_numbers_are_the_headers(folder):
     wanted = [f"{s}.{f} {at} {size}" for s, layout in (("header", HEADER), ("record", RECORD))
               for f, (at, size) in layout.items()]
     judge.equal(out, wanted + [f"sizes {HEADER_BYTES} {RECORD_BYTES}", f"constants {VERSION} {ALIGNMENT} 8",
-                               "magic " + section("Header").split("`magic` | `")[1].split("`")[0]], "the page's numbers")
+                               "magic " + MAGIC.hex(" ")], "the page's numbers")
     # Nothing of the structs is left out: the fields lie side by side.
     for layout, length in ((HEADER, HEADER_BYTES), (RECORD, RECORD_BYTES)):
         ends = [0] + [at + size for at, size in layout.values()]
@@ -279,7 +279,8 @@ def the_pages_reader_reads(folder):
     whole = contents(path)
     at_data = field(whole, HEADER, "data_offset")
     for at, message in ((0, "another format"), (8, "another format"), (16, "damaged, or cut short"),
-                        (60, "damaged, or cut short"), (64, "the table is damaged"), (at_data - 1, "the table is damaged"),
+                        (60, "damaged, or cut short"), (64, "the table is damaged"),
+                        (at_data - 1, "the table is damaged"),
                         (at_data, "the tensor is damaged")):
         put(path, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
         judge.equal(reads("a"), (1, "", message + "\n"), f"the page's reader: byte {at}")

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "loaders/checkpoint/bin_format.h"
@@ -23,14 +25,16 @@ typedef struct image {
     size_t n_bytes;
 } image;
 
-/* Writes without the care for disks that anx_file_writer takes: thousands are written here. */
+/* A path under which it can be opened until the next one is put: in memory, since thousands are. */
 static const char *put(const image *file) {
-    static char path[4096];
-    if (path[0] == '\0') snprintf(path, sizeof path, "%s", anx_test_path("some.bin"));
-    FILE *f = fopen(path, "wb");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
-    CU_ASSERT_EQUAL(fwrite(file->bytes, 1, file->n_bytes, f), file->n_bytes);
-    CU_ASSERT_EQUAL(fclose(f), 0);
+    static int fd = -1;
+    static char path[64];
+    if (fd < 0) {
+        fd = memfd_create("bin", MFD_CLOEXEC);
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    }
+    CU_ASSERT_FATAL(fd >= 0 && ftruncate(fd, 0) == 0);
+    CU_ASSERT_FATAL(pwrite(fd, file->bytes, file->n_bytes, 0) == (ssize_t)file->n_bytes);
     return path;
 }
 
@@ -64,6 +68,7 @@ static image saved(const anx_saving *saving, anx_rounding *rounding) {
     return file;
 }
 
+/* Of the one that was put last. */
 static anx_checkpoint *opened(const image *file, const anx_checkpoint_options *options) {
     anx_checkpoint *checkpoint = NULL;
     ANX_CHECK_OK(anx_checkpoint_open(put(file), options, &checkpoint, &err), &err);

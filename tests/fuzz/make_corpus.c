@@ -1,5 +1,5 @@
 /*
- * make_corpus FOLDER: writes small valid inputs to FOLDER/{pickle,state_dict,checkpoint,safetensors,tar,labels}, and
+ * make_corpus FOLDER: writes small valid inputs to FOLDER/{pickle,state_dict,checkpoint,safetensors,bin,...}, and
  * from each of them many damaged ones (cut, flipped, spliced; the same every time), for the fuzzers to start from and
  * replay to run.
  */
@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "loaders/checkpoint/safetensors.h"
+#include "loaders/checkpoint/saving.h"
 #include "loaders/file.h"
 #include "tests/support/anx_test.h"
 #include "tests/support/test_tar.h"
@@ -146,6 +147,42 @@ static void make_safetensors(void) {
     put_all("safetensors", "none", "\x08\0\0\0\0\0\0\0{}      ", 16);
 }
 
+static void put_bin(const char *name, anx_saving_item *items, size_t n_items, bool plain_dict) {
+    static anx_error err;
+    const anx_saving saving = {.items = items, .n_items = n_items, .plain_dict = plain_dict};
+    anx_file_writer *writer = NULL;
+    uint8_t *file = NULL;
+    size_t n_bytes = 0;
+    const char *path = anx_test_path("corpus.bin");
+    anx_status status = anx_file_writer_create(path, true, &writer, &err);
+    if (status == ANX_OK) status = anx_bin_save(&saving, path, writer, NULL, &err);
+    if (status == ANX_OK) status = anx_file_writer_commit(writer, &err);
+    if (status == ANX_OK) status = anx_read_file(path, &file, &n_bytes, &err);
+    if (status != ANX_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        exit(2);
+    }
+    anx_file_writer_destroy(writer);
+    put_all("bin", name, file, n_bytes);
+    put_all("checkpoint", name, file, n_bytes);
+    free(file);
+}
+
+static void make_bins(void) {
+    static const float values[8] = {1, 2, 3, 4, 5, 6};
+    anx_saving_item items[ANX_DTYPE_COUNT];
+    for (int i = 0; i < ANX_DTYPE_COUNT; i++)
+        items[i] = (anx_saving_item){
+            .name = anx_dtype_name((anx_dtype)i),
+            .elements = {.tensor = anx_tensor_view((anx_dtype)i, i % 4, (const int64_t[]){1, 2, 2}, values)},
+            .dtype = (anx_dtype)i};
+    put_bin("bin-one", items, 1, false);
+    put_bin("bin-three", items + 1, 3, true);
+    put_bin("bin-types", items, ANX_DTYPE_COUNT, false);
+    items[1].elements.tensor = anx_tensor_view(ANX_F64, 3, (const int64_t[]){3, 0, 2}, NULL);
+    put_bin("bin-empty", items, 2, false);
+}
+
 /* As tests/fuzz/fuzz_torch_legacy.c and fuzz_torch_tar.c have them, and whole for fuzz_checkpoint. */
 static void make_torch_streams(void) {
     test_stream s, members;
@@ -230,7 +267,7 @@ static void make_labels(void) {
 
 int main(int argc, char **argv) {
     static const char *const kinds[] = {"",    "pickle", "state_dict",   "checkpoint", "safetensors",
-                                        "tar", "labels", "torch_legacy", "torch_tar"};
+                                        "tar", "labels", "torch_legacy", "torch_tar",  "bin"};
     if (argc != 2) {
         fprintf(stderr, "usage: make_corpus FOLDER\n");
         return 64;
@@ -244,6 +281,7 @@ int main(int argc, char **argv) {
     make_pickles();
     make_checkpoints();
     make_safetensors();
+    make_bins();
     make_torch_streams();
     make_tars();
     make_labels();
