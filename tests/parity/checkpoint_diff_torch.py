@@ -3,6 +3,7 @@ ULPs computed here, every suggestion carried out in torch, and every report agai
 import collections
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -163,8 +164,31 @@ def run(what, a, b, code, writers=(torch.save, torch.save)):
     return report
 
 
+def save_legacy(tensors, name):
+    torch.save(tensors, name, _use_new_zipfile_serialization=False)
+
+
+def save_bin(tensors, name):
+    torch.save(tensors, "whole.pth")
+    subprocess.run([CONVERT, "whole.pth", name, "--to", "bin", "--force"], check=True, stdout=subprocess.DEVNULL)
+
+
 def twins_of(report):
     return {twin["a"]: (twin["b"], twin["kind"], twin["b_is"]) for twin in report["twins"]}
+
+
+def check_advice(what, options):
+    """What the report says makes B's names A's does, to the bit."""
+    done = subprocess.run([CONVERT, "b", "fixed.pth", "--force", *options], capture_output=True, text=True)
+    check(done.returncode == 0, f"{what}: {options}: {done.stderr}")
+    done = subprocess.run([CONVERT, "verify", "a", "fixed.pth"], capture_output=True, text=True)
+    check(done.returncode == 0, f"{what}: {options}: {done.stdout}{done.stderr}")
+
+
+def options_of_text():
+    """The options in the text about files a and b."""
+    text = " ".join(subprocess.run([CONVERT, "verify", "a", "b"], capture_output=True, text=True).stdout.split())
+    return shlex.split(text.split("to give B the names of A: anx-convert ")[1])
 
 
 def small_model():
@@ -183,6 +207,8 @@ def check_same(model):
     run("itself", model, dict(model), 0)
     run("reversed names", model, dict(reversed(model.items())), 0)
     run("safetensors", model, dict(model), 0, (torch.save, save_file))
+    run("legacy", model, dict(model), 0, (torch.save, save_legacy))
+    run("anx bin", model, dict(model), 0, (torch.save, save_bin))
     strided = {name: t.t().contiguous().t() if t.dim() == 2 else t for name, t in model.items()}
     check(not strided["classifier.1.weight"].is_contiguous(), "strided is contiguous")
     run("strided", model, strided, 0)
@@ -241,12 +267,17 @@ def check_suggestions(model):
         report = run(what, a, b, 1)
         check(report["prefix"] == {"text": "module.", "in": inside, "names": 12, "same_bits": 12}, f"{what}: {report['prefix']}")
         check(len(report["twins"]) == 12 and all(t["by"] == "name" for t in report["twins"]), what)
+        if inside == "b":
+            check_advice(what, ["--prefix-strip", "module."])
     names = dict(zip(["features.0", "features.3", "features.6", "classifier.1", "classifier.4", "classifier.6"],
                      ["conv1", "conv2", "conv3", "fc6", "fc7", "fc8"]))
     renamed = {names[k.rsplit(".", 1)[0]] + "." + k.rsplit(".", 1)[1]: v for k, v in model.items()}
     report = run("renamed", model, renamed, 1)
     check(twins_of(report) == {a: (b, "same", "A") for a, b in zip(model, renamed)}, f"renamed: {report['twins']}")
     check(report["prefix"] is None, "renamed: a prefix")
+    check(len(options_of_text()) == 12, f"renamed: {options_of_text()}")  # six modules
+    check_advice("renamed", options_of_text())
+    check_advice("renamed", [word for t in report["twins"] for word in ("--rename", t["rename_b"])])
     moved = dict(model)
     moved["features.0.weight"] = model["features.0.weight"].flip(1)
     moved["features.3.weight"] = model["features.3.weight"].permute(2, 3, 1, 0).contiguous()
