@@ -21,7 +21,7 @@ typedef struct anx_checkpoint {
     uint64_t file_bytes;
     char *wrapped_in; /* "state_dict", "model", or NULL */
     bool module_prefix_removed;
-    size_t n_bad_crc; /* zip records whose CRC-32 did not match and was accepted */
+    size_t n_bad_crc; /* CRC-32s, of zip records or in an anx bin file, that did not match and were accepted */
     /* reader's own: the mapping and what else must live as long */
     void *impl;
 } anx_checkpoint;

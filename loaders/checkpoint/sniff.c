@@ -96,6 +96,9 @@ static const row rows[] = {
     {.format = {.name = "a zip archive", .kind = ANX_FILE_ZIP}, MAGIC("PK\x03\x04")},
     {.format = {.name = "a zip archive", .kind = ANX_FILE_ZIP}, MAGIC("PK\x05\x06")},
     {.format = {.name = "an anx bin file", .kind = ANX_FILE_BIN}, MAGIC(ANX_BIN_MAGIC)},
+    {REFUSED("an anx bin file whose line ends were changed, as of a text", "transfer it again, as binary"),
+     MAGIC("\x89"
+           "ANXBIN\r\n")},
     {.format = {.name = "safetensors", .kind = ANX_FILE_SAFETENSORS}, .match = is_safetensors},
     {.format = {.name = "PyTorch's legacy stream", .kind = ANX_FILE_TORCH_LEGACY},
      MAGIC("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e")},

@@ -240,6 +240,7 @@ def the_pages_numbers_are_the_headers(folder):
     for layout, length in ((HEADER, HEADER_BYTES), (RECORD, RECORD_BYTES)):
         ends = [0] + [at + size for at, size in layout.values()]
         judge.equal([at for at, _ in layout.values()] + [length], ends, "fields side by side")
+    judge.equal(list(TYPES), list(range(1, 11)), "the types' numbers")
     judge.equal(bytes.fromhex(section("Header").split("`magic` | `")[1].split("`")[0]), MAGIC, "magic")
     judge.equal({row[0]: row[1].split()[0] for row in rows("The parts", "part") if row[0] in ("header", "table")},
                 {"header": str(HEADER_BYTES), "table": str(RECORD_BYTES)}, "the parts")

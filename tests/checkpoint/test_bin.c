@@ -604,6 +604,14 @@ static const malformed tables[] = {
      false,
      ANX_ERR_FORMAT,
      IN("a", "64") "its 6917529027641081856 bytes at 448 reach beyond the file's 584"},
+    {{{record_a + 12, 4, 2},
+      {record_a + 40, 8, (UINT64_C(1) << 61) - 1},
+      {record_a + 48, 8, 1},
+      {record_a + 32, 8, UINT64_MAX - 7}},
+     0,
+     false,
+     ANX_ERR_FORMAT,
+     IN("a", "64") "its 18446744073709551608 bytes at 448 reach beyond the file's 584"},
     {{{record_b + 40, 8, 133}, {record_b + 32, 8, 133}},
      0,
      false,
@@ -652,6 +660,16 @@ static void a_text_that_is_none_is_refused(void) {
     memcpy(file.bytes + text, "{\"keys\":[\"a\",\"s\"] }", text_end - text);
     seal(&file);
     check_refused(&file, ANX_ERR_FORMAT, "offset 384: the text lists keys, which the table's order says");
+    free(file.bytes);
+}
+
+static void what_the_text_says_besides_is_passed_over(void) {
+    image file = plain_file();
+    memcpy(file.bytes + text, "{\"later\": [1, 2.5]}", text_end - text);
+    seal(&file);
+    anx_checkpoint *checkpoint = opened(&file, NULL);
+    CU_ASSERT_FALSE(anx_checkpoint_impl_of(checkpoint)->plain_dict);
+    anx_checkpoint_close(checkpoint);
     free(file.bytes);
 }
 
@@ -752,6 +770,7 @@ int main(int argc, char **argv) {
         {"a header that lies is refused", a_header_that_lies_is_refused},
         {"a table that lies is refused", a_table_that_lies_is_refused},
         {"a text that is none is refused", a_text_that_is_none_is_refused},
+        {"what the text says besides is passed over", what_the_text_says_besides_is_passed_over},
         {"a file cut anywhere is refused", a_file_cut_anywhere_is_refused},
         {"a file cut and sealed is refused", a_file_cut_and_sealed_is_refused},
         {"every bit is covered by a check", every_bit_is_covered_by_a_check},

@@ -62,6 +62,9 @@ static void other_files_are_refused_by_name(void) {
         {BYTES("\xff\xd8\xff\xe0"), "a JPEG image: a checkpoint was expected here"},
         {BYTES("\x89PNG\r\n\x1a\n"), "a PNG image: a checkpoint was expected here"},
         {BYTES("\x08\x07\x12\x07pytorch"), "an ONNX model: export the weights from PyTorch instead"},
+        {BYTES("\x89"
+               "ANXBIN\r\n\x01\0\0\0"),
+         "an anx bin file whose line ends were changed, as of a text: transfer it again, as binary"},
         {BYTES("P"), "an unknown kind of file, beginning with 'P'; a PyTorch checkpoint (zip, legacy stream or tar), "
                      "safetensors or anx bin was expected"},
         {BYTES("\x1b]0;owned\x07\0\0\0\0\0\0\0\0"),
