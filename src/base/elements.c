@@ -7,11 +7,11 @@ enum { piece_elems = 512, largest_element = 8 };
 
 /* n elements of element_bytes, `stride` elements apart, side by side into out. */
 static void gather(const char *in, int64_t stride, size_t element_bytes, int64_t n, char *out) {
-    const int64_t step = stride * (int64_t)element_bytes;
-    if (stride == 1) {
+    if (stride == 1 || n == 1) { /* of one element alone the stride means nothing, and may be anything */
         memcpy(out, in, (size_t)n * element_bytes);
         return;
     }
+    const int64_t step = stride * (int64_t)element_bytes;
     switch (element_bytes) { /* of a known size each copy is one instruction */
     case 1:
         for (int64_t i = 0; i < n; i++) out[i] = in[i * step];

@@ -99,6 +99,19 @@ static void what_rounding_did_is_counted(void) {
     CU_ASSERT_EQUAL(r.n_elems, 0); /* nothing was converted */
 }
 
+/* PyTorch writes such strides of extents of 1 as they come; the sanitizers watch the arithmetic. */
+static void the_stride_of_one_element_means_nothing(void) {
+    const double value = 3;
+    double out = 0;
+    anx_elements e = {.tensor = anx_tensor_view(ANX_F64, 2, (const int64_t[]){1, 1}, &value)};
+    e.tensor.stride[0] = e.tensor.stride[1] = INT64_MAX - 1;
+    anx_elements_read(&e, 0, 1, ANX_F64, &out, NULL);
+    CU_ASSERT_EQUAL(out, 3);
+    float narrow = 0;
+    anx_elements_read(&e, 0, 1, ANX_F32, &narrow, NULL);
+    CU_ASSERT_EQUAL(narrow, 3);
+}
+
 static void elements_are_used_in_place_where_nothing_lies_between(void) {
     float values[12] = {0};
     anx_elements e = {.tensor = anx_tensor_view(ANX_F32, 2, (const int64_t[]){3, 4}, values)};
@@ -115,6 +128,7 @@ int main(int argc, char **argv) {
         {"pieces are the elements that the indices name", pieces_are_the_elements_that_the_indices_name},
         {"conversions are those of whole tensors", conversions_are_those_of_whole_tensors},
         {"what rounding did is counted", what_rounding_did_is_counted},
+        {"the stride of one element means nothing", the_stride_of_one_element_means_nothing},
         {"elements are used in place where nothing lies between",
          elements_are_used_in_place_where_nothing_lies_between},
         {NULL, NULL},
