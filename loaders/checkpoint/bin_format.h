@@ -9,6 +9,8 @@
 
 #define ANX_BIN_MAGIC "\x89" /* no text begins so */ "ANXBIN\n"
 enum { ANX_BIN_MAGIC_BYTES = 8, ANX_BIN_VERSION = 1, ANX_BIN_ALIGNMENT = 64 };
+/* Longer names in all are neither read nor written, though the format has room for them. */
+enum { ANX_BIN_MAX_NAMES_BYTES = 16 << 20 };
 
 /* At the beginning of the file. The table follows it, then the names, the text, zeros up to data_offset, the data. */
 typedef struct anx_bin_header {

@@ -79,6 +79,14 @@ static anx_status check_parts(reader *r, anx_error *err) {
                              "%zu bytes",
                              h->n_tensors, (unsigned long long)h->names_bytes, (unsigned long long)h->text_bytes,
                              r->n_bytes);
+    if (h->n_tensors > ANX_CHECKPOINT_MAX_TENSORS || h->names_bytes > ANX_BIN_MAX_NAMES_BYTES ||
+        h->text_bytes > ANX_STATE_DICT_MAX_TEXT_BYTES)
+        return anx_error_set(err, ANX_ERR_LIMIT,
+                             "a table of %u tensors, %llu bytes of names and %llu of text; at most %d, %d and %d are "
+                             "taken",
+                             h->n_tensors, (unsigned long long)h->names_bytes, (unsigned long long)h->text_bytes,
+                             (int)ANX_CHECKPOINT_MAX_TENSORS, (int)ANX_BIN_MAX_NAMES_BYTES,
+                             (int)ANX_STATE_DICT_MAX_TEXT_BYTES);
     if (h->data_offset != aligned)
         return at_offset(anx_error_set(err, ANX_ERR_FORMAT, "the data begin at %zu, the header says %llu", aligned,
                                        (unsigned long long)h->data_offset),

@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include "loaders/checkpoint/bin_format.h"
+#include "loaders/checkpoint/checkpoint_impl.h"
 #include "loaders/checkpoint/crc.h"
 #include "loaders/checkpoint/saving.h"
 #include "loaders/checkpoint/state_dict_json.h"
@@ -59,7 +60,10 @@ static anx_status measure(const anx_saving *saving, const char *text, front *f, 
         if (!anx_checked_add_size(names, strlen(saving->items[i].name) + 1, &names)) return too_big(err);
     }
     const size_t text_bytes = text != NULL ? strlen(text) : 0;
-    if (saving->n_items > UINT32_MAX || !anx_checked_mul_size(saving->n_items, sizeof(anx_bin_record), &table) ||
+    if (saving->n_items > ANX_CHECKPOINT_MAX_TENSORS || names > ANX_BIN_MAX_NAMES_BYTES)
+        return anx_error_set(err, ANX_ERR_LIMIT, "%zu tensors with %zu bytes of names; at most %d and %d are written",
+                             saving->n_items, names, (int)ANX_CHECKPOINT_MAX_TENSORS, (int)ANX_BIN_MAX_NAMES_BYTES);
+    if (!anx_checked_mul_size(saving->n_items, sizeof(anx_bin_record), &table) ||
         !anx_checked_add_size(table, names, &total) || !anx_checked_add_size(total, text_bytes, &total) ||
         !anx_checked_add_size(total, sizeof f->header, &end) || !anx_checked_align_size(end, ANX_BIN_ALIGNMENT, &end))
         return too_big(err);

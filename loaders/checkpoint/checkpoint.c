@@ -19,6 +19,15 @@ static const struct {
     {ANX_FILE_BIN, anx_bin_read},
 };
 
+/*
+ * What a file describes may take as much memory as the file is long, and a little more: ten thousand tensors take
+ * 15 MB. A file is then no way to make a machine run out of memory that it could not fill itself.
+ */
+static size_t value_limit(size_t file_bytes) {
+    static const size_t least = (size_t)24 << 20, most = (size_t)512 << 20;
+    return file_bytes < most - least ? file_bytes + least : most;
+}
+
 static anx_status refuse_unknown(const anx_file_map *map, anx_error *err) {
     char text[80];
     return anx_error_set(err, ANX_ERR_UNSUPPORTED,
@@ -54,6 +63,7 @@ anx_status anx_checkpoint_open(const char *path, const anx_checkpoint_options *o
     status = anx_file_map_init(&impl->map, path, err);
     if (status != ANX_OK) goto out;
     checkpoint->file_bytes = impl->map.n_bytes;
+    impl->arena.limit_bytes = value_limit(impl->map.n_bytes);
     status = read_by_content(checkpoint, err);
 out:
     if (status == ANX_OK) {

@@ -10,6 +10,9 @@
 #include "loaders/checkpoint/safetensors.h"
 #include "loaders/file.h"
 
+/* Tensors that are taken from a file: some hundred bytes for each beside its elements. */
+enum { ANX_CHECKPOINT_MAX_TENSORS = 1 << 16 };
+
 /* A key of the state_dict whose value is no tensor. */
 typedef struct anx_checkpoint_other {
     const char *name; /* in the arena; without the prefix that was removed from the tensors' names */
@@ -27,7 +30,7 @@ typedef struct anx_checkpoint_entry {
 typedef struct anx_checkpoint_impl {
     anx_file_map map;
     anx_checkpoint_options options;
-    anx_arena arena;              /* holds root and all below it */
+    anx_arena arena;              /* holds root and all below it; limited, as the file is long */
     anx_pickle_value *root;       /* what the file's pickle describes; NULL for formats without one */
     anx_pickle_value *state_dict; /* root, or what is wrapped in it */
     void **copies;                /* storages that could not be used in place (byte order, alignment) */
@@ -44,9 +47,6 @@ typedef struct anx_checkpoint_impl {
 } anx_checkpoint_impl;
 
 enum { ANX_MAX_PICKLE_BYTES = 16 << 20 }; /* ten thousand tensors take 2 MB */
-
-/* What the values of a file's pickles may take in memory: as much as the file, and what every small file may. */
-size_t anx_checkpoint_value_limit(const anx_checkpoint_impl *impl);
 
 /*
  * A storage of n_elems elements whose bytes, all inside impl->map, begin at `bytes`: used in place where they can be,

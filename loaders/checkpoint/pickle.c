@@ -1,6 +1,5 @@
 #include "loaders/checkpoint/pickle.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "loaders/checkpoint/pickle_globals.h"
@@ -476,8 +475,6 @@ anx_status anx_pickle_run(const anx_pickle_input *input, anx_arena *arena, anx_p
         *root = m.stack[0];
         *used = m.at;
     }
-    free(m.memo);
-    free(m.marks);
-    free(m.stack);
+    anx_unpickle_fini(&m);
     return status;
 }

@@ -5,10 +5,6 @@
 #include "loaders/checkpoint/text.h"
 #include "src/base/checked.h"
 
-static anx_status out_of_memory(anx_error *err) {
-    return anx_error_set(err, ANX_ERR_LIMIT, "out of memory, or more than a pickle's values may take");
-}
-
 static size_t count_of(const anx_pickle_value *tuple) {
     return tuple->u.list.count;
 }
@@ -91,7 +87,7 @@ static anx_status rebuild(const anx_pickle_value *args, anx_arena *arena, anx_pi
     if (offset < 0) return anx_error_set(err, ANX_ERR_FORMAT, "its offset is negative, %lld", (long long)offset);
     anx_pickle_value *v = anx_arena_alloc(arena, 1, sizeof *v);
     anx_pickle_tensor *t = anx_arena_alloc(arena, 1, sizeof *t);
-    if (v == NULL || t == NULL) return out_of_memory(err);
+    if (v == NULL || t == NULL) return anx_arena_error(arena, err);
     t->storage = arg(args, 0)->u.storage;
     t->offset = offset;
     int strides = 0;
@@ -133,7 +129,7 @@ static anx_status make_parameter(const anx_pickle_value *data, bool requires_gra
     if (data->kind != ANX_PICKLE_TENSOR) return wrong_argument(err, "data", data, "a tensor");
     anx_pickle_value *v = anx_arena_alloc(arena, 1, sizeof *v);
     anx_pickle_tensor *t = anx_arena_alloc(arena, 1, sizeof *t);
-    if (v == NULL || t == NULL) return out_of_memory(err);
+    if (v == NULL || t == NULL) return anx_arena_error(arena, err);
     *t = *data->u.tensor;
     t->is_parameter = true;
     t->requires_grad = requires_grad;
@@ -176,7 +172,7 @@ static anx_status ordered_dict(const anx_pickle_global *global, const anx_pickle
     (void)global;
     if (count_of(args) > 1) return wrong_count(err, args, "0 or 1");
     anx_pickle_value *v = anx_arena_alloc(arena, 1, sizeof *v);
-    if (v == NULL) return out_of_memory(err);
+    if (v == NULL) return anx_arena_error(arena, err);
     v->kind = ANX_PICKLE_DICT;
     v->u.dict.ordered = true;
     if (count_of(args) == 1) {
@@ -184,7 +180,7 @@ static anx_status ordered_dict(const anx_pickle_global *global, const anx_pickle
         if (pairs->kind != ANX_PICKLE_LIST) return wrong_argument(err, "argument", pairs, "a list of pairs");
         const size_t n = pairs->u.list.count;
         v->u.dict.items = anx_arena_alloc(arena, n, 2 * sizeof *v->u.dict.items);
-        if (v->u.dict.items == NULL) return out_of_memory(err);
+        if (v->u.dict.items == NULL) return anx_arena_error(arena, err);
         for (size_t i = 0; i < n; i++) {
             const anx_pickle_value *pair = pairs->u.list.items[i];
             if (!is_pair(pair)) return wrong_argument(err, "item", pair, "a pair of a str and a value");
@@ -218,7 +214,7 @@ static anx_status encode(const anx_pickle_global *global, const anx_pickle_value
         return anx_error_set(err, ANX_ERR_UNSUPPORTED, "an encoding other than latin1");
     anx_pickle_value *v = anx_arena_alloc(arena, 1, sizeof *v);
     char *bytes = anx_arena_alloc(arena, text->u.text.n_bytes, 1);
-    if (v == NULL || bytes == NULL) return out_of_memory(err);
+    if (v == NULL || bytes == NULL) return anx_arena_error(arena, err);
     size_t n = 0;
     for (size_t i = 0; i < text->u.text.n_bytes; i++) {
         const uint8_t c = (uint8_t)text->u.text.bytes[i];
@@ -237,7 +233,7 @@ static anx_status encode(const anx_pickle_global *global, const anx_pickle_value
 static anx_status opaque(const anx_pickle_global *global, const anx_pickle_value *args, anx_arena *arena,
                          anx_pickle_value **out, anx_error *err) {
     anx_pickle_value *v = anx_arena_alloc(arena, 1, sizeof *v), *kept = anx_arena_alloc(arena, 1, sizeof *kept);
-    if (v == NULL || kept == NULL) return out_of_memory(err);
+    if (v == NULL || kept == NULL) return anx_arena_error(arena, err);
     *kept = *args;
     v->kind = ANX_PICKLE_OBJECT;
     v->u.object.class = global;

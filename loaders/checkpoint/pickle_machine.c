@@ -4,11 +4,7 @@
 #include <string.h>
 
 anx_status anx_unpickle_out_of_memory(const anx_unpickle_machine *m) {
-    if (m->arena->limit_bytes != 0)
-        return anx_error_set(m->err, ANX_ERR_LIMIT,
-                             "out of memory, or more than the %zu bytes that a pickle's values may take",
-                             m->arena->limit_bytes);
-    return anx_error_set(m->err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    return anx_arena_error(m->arena, m->err);
 }
 
 /* ---- bytes, stack, memo --------------------------------------------------------------------------------- */
@@ -21,28 +17,34 @@ anx_status anx_unpickle_take(anx_unpickle_machine *m, size_t n, const uint8_t **
     return ANX_OK;
 }
 
-/* Whether so many bytes more, beside the values, are within what the values' arena may take. */
-static bool affords(const anx_unpickle_machine *m, size_t n_bytes) {
-    const size_t own = (m->stack_capacity + m->memo_capacity) * sizeof(void *) + m->marks_capacity * sizeof(size_t);
-    const size_t limit = m->arena->limit_bytes;
-    return limit == 0 || (m->arena->used_bytes <= limit && own <= limit - m->arena->used_bytes &&
-                          n_bytes <= limit - m->arena->used_bytes - own);
-}
-
-/* Doubles an array of n elements where it is full. */
-static bool reserve(const anx_unpickle_machine *m, void **array, size_t n, size_t *capacity, size_t element_bytes) {
-    if (n < *capacity) return true;
-    const size_t bigger = *capacity == 0 ? 64 : *capacity * 2;
-    void *p = affords(m, (bigger - *capacity) * element_bytes) ? reallocarray(*array, bigger, element_bytes) : NULL;
-    if (p == NULL) return false;
+/* Makes room for `wanted` elements in an array of the machine's own, which counts like the values that it makes. */
+static bool reserve(anx_unpickle_machine *m, void **array, size_t wanted, size_t *capacity, size_t element_bytes) {
+    if (wanted <= *capacity) return true;
+    size_t bigger = *capacity == 0 ? 64 : *capacity * 2;
+    while (bigger < wanted) bigger *= 2;
+    const size_t added = (bigger - *capacity) * element_bytes;
+    if (!anx_arena_charge(m->arena, added)) return false;
+    void *p = reallocarray(*array, bigger, element_bytes);
+    if (p == NULL) {
+        anx_arena_discharge(m->arena, added);
+        return false;
+    }
+    m->charged_bytes += added;
     *array = p;
     *capacity = bigger;
     return true;
 }
 
+void anx_unpickle_fini(anx_unpickle_machine *m) {
+    free(m->memo);
+    free(m->marks);
+    free(m->stack);
+    anx_arena_discharge(m->arena, m->charged_bytes);
+}
+
 anx_status anx_unpickle_push(anx_unpickle_machine *m, anx_pickle_value *value) {
     void *stack = m->stack;
-    const bool good = reserve(m, &stack, m->depth, &m->stack_capacity, sizeof *m->stack);
+    const bool good = reserve(m, &stack, m->depth + 1, &m->stack_capacity, sizeof *m->stack);
     m->stack = stack;
     if (!good) return anx_unpickle_out_of_memory(m);
     m->stack[m->depth++] = value;
@@ -60,7 +62,7 @@ anx_status anx_unpickle_need(anx_unpickle_machine *m, size_t n) {
 
 anx_status anx_unpickle_push_mark(anx_unpickle_machine *m) {
     void *marks = m->marks;
-    const bool good = reserve(m, &marks, m->n_marks, &m->marks_capacity, sizeof *m->marks);
+    const bool good = reserve(m, &marks, m->n_marks + 1, &m->marks_capacity, sizeof *m->marks);
     m->marks = marks;
     if (!good) return anx_unpickle_out_of_memory(m);
     m->marks[m->n_marks++] = m->depth;
@@ -98,14 +100,12 @@ anx_status anx_unpickle_put(anx_unpickle_machine *m, size_t index) {
         if (index >= m->in->n_bytes)
             return anx_error_set(m->err, ANX_ERR_FORMAT, "memo index %zu in a pickle of %zu bytes", index,
                                  m->in->n_bytes);
-        size_t capacity = m->memo_capacity == 0 ? 256 : m->memo_capacity;
-        while (capacity <= index) capacity *= 2;
-        const bool affordable = affords(m, (capacity - m->memo_capacity) * sizeof *m->memo);
-        anx_pickle_value **memo = affordable ? reallocarray(m->memo, capacity, sizeof *memo) : NULL;
-        if (memo == NULL) return anx_unpickle_out_of_memory(m);
-        memset(memo + m->memo_capacity, 0, (capacity - m->memo_capacity) * sizeof *memo);
+        void *memo = m->memo;
+        const size_t before = m->memo_capacity;
+        const bool good = reserve(m, &memo, index + 1, &m->memo_capacity, sizeof *m->memo);
         m->memo = memo;
-        m->memo_capacity = capacity;
+        if (!good) return anx_unpickle_out_of_memory(m);
+        memset(m->memo + before, 0, (m->memo_capacity - before) * sizeof *m->memo);
     }
     m->memo[index] = m->stack[m->depth - 1];
     return ANX_OK;

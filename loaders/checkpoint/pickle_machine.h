@@ -21,8 +21,12 @@ typedef struct anx_unpickle_machine {
     size_t n_marks, marks_capacity;
     anx_pickle_value **memo; /* NULL where nothing was put */
     size_t memo_capacity;
+    size_t charged_bytes; /* to the arena, for these arrays */
     bool stopped;
 } anx_unpickle_machine;
+
+/* Releases the machine's own memory; values stay with the arena. */
+void anx_unpickle_fini(anx_unpickle_machine *m);
 
 /* Every function reports through machine->err; the opcode's name and offset are added by the main loop. */
 anx_status anx_unpickle_out_of_memory(const anx_unpickle_machine *m);

@@ -26,7 +26,7 @@ bool anx_pickle_is_string(const anx_pickle_value *value, const char *text) {
 anx_status anx_pickle_storage_value(const anx_storage *storage, anx_arena *arena, anx_pickle_value **out,
                                     anx_error *err) {
     anx_pickle_value *v = anx_arena_alloc(arena, 1, sizeof *v);
-    if (v == NULL) return anx_error_set(err, ANX_ERR_LIMIT, "out of memory, or more than a pickle's values may take");
+    if (v == NULL) return anx_arena_error(arena, err);
     v->kind = ANX_PICKLE_STORAGE;
     v->u.storage = storage;
     *out = v;

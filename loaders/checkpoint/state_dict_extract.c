@@ -97,7 +97,7 @@ static anx_status key_text(anx_checkpoint_impl *impl, const anx_pickle_value *ke
         return anx_error_set(err, ANX_ERR_FORMAT, "the key '%s' holds a NUL",
                              anx_text_printable(key->u.text.bytes, key->u.text.n_bytes, text, sizeof text));
     const char *copy = anx_arena_text(&impl->arena, key->u.text.bytes, key->u.text.n_bytes);
-    if (copy == NULL) return out_of_memory(err);
+    if (copy == NULL) return anx_arena_error(&impl->arena, err);
     *out = copy;
     return ANX_OK;
 }
@@ -112,8 +112,11 @@ static anx_status add_entry(anx_checkpoint *checkpoint, const char *name, const 
 }
 
 static anx_status make_entries(anx_checkpoint_impl *impl, size_t n, anx_error *err) {
+    if (n > ANX_CHECKPOINT_MAX_TENSORS)
+        return anx_error_set(err, ANX_ERR_LIMIT, "the file holds %zu tensors; at most %d are taken", n,
+                             (int)ANX_CHECKPOINT_MAX_TENSORS);
     impl->entries = anx_arena_alloc(&impl->arena, n, sizeof *impl->entries);
-    return impl->entries != NULL ? ANX_OK : out_of_memory(err);
+    return impl->entries != NULL ? ANX_OK : anx_arena_error(&impl->arena, err);
 }
 
 static const anx_pickle_value *find_metadata(const anx_pickle_value *dict) {
@@ -131,7 +134,7 @@ anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err) {
     impl->metadata = find_metadata(dict);
     impl->plain_dict = !dict->u.dict.ordered;
     impl->others = anx_arena_alloc(&impl->arena, dict->u.dict.count - n_tensors, sizeof *impl->others);
-    if (impl->others == NULL) return out_of_memory(err);
+    if (impl->others == NULL) return anx_arena_error(&impl->arena, err);
     status = make_entries(impl, n_tensors, err);
     if (status != ANX_OK) return status;
     size_t prefixed = 0;
@@ -177,7 +180,7 @@ anx_status anx_state_dict_from_list(anx_checkpoint *checkpoint, const anx_state_
         anx_tensor view = tensors->items[i].tensor;
         anx_storage *storage = anx_arena_alloc(&impl->arena, 1, sizeof *storage);
         const char *key = anx_arena_text(&impl->arena, tensors->items[i].name, strlen(tensors->items[i].name));
-        if (storage == NULL || key == NULL) return out_of_memory(err);
+        if (storage == NULL || key == NULL) return anx_arena_error(&impl->arena, err);
         *storage =
             (anx_storage){.dtype = view.dtype, .n_elems = anx_tensor_elems(&view), .data = view.data, .key = key};
         storage->has_crc = crcs != NULL;

@@ -7,8 +7,7 @@
 
 #include "loaders/checkpoint/text.h"
 
-/* cJSON spends 64 bytes on each value: the text may not ask for more than a few tens of megabytes. */
-enum { max_text_bytes = 1 << 20, max_integer_digits = 24 };
+enum { max_integer_digits = 24 };
 
 const char anx_state_dict_pair[] = "anx.state_dict";
 
@@ -122,7 +121,7 @@ anx_status anx_state_dict_to_json(const anx_saving *saving, bool with_keys, char
     cJSON_Delete(root);
     if (!good) return out_of_memory(err);
     *complete = holds;
-    if (text != NULL && strlen(text) > max_text_bytes) {
+    if (text != NULL && strlen(text) > ANX_STATE_DICT_MAX_TEXT_BYTES) {
         free(text);
         text = NULL;
         *complete = false;
@@ -149,7 +148,7 @@ typedef struct reading {
 } reading;
 
 static anx_status full(const reading *r) {
-    return anx_error_set(r->err, ANX_ERR_LIMIT, "out of memory, or more than a text's values may take");
+    return anx_arena_error(r->arena, r->err);
 }
 
 static anx_status not_ours(const reading *r, const char *what) {
@@ -284,9 +283,9 @@ anx_status anx_state_dict_from_json(const char *text, size_t n_bytes, anx_arena 
     anx_state_dict_text result = {.keys = NULL};
     const cJSON *keys = NULL, *plain = NULL, *metadata = NULL;
     const char *end = NULL;
-    if (n_bytes > max_text_bytes)
+    if (n_bytes > ANX_STATE_DICT_MAX_TEXT_BYTES)
         return anx_error_set(err, ANX_ERR_LIMIT, "the text about the state_dict has %zu bytes; at most %d are taken",
-                             n_bytes, (int)max_text_bytes);
+                             n_bytes, (int)ANX_STATE_DICT_MAX_TEXT_BYTES);
     if (!anx_utf8_valid(text, n_bytes) || memchr(text, '\0', n_bytes) != NULL) return not_ours(&r, "it is not UTF-8");
     cJSON *root = cJSON_ParseWithLengthOpts(text, n_bytes, &end, false);
     anx_status status = ANX_OK;

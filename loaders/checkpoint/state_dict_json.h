@@ -11,6 +11,9 @@
 
 #include "loaders/checkpoint/saving.h"
 
+/* cJSON spends 64 bytes on each value: the text may not ask for more than a few tens of megabytes. */
+enum { ANX_STATE_DICT_MAX_TEXT_BYTES = 1 << 20 };
+
 /* The key of this text among a safetensors' pairs. */
 extern const char anx_state_dict_pair[];
 

@@ -10,11 +10,6 @@ static anx_status out_of_memory(anx_error *err) {
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
 }
 
-size_t anx_checkpoint_value_limit(const anx_checkpoint_impl *impl) {
-    const size_t base = (size_t)40 << 20, most = (size_t)512 << 20;
-    return impl->map.n_bytes < most - base ? impl->map.n_bytes + base : most;
-}
-
 /* Aligned memory that lives as long as the checkpoint. */
 static anx_status add_copy(anx_checkpoint_impl *impl, size_t n_bytes, void **out, anx_error *err) {
     if (impl->n_copies == impl->copies_capacity) {
@@ -39,7 +34,7 @@ anx_status anx_storage_create(anx_checkpoint_impl *impl, anx_dtype dtype, int64_
                               anx_error *err) {
     anx_storage *storage = anx_arena_alloc(&impl->arena, 1, sizeof *storage);
     char *name = anx_arena_text(&impl->arena, key, key_bytes);
-    if (storage == NULL || name == NULL) return out_of_memory(err);
+    if (storage == NULL || name == NULL) return anx_arena_error(&impl->arena, err);
     *storage = (anx_storage){.dtype = dtype, .n_elems = n_elems, .key = name};
     anx_status status = anx_storage_place(impl, storage, bytes, big_endian, err);
     if (status == ANX_OK) *out = storage;

@@ -274,7 +274,6 @@ static anx_status read_storages(reader *r, anx_error *err) {
 anx_status anx_torch_legacy_read(anx_checkpoint *checkpoint, anx_error *err) {
     reader r = {.checkpoint = checkpoint, .impl = anx_checkpoint_impl_of(checkpoint)};
     checkpoint->format = "PyTorch legacy stream";
-    r.impl->arena.limit_bytes = anx_checkpoint_value_limit(r.impl);
     anx_status status = read_version(&r, err);
     if (status == ANX_OK) status = read_object(&r, err);
     if (status == ANX_OK) status = read_storages(&r, err);

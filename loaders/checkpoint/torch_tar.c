@@ -320,7 +320,6 @@ anx_status anx_torch_tar_read(anx_checkpoint *checkpoint, anx_error *err) {
     const anx_file_map *map = &r.impl->map;
     anx_tar_member members[ANX_TORCH_TAR_MEMBERS];
     checkpoint->format = "PyTorch 0.1 tar";
-    r.impl->arena.limit_bytes = anx_checkpoint_value_limit(r.impl);
     anx_status status = anx_torch_tar_find(map->bytes, map->n_bytes, members, err);
     if (status != ANX_OK) return status;
     anx_file_map_prefetch(map);

@@ -16,7 +16,8 @@
 
 enum {
     max_name_bytes = 1024,
-    max_version = 10 /* kMaxSupportedFileFormatVersion */
+    max_folder_bytes = 512, /* PyTorch names it after the file */
+    max_version = 10        /* kMaxSupportedFileFormatVersion */
 };
 
 typedef struct reader {
@@ -65,6 +66,10 @@ static anx_status find_folder(reader *r, anx_error *err) {
                         err, first);
     r->folder = first->name;
     r->folder_bytes = (size_t)(slash + 1 - first->name);
+    if (r->folder_bytes > max_folder_bytes)
+        return in_entry(anx_error_set(err, ANX_ERR_LIMIT, "the name of its folder has %zu bytes; at most %d are taken",
+                                      r->folder_bytes - 1, (int)max_folder_bytes - 1),
+                        err, first);
     for (size_t i = 1; i < r->index->count; i++) {
         const anx_zip_entry *e = &r->index->entries[i];
         if (e->name_bytes >= r->folder_bytes && memcmp(e->name, r->folder, r->folder_bytes) == 0) continue;
@@ -157,16 +162,16 @@ static anx_status load_storage(void *user, const anx_pickle_value *value, anx_ar
 
 static anx_status run_pickle(reader *r, anx_error *err) {
     const anx_zip_entry *e = find(r, "data.pkl", 8);
+    char folder[200];
     if (e == NULL)
-        return anx_error_set(err, ANX_ERR_FORMAT, "no entry data.pkl in the archive's folder '%.*s'",
-                             (int)(r->folder_bytes - 1 < 200 ? r->folder_bytes - 1 : 200), r->folder);
+        return anx_error_set(err, ANX_ERR_FORMAT, "no entry data.pkl in the archive's folder '%s'",
+                             anx_text_printable(r->folder, r->folder_bytes - 1, folder, sizeof folder));
     if (e->n_bytes > ANX_MAX_PICKLE_BYTES)
         return in_entry(anx_error_set(err, ANX_ERR_LIMIT, "a pickle of %llu bytes; at most %d are taken",
                                       (unsigned long long)e->n_bytes, (int)ANX_MAX_PICKLE_BYTES),
                         err, e);
     r->storages = calloc(r->index->count, sizeof *r->storages);
     if (r->storages == NULL) return out_of_memory(err);
-    r->impl->arena.limit_bytes = anx_checkpoint_value_limit(r->impl);
     const anx_pickle_input input = {.bytes = r->index->bytes + e->data_offset,
                                     .n_bytes = (size_t)e->n_bytes,
                                     .load_persistent = load_storage,

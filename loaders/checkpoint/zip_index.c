@@ -13,7 +13,7 @@ enum {
     end64_bytes = 56,
     locator_bytes = 20,
     max_comment_bytes = 65535,
-    max_entries = 1 << 17, /* libzip and the index take some 300 bytes for each */
+    max_entries = 1 << 17, /* libzip and the index take about 400 bytes for each */
 
     local_signature = 0x04034b50,
     central_signature = 0x02014b50,

@@ -30,20 +30,44 @@ static struct anx_arena_block *add_block(anx_arena *arena, size_t bytes) {
 }
 
 void *anx_arena_alloc(anx_arena *arena, size_t n, size_t size) {
-    size_t bytes, used;
-    if (!anx_checked_mul_size(n, size, &bytes) || !anx_checked_align_size(bytes, alignof(max_align_t), &bytes) ||
-        !anx_checked_add_size(arena->used_bytes, bytes, &used))
+    size_t bytes;
+    if (!anx_checked_mul_size(n, size, &bytes) || !anx_checked_align_size(bytes, alignof(max_align_t), &bytes)) {
+        arena->over_limit = arena->limit_bytes != 0;
         return NULL;
-    if (arena->limit_bytes != 0 && used > arena->limit_bytes) return NULL;
+    }
+    if (!anx_arena_charge(arena, bytes)) return NULL;
     struct anx_arena_block *block = arena->blocks;
     if (block == NULL || block->capacity - block->used < bytes) {
         block = add_block(arena, bytes);
-        if (block == NULL) return NULL;
+        if (block == NULL) {
+            anx_arena_discharge(arena, bytes);
+            return NULL;
+        }
     }
     void *p = block->bytes + block->used;
     block->used += bytes;
-    arena->used_bytes = used;
     return p;
+}
+
+bool anx_arena_charge(anx_arena *arena, size_t bytes) {
+    size_t used;
+    const bool fits = anx_checked_add_size(arena->used_bytes, bytes, &used) &&
+                      (arena->limit_bytes == 0 || used <= arena->limit_bytes);
+    if (fits)
+        arena->used_bytes = used;
+    else
+        arena->over_limit = arena->limit_bytes != 0;
+    return fits;
+}
+
+void anx_arena_discharge(anx_arena *arena, size_t bytes) {
+    arena->used_bytes -= bytes;
+}
+
+anx_status anx_arena_error(const anx_arena *arena, anx_error *err) {
+    if (!arena->over_limit) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    return anx_error_set(err, ANX_ERR_LIMIT, "what it describes needs more than %zu bytes of memory, the limit here",
+                         arena->limit_bytes);
 }
 
 char *anx_arena_text(anx_arena *arena, const void *bytes, size_t n) {
@@ -63,4 +87,5 @@ void anx_arena_fini(anx_arena *arena) {
     }
     arena->blocks = NULL;
     arena->used_bytes = 0;
+    arena->over_limit = false;
 }

@@ -39,7 +39,22 @@ static void limits_and_overflows_give_nothing(void) {
     CU_ASSERT_PTR_NOT_NULL(anx_arena_alloc(&arena, 900, 1));
     CU_ASSERT_PTR_NULL(anx_arena_alloc(&arena, 200, 1));
     CU_ASSERT(arena.used_bytes <= 1000);
+    ANX_CHECK_STATUS(ANX_ERR_LIMIT, anx_arena_error(&arena, &err), &err);
+    ANX_CHECK_MESSAGE("what it describes needs more than 1000 bytes of memory, the limit here", &err);
     anx_arena_fini(&arena);
+}
+
+static void memory_elsewhere_counts_until_it_is_released(void) {
+    anx_arena arena = {.limit_bytes = 1000};
+    CU_ASSERT_TRUE(anx_arena_charge(&arena, 800));
+    CU_ASSERT_FALSE(anx_arena_charge(&arena, 201));
+    CU_ASSERT_FALSE(anx_arena_charge(&arena, SIZE_MAX));
+    CU_ASSERT_PTR_NULL(anx_arena_alloc(&arena, 300, 1));
+    anx_arena_discharge(&arena, 800);
+    CU_ASSERT_PTR_NOT_NULL(anx_arena_alloc(&arena, 300, 1));
+    anx_arena_fini(&arena);
+    const anx_arena unlimited = ANX_ARENA_INIT;
+    ANX_CHECK_STATUS(ANX_ERR_OUT_OF_MEMORY, anx_arena_error(&unlimited, &err), &err);
 }
 
 static void very_many_names_are_found_and_kept_unique(void) {
@@ -83,6 +98,7 @@ int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"allocations_are_zeroed_aligned_and_apart", allocations_are_zeroed_aligned_and_apart},
         {"limits_and_overflows_give_nothing", limits_and_overflows_give_nothing},
+        {"memory_elsewhere_counts_until_it_is_released", memory_elsewhere_counts_until_it_is_released},
         {"very_many_names_are_found_and_kept_unique", very_many_names_are_found_and_kept_unique},
         {"an_error_can_be_prefixed", an_error_can_be_prefixed},
         {NULL, NULL},

@@ -459,7 +459,7 @@ static void copies_are_limited(void) {
     for (int i = 0; i < times; i++, n += 5) memcpy(bytes + n, "h\x01h\x03R", 5);
     memcpy(bytes + n, "e.", 2);
     ANX_CHECK_STATUS(ANX_ERR_LIMIT, run(bytes, n + 2, 1 << 20, NULL), &err);
-    ANX_CHECK_MESSAGE("out of memory, or more than a pickle's values may take", &err);
+    ANX_CHECK_MESSAGE("what it describes needs more than 1048576 bytes of memory, the limit here", &err);
 }
 
 /* The memo grows with what is put, never with an index alone. */
