@@ -45,30 +45,34 @@ static anx_status read_extents(const anx_pickle_value *v, const char *what, int 
 /* Every element that shape and strides reach must lie inside the storage. */
 anx_status anx_pickle_tensor_check(const anx_pickle_tensor *t, anx_error *err) {
     int64_t elems = 0, last = t->offset;
-    char shape[200], stride[200], key[100];
-    anx_shape_format(t->rank, t->shape, shape, sizeof shape);
-    anx_shape_format(t->rank, t->stride, stride, sizeof stride);
     bool good = anx_shape_elems(t->rank, t->shape, &elems);
     for (int i = 0; i < t->rank && good && elems > 0; i++) {
         int64_t step;
         good = anx_checked_mul_i64(t->shape[i] - 1, t->stride[i], &step) && anx_checked_add_i64(last, step, &last);
     }
+    if (good && (elems > 0 ? last < t->storage->n_elems : last <= t->storage->n_elems)) return ANX_OK;
+    char shape[200], stride[200], key[100];
+    anx_shape_format(t->rank, t->shape, shape, sizeof shape);
+    anx_shape_format(t->rank, t->stride, stride, sizeof stride);
     if (!good)
         return anx_error_set(err, ANX_ERR_FORMAT, "a tensor of shape %s with strides %s overflows", shape, stride);
-    if (elems > 0 ? last >= t->storage->n_elems : last > t->storage->n_elems)
-        return anx_error_set(err, ANX_ERR_FORMAT,
-                             "a tensor of shape %s with strides %s at offset %lld reaches element %lld of storage "
-                             "'%s', which has %lld",
-                             shape, stride, (long long)t->offset, (long long)last,
-                             anx_text_printable(t->storage->key, strlen(t->storage->key), key, sizeof key),
-                             (long long)t->storage->n_elems);
-    return ANX_OK;
+    return anx_error_set(err, ANX_ERR_FORMAT,
+                         "a tensor of shape %s with strides %s at offset %lld reaches element %lld of storage "
+                         "'%s', which has %lld",
+                         shape, stride, (long long)t->offset, (long long)last,
+                         anx_text_printable(t->storage->key, strlen(t->storage->key), key, sizeof key),
+                         (long long)t->storage->n_elems);
 }
+
+enum { max_metadata = 16 };
 
 /* PyTorch keeps "conj" and "neg" bits here: the stored numbers are then not the tensor's. */
 static anx_status check_metadata(const anx_pickle_value *v, anx_error *err) {
     if (v->kind == ANX_PICKLE_NONE) return ANX_OK;
     if (v->kind != ANX_PICKLE_DICT) return wrong_argument(err, "metadata", v, "a dict");
+    if (v->u.dict.count > max_metadata) /* it is searched once for each tensor */
+        return anx_error_set(err, ANX_ERR_LIMIT, "metadata of %zu items; at most %d are taken", v->u.dict.count,
+                             (int)max_metadata);
     static const char *const bits[] = {"neg", "conj"};
     for (int i = 0; i < 2; i++) {
         const anx_pickle_value *bit = anx_pickle_dict_find(v, bits[i]);
