@@ -19,9 +19,9 @@
 enum {
     length_bytes = 8,
     max_header_bytes = 100000000,
-    /* cJSON spends about 80 bytes on each value, and a header must not ask for much more memory than its file is long.
-     */
-    max_json_values = 400000
+    /* cJSON and what is made of its values spend up to 200 bytes on each, and a header must not ask for much more
+       memory than its file is long. */
+    max_json_values = 300000
 };
 
 static const double max_exact_double = 9007199254740992.0; /* 2^53: cJSON's numbers are doubles */
@@ -44,12 +44,20 @@ static void in_tensor(anx_error *err, const char *name) {
     anx_error_in_entry(err, anx_text_printable(name, strlen(name), text, sizeof text));
 }
 
-/* Counts what cJSON would allocate for, before it does; refuses \u0000, which would cut a C string short. */
+/*
+ * Counts what cJSON would allocate for, before it does; refuses what it would take: control characters in strings,
+ * and \u0000, which would cut a C string short.
+ */
 static anx_status scan_header(const char *json, size_t n, anx_error *err) {
     size_t values = 0;
     bool in_string = false;
     for (size_t i = 0; i < n; i++) {
         const char c = json[i];
+        if ((in_string && c >= 0 && c < ' ') || c == '\0') {
+            anx_error_set(err, ANX_ERR_FORMAT, "the header holds a control character, 0x%02x", (unsigned)c);
+            anx_error_at_offset(err, length_bytes + i);
+            return ANX_ERR_FORMAT;
+        }
         if (in_string && c == '\\') {
             if (n - i >= 6 && memcmp(json + i, "\\u0000", 6) == 0) {
                 anx_error_set(err, ANX_ERR_FORMAT, "the header holds a string with a NUL in it");
@@ -85,9 +93,9 @@ static anx_status parse_header(const anx_file_map *map, size_t *data_offset, cJS
     const char *json = (const char *)map->bytes + length_bytes;
     const size_t n = (size_t)length;
     if (n == 0 || json[0] != '{') return anx_error_set(err, ANX_ERR_FORMAT, "the header does not start with '{'");
-    if (!anx_utf8_valid(json, n)) return anx_error_set(err, ANX_ERR_FORMAT, "the header is not UTF-8");
     anx_status status = scan_header(json, n, err);
     if (status != ANX_OK) return status;
+    if (!anx_utf8_valid(json, n)) return anx_error_set(err, ANX_ERR_FORMAT, "the header is not UTF-8");
     const char *end = NULL;
     cJSON *root = cJSON_ParseWithLengthOpts(json, n, &end, false);
     if (root == NULL) {

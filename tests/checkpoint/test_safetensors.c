@@ -136,6 +136,7 @@ static const struct {
     {"{\"a\":", 0, ANX_ERR_FORMAT, "offset 12: the header is not valid JSON"},
     {"{} x", 0, ANX_ERR_FORMAT, "offset 11: text after the header's JSON object"},
     {"{\"\xff\":1}", 0, ANX_ERR_FORMAT, "the header is not UTF-8"},
+    {"{\"a\tb\":1}", 0, ANX_ERR_FORMAT, "offset 11: the header holds a control character, 0x09"},
     {"{\"a\\u0000b\":1}", 0, ANX_ERR_FORMAT, "offset 11: the header holds a string with a NUL in it"},
     {"{\"a\":1}", 0, ANX_ERR_FORMAT, "entry 'a': it is not described by a JSON object"},
     {"{\"\\u001b[2J\":1}", 0, ANX_ERR_FORMAT, "entry '\\x1b[2J': it is not described by a JSON object"},
@@ -232,7 +233,7 @@ static void a_header_of_nothing_but_brackets_is_not_parsed(void) {
     header[n] = '\0';
     anx_safetensors *file = NULL;
     ANX_CHECK_STATUS(ANX_ERR_LIMIT, anx_safetensors_open(make_file(header, 0), &file, &err), &err);
-    ANX_CHECK_MESSAGE("the header holds 4999996 JSON values; at most 400000 are taken", &err);
+    ANX_CHECK_MESSAGE("the header holds 4999996 JSON values; at most 300000 are taken", &err);
     free(header);
 }
 
