@@ -15,7 +15,8 @@ import time
 
 sys.dont_write_bytecode = True
 
-from corpus import bin_rows, file_rows, pickle_rows, safetensors_rows, safetensors_files, zip_rows, zips  # noqa: E402
+from corpus import (  # noqa: E402
+    bin_rows, file_rows, legacy_rows, pickle_rows, safetensors_files, safetensors_rows, tar_rows, zip_rows, zips)
 
 BUILD = pathlib.Path(os.environ.get("ANX_BUILD_DIR", pathlib.Path(__file__).resolve().parents[2] / "build/release"))
 SANITIZED = any(
@@ -36,6 +37,8 @@ MEMORY = 64 << 20
 FORMATS = {
     "zip": zip_rows.ROWS,
     "pickle": pickle_rows.ROWS,
+    "legacy": legacy_rows.ROWS,
+    "tar": tar_rows.ROWS,
     "safetensors": safetensors_rows.ROWS,
     "bin": bin_rows.ROWS,
     "file": file_rows.ROWS,

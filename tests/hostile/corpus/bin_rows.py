@@ -71,14 +71,14 @@ DOES_NOT_FIT = "a table of {} tensors, {} bytes of names and {} of text do not f
 header("a version to come", "version 2 of the format; this release reads version 1", version=2)
 header("a file that is said to be longer", f"the file has {N_BYTES} bytes, its header says {2**64 - 1}: truncated?",
        file_bytes=2**64 - 1)
-header("a reserved field in use", "a reserved field that is not zero", reserved=1)
+header("a reserved field in use", "offset 48: a reserved field that is not zero", reserved=1)
 header("2^32 - 1 tensors", DOES_NOT_FIT.format(2**32 - 1, 4, 0), n_tensors=2**32 - 1)
 header("names of 2^64 - 1 bytes", DOES_NOT_FIT.format(2, 2**64 - 1, 0), names_bytes=2**64 - 1)
 header("names whose end wraps around", DOES_NOT_FIT.format(2, 2**64 - 64 - 208, 0), names_bytes=2**64 - 64 - 208)
 header("a text of 2^63 bytes", DOES_NOT_FIT.format(2, 4, 2**63), text_bytes=2**63)
-header("data before their place", f"the data begin at {DATA}, the header says 0", data_offset=0)
-header("data beyond the file", f"the data begin at {DATA}, the header says {2**64 - 64}", data_offset=2**64 - 64)
-header("no tensors, but their table", f"the data begin at 128, the header says {DATA}", n_tensors=0)
+header("data before their place", f"offset 40: the data begin at {DATA}, the header says 0", data_offset=0)
+header("data beyond the file", f"offset 40: the data begin at {DATA}, the header says {2**64 - 64}", data_offset=2**64 - 64)
+header("no tensors, but their table", f"offset 40: the data begin at 128, the header says {DATA}", n_tensors=0)
 
 
 def huge(title, n_tensors=1, names_bytes=2, text_bytes=0):
@@ -103,14 +103,13 @@ def name(title, message, change, at=RECORD):
     refused(title, f"offset {at}: {message}", changed(change))
 
 
-NO_NAME = "its name is empty, not UTF-8, or not ended by its NUL"
-name("a name elsewhere", f"its name of 1 bytes at {2**64 - 1} is not where the names are",
+name("a name elsewhere", f"its name begins at {2**64 - 1}, where 272 was expected",
      lambda b: b.records[0].update(name_offset=2**64 - 1))
-name("a name of 4 GiB", "its name of 4294967295 bytes at 272 is not where the names are",
+name("a name of 4 GiB", "its name of 4294967295 bytes at 272 reaches beyond the names' end at 276",
      lambda b: b.records[0].update(name_bytes=2**32 - 1))
-name("a name without its NUL", NO_NAME, lambda b: setattr(b, "names", b"wxn\0"))
-name("a name that is not UTF-8", NO_NAME, lambda b: setattr(b, "names", b"\xff\0n\0"))
-name("an empty name", NO_NAME, lambda b: b.records[0].update(name_bytes=0))
+name("a name without its NUL", "its name is not ended by a NUL", lambda b: setattr(b, "names", b"wxn\0"))
+name("a name that is not UTF-8", "its name is not UTF-8", lambda b: setattr(b, "names", b"\xff\0n\0"))
+name("an empty name", "its name is empty", lambda b: b.records[0].update(name_bytes=0))
 refused("two tensors of one name", f"entry 'w', offset {RECORD + 104}: the name occurs twice",
         changed(lambda b: setattr(b, "names", b"w\0w\0")))
 refused("a name with an escape sequence", f"entry '\\x1b[2J', offset {RECORD}: elements of type 99, which is not known",
@@ -127,14 +126,14 @@ record("extents whose bytes wrap to those that are there", "its shape (2, 230584
        shape=[2, 2**61 + 3, 0, 0, 0, 0, 0, 0])
 record("more elements than bytes", "float32 of shape (2, 4) takes 32 bytes, the table says 24",
        shape=[2, 4, 0, 0, 0, 0, 0, 0])
-record("data elsewhere", "its data at 0 do not begin behind those of the tensor before", data_offset=0)
-record("data beyond the file", f"its data at {2**64 - 64} do not begin behind those of the tensor before",
+record("data elsewhere", f"its data begin at 0, where {DATA} was expected", data_offset=0)
+record("data beyond the file", f"its data begin at {2**64 - 64}, where {DATA} was expected",
        data_offset=2**64 - 64)
 refused("more data than the file has",
         f"entry 'w', offset {RECORD}: its 13194139533312 bytes at {DATA} reach beyond the file's {N_BYTES}",
         changed(lambda b: b.records[0].update(shape=[2**40, 3] + [0] * 6, data_bytes=12 << 40)))
 refused("tensors that overlap",
-        f"entry 'n', offset {RECORD + 104}: its data at {DATA} do not begin behind those of the tensor before",
+        f"entry 'n', offset {RECORD + 104}: its data begin at {DATA}, where {DATA + 64} was expected",
         changed(lambda b: b.records[1].update(data_offset=DATA)))
 refused("bytes that belong to no tensor", f"the tensors end at {N_BYTES}, the file at {N_BYTES + 64}",
         changed(lambda b: (b.header.update(file_bytes=N_BYTES + 64), setattr(b, "data", b.data + bytes(64)))))

@@ -24,7 +24,7 @@ RESAVE = ("load it with torch.load in Python and save its state_dict with torch.
 CONVERT = "convert the weights to PyTorch or safetensors first"
 DOWNLOAD = "a download that gave a web page instead of the file; fetch it again"
 UNPACK = "unpack it first"
-UNKNOWN = "an unknown kind of file, beginning with '{}'; a PyTorch checkpoint (zip) or safetensors was expected"
+UNKNOWN = "an unknown kind of file, beginning with '{}'; a PyTorch checkpoint (zip, legacy stream or tar), safetensors or anx bin was expected"
 
 begins("an empty file", "an empty file", b"")
 begins("one byte", UNKNOWN.format("P"), b"P")

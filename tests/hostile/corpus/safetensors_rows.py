@@ -63,7 +63,7 @@ header("100,000 objects in each other", "offset 5008: the header is not valid JS
 header("a number of a million digits", "entry 'a': it is not described by a JSON object", '{"a":' + "9" * 1000000 + "}")
 header("NaN", "offset 13: the header is not valid JSON", '{"a":NaN}')
 header("an array", "an unknown kind of file, beginning with '\\x05" + "\\x00" * 7 + "[\"a\"]'; a PyTorch checkpoint "
-       "(zip) or safetensors was expected", '["a"]')
+       "(zip, legacy stream or tar), safetensors or anx bin was expected", '["a"]')
 
 
 # ---- what a tensor says of itself ------------------------------------------------------------------------------------

@@ -1,0 +1,218 @@
+"""Hostile files in the tar archives of PyTorch 0.1 (torch/serialization.py, legacy_load)."""
+import struct
+
+from .pickles import EMPTY_DICT, EMPTY_LIST, START, dictionary, integer, items, name, text
+from .rows import TIB, Rows, sparse
+
+ROWS = Rows()
+refused, accepted = ROWS.refused, ROWS.accepted
+
+FLOATS = struct.pack("<6f", *range(6))
+LONGS = struct.pack("<2q", 10, 11)
+
+
+def header(member, size, kind=b"0", size_field=None, magic=b"ustar\x0000"):
+    block = bytearray(512)
+    block[0 : len(member)] = member.encode() if isinstance(member, str) else member
+    block[100:108], block[108:116], block[116:124] = b"0000644\0", b"0000000\0", b"0000000\0"
+    block[124:136] = b"%011o\0" % size if size_field is None else size_field
+    block[136:148] = b"00000000000\0"
+    block[156:157] = kind
+    block[257:265] = magic
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def member(title, data, **fields):
+    return header(title, len(data), **fields) + data + bytes(-len(data) % 512)
+
+
+def number(n):
+    return START + integer(n) + b"."
+
+
+def triple(first, second, kind):
+    return START + integer(first) + second + name("torch", kind) + b"\x87."
+
+
+def storage(key=1, kind="FloatStorage", data=FLOATS, n=6, location="cpu"):
+    return triple(key, text(location), kind) + struct.pack("<q", n) + data
+
+
+def layout(shape, stride, offset=0, rank=None):
+    return struct.pack(f"<ii{len(shape) + len(stride) + 1}q", len(shape) if rank is None else rank, 0, *shape, *stride,
+                       offset)
+
+
+def tensor(key=11, of=1, shape=(2, 3), stride=(3, 1), offset=0, kind="FloatTensor", rank=None):
+    return triple(key, integer(of), kind) + layout(shape, stride, offset, rank)
+
+
+def storages(*parts, n=None, views=START + EMPTY_LIST + b"."):
+    return number(len(parts) if n is None else n) + b"".join(parts) + views
+
+
+def tensors(*parts, n=None):
+    return number(len(parts) if n is None else n) + b"".join(parts)
+
+
+STORAGES = storages(storage(), storage(2, "LongStorage", LONGS, 2))
+TENSORS = tensors(tensor(), tensor(12, 2, (2,), (1,), kind="LongTensor"))
+PICKLE = START + dictionary((text("w"), text("11") + b"Q"), (text("n"), text("12") + b"Q")) + b"."
+
+
+def archive(pickle=PICKLE, tensors_=TENSORS, storages_=STORAGES, end=bytes(1024), first=b""):
+    return (first + member("sys_info", START + EMPTY_DICT + b".") + member("pickle", pickle) + member("tensors", tensors_)
+            + member("storages", storages_) + end)
+
+
+GOOD = archive()
+PICKLE_AT = 1024
+TENSORS_AT = PICKLE_AT + 1024
+STORAGES_AT = TENSORS_AT + 1024
+
+
+def row(title, message, **parts):
+    refused(title, message, lambda: archive(**parts))
+
+
+accepted("a good file", lambda: GOOD)
+accepted("pax headers before members", lambda: archive(first=member("././@PaxHeader", b"27 mtime=1480000000.2500000\n",
+                                                                    kind=b"x")))
+accepted("a member of another name", lambda: archive(first=member("readme", b"hello")))
+accepted("a folder of a member's name", lambda: archive(first=header("tensors", 0, kind=b"5")))
+
+# ---- the archive -----------------------------------------------------------------------------------------------------
+
+MISSING = "no member '{}' in the tar archive: not a checkpoint of PyTorch 0.1, or truncated"
+DAMAGED = "a tar header whose checksum is wrong: damaged or truncated?"
+refused("a tar archive of something else", MISSING.format("pickle"), lambda: member("a.txt", b"hello") + bytes(1024))
+refused("no pickle", MISSING.format("pickle"), lambda: member("sys_info", b"") + member("tensors", TENSORS)
+        + member("storages", STORAGES) + bytes(1024))
+refused("no tensors", MISSING.format("tensors"), lambda: member("pickle", PICKLE) + member("storages", STORAGES)
+        + bytes(1024))
+refused("no storages", MISSING.format("storages"), lambda: member("pickle", PICKLE) + member("tensors", TENSORS)
+        + bytes(1024))
+refused("cut in the first header", MISSING.format("pickle"), lambda: GOOD[:511])
+refused("cut behind the first header", "entry 'sys_info', offset 0: 4 bytes, and 0 are left in the file: truncated?", lambda: GOOD[:512])
+refused("cut in the pickle", f"entry 'pickle', offset {PICKLE_AT}: <N> bytes, and 10 are left in the file: truncated?",
+        lambda: GOOD[: PICKLE_AT + 512 + 10])
+refused("cut in the storages", f"entry 'storages', offset {STORAGES_AT}: <N> bytes, and 20 are left in the file: truncated?",
+        lambda: GOOD[: STORAGES_AT + 512 + 20])
+refused("a header with a wrong checksum", f"offset {PICKLE_AT}: {DAMAGED}",
+        lambda: GOOD[: PICKLE_AT + 5] + b"x" + GOOD[PICKLE_AT + 6 :])
+refused("a size that is no number", f"entry 'pickle', offset 0: its size is no number",
+        lambda: header("pickle", 0, size_field=b"123456789\0\0x") + GOOD)
+refused("a size of spaces", f"entry 'pickle', offset 0: its size is no number",
+        lambda: header("pickle", 0, size_field=b" " * 12) + GOOD)
+refused("an octal size of nearly 2^36", f"entry 'pickle', offset 0: {8**12 - 1} bytes, and <N> are left in the file: "
+        "truncated?", lambda: header("pickle", 0, size_field=b"7" * 12) + GOOD)
+refused("a size of 2^64 - 1", f"entry 'pickle', offset 0: {2**64 - 1} bytes, and <N> are left in the file: truncated?",
+        lambda: header("pickle", 0, size_field=b"\x80\0\0\0" + b"\xff" * 8) + GOOD)
+refused("a size of 2^88", "entry 'pickle', offset 0: its size is no number",
+        lambda: header("pickle", 0, size_field=b"\x80" + b"\xff" * 11) + GOOD)
+refused("a negative size", "entry 'pickle', offset 0: its size is no number",
+        lambda: header("pickle", 0, size_field=b"\xff" * 12) + GOOD)
+refused("a member twice", "entry 'pickle', offset <N>: it is there twice",
+        lambda: archive(first=member("pickle", PICKLE)))
+refused("a member twice, once with ./", "entry './pickle', offset <N>: it is there twice",
+        lambda: member("pickle", PICKLE) + member("./pickle", PICKLE) + GOOD)
+refused("a member's name with an escape sequence", "entry '\\x1b[2J', offset 0: its size is no number",
+        lambda: header("\x1b[2J", 0, size_field=b"x" * 12) + GOOD)
+refused("members that are links", MISSING.format("pickle"), lambda: header("pickle", 0, kind=b"1") + header("tensors", 0,
+        kind=b"2") + header("storages", 0, kind=b"2") + bytes(1024))
+refused("100,000 members", "more than 65536 members", lambda: header("a", 0) * 70000 + bytes(1024))
+refused("1 TiB of nothing behind a header", MISSING.format("pickle"), sparse(TIB, (0, header("sys_info", 0))), special=True)
+
+# ---- storages --------------------------------------------------------------------------------------------------------
+
+NO_COUNT = "entry 'storages', offset 0: it does not begin with the number of its items"
+row("no storages' pickle", "entry 'storages', offset 0: the pickle ends without a STOP: truncated?", storages_=b"")
+row("a number of storages that is a list", NO_COUNT, storages_=START + EMPTY_LIST + b".")
+row("-1 storages", NO_COUNT, storages_=storages(n=-1))
+row("2^31 storages", NO_COUNT, storages_=storages(storage(), n=2**31))
+row("more storages than there are", "entry 'storages', offset <N>: something other than (number, location, storage class)",
+    storages_=storages(storage(), n=2))
+row("a storage of two items", "entry 'storages', offset 5: something other than (number, location, storage class)",
+    storages_=number(1) + START + items(integer(1), integer(2)) + b".")
+row("a storage whose class is a tensor's", "entry 'storages', offset 5: a storage whose class is none",
+    storages_=storages(storage(kind="FloatTensor")))
+row("a storage whose class is os.system", "entry 'storages', offset <N>: opcode GLOBAL: names os.system: nothing but "
+    "tensors, numbers, text and containers is read from a checkpoint, and nothing in it is executed; where a whole model "
+    "was saved, save model.state_dict() instead",
+    storages_=number(1) + START + integer(1) + text("cpu") + name("os", "system") + b"\x87.")
+row("a storage that is called 2^80", "entry 'storages', offset 5: something other than (number, location, storage class)",
+    storages_=number(1) + START + integer(2**80) + text("cpu") + name("torch", "FloatStorage") + b"\x87.")
+row("-6 elements", "entry 'storages', offset <N>: a storage of -6 float32 elements, and <N> bytes are left: truncated?",
+    storages_=storages(storage(n=-6)))
+row("elements whose bytes wrap around", f"entry 'storages', offset <N>: a storage of {2**62 + 6} float32 elements, and <N> "
+    "bytes are left: truncated?", storages_=storages(storage(n=2**62 + 6)))
+row("two storages of one number", "entry 'storages', offset <N>: the number 1 is given twice",
+    storages_=storages(storage(), storage()))
+row("views that are a dict", "entry 'storages', offset <N>: the list of views is a dict",
+    storages_=storages(storage(), storage(2, "LongStorage", LONGS, 2), views=START + EMPTY_DICT + b"."))
+
+
+def viewed(*numbers):
+    return storages(storage(), storage(2, "LongStorage", LONGS, 2),
+                    views=START + EMPTY_LIST + items(*[integer(n) for n in numbers]) + b"a.")
+
+
+VIEW = "a view other than (number, number of the whole, offset, elements)"
+row("a view of three numbers", f"entry 'storages', offset <N>: {VIEW}", storages_=viewed(3, 1, 0))
+row("a view before its storage", f"entry 'storages', offset <N>: {VIEW}", storages_=viewed(3, 1, -1, 2))
+row("a view whose end wraps around", f"entry 'storages', offset <N>: {VIEW}", storages_=viewed(3, 1, 2**63 - 1, 2))
+row("a view beyond its storage", "entry 'storages', offset <N>: a view of elements 4 to 7 of storage 1, which has fewer",
+    storages_=viewed(3, 1, 4, 3))
+row("a view of nothing", "entry 'storages', offset <N>: a view of elements 0 to 1 of storage 9, which there is not",
+    storages_=viewed(3, 9, 0, 1))
+row("a view of its storage's number", "entry 'storages', offset <N>: the number 1 is given twice",
+    storages_=viewed(1, 1, 0, 1))
+row("bytes behind the storages", "entry 'storages', offset <N>: 3 bytes after its end", storages_=STORAGES + b"abc")
+
+# ---- tensors ---------------------------------------------------------------------------------------------------------
+
+
+def laid(title, message, **fields):
+    row(title, f"entry 'tensors', offset <N>: {message}", tensors_=tensors(tensor(**fields), n=1))
+
+
+row("2^31 tensors", "entry 'tensors', offset 0: it does not begin with the number of its items",
+    tensors_=tensors(tensor(), n=2**31))
+laid("a tensor of a storage of nobody", "a tensor of a storage that there is not", of=9)
+laid("9 dimensions", "a tensor of 9 dimensions; at most 8 are taken", rank=9)
+laid("-1 dimensions", "a tensor of -1 dimensions; at most 8 are taken", rank=-1)
+laid("2^31 - 1 dimensions", f"a tensor of {2**31 - 1} dimensions; at most 8 are taken", rank=2**31 - 1)
+laid("more dimensions than numbers", "<N> bytes are missing at its end: truncated?", rank=8)
+laid("a negative extent", "a negative extent or stride", shape=(-2, 3))
+laid("a negative stride", "a negative extent or stride", stride=(-3, 1))
+laid("a negative offset", "a negative offset", offset=-1)
+laid("a tensor beyond its storage", "a tensor of shape (2, 3) with strides (3, 1) at offset 1 reaches element 6 of storage "
+     "'1', which has 6", offset=1)
+laid("strides whose product overflows", f"a tensor of shape (2, 3) with strides (3, {2**62}) overflows", stride=(3, 2**62))
+laid("extents whose product overflows", f"a tensor of shape ({2**62}, 3) with strides (0, 0) overflows",
+     shape=(2**62, 3), stride=(0, 0))
+row("two tensors of one number", "entry 'tensors', offset <N>: the number 11 is given twice",
+    tensors_=tensors(tensor(), tensor()))
+row("bytes behind the tensors", "entry 'tensors', offset <N>: 3 bytes after its end", tensors_=TENSORS + b"abc")
+
+# ---- the object ------------------------------------------------------------------------------------------------------
+
+NO_ID = "opcode BINPERSID: a persistent id other than the number of a tensor"
+
+
+def named(title, message, identity):
+    row(title, f"entry 'pickle', offset <N>: {message}", pickle=START + dictionary((text("w"), identity + b"Q")) + b".")
+
+
+named("a tensor of nobody", "opcode BINPERSID: tensor 99, which the archive has not", text("99"))
+named("a storage as a tensor", "opcode BINPERSID: tensor 1, which the archive has not", text("1"))
+named("an id that is no number", NO_ID, text("eleven"))
+named("an id of nothing", NO_ID, text(""))
+named("an id beyond 64 bits", NO_ID, text("1" * 30))
+named("an id that is a tuple", NO_ID, items(text("storage"), integer(11)))
+row("bytes behind the object", "entry 'pickle', offset <N>: 1 bytes after its end", pickle=PICKLE + b"x")
+row("an object that is a list", "the file holds a list; a state_dict was expected", pickle=START + EMPTY_LIST + b".")
+row("an object of 100,000 nested lists", "the file holds a list; a state_dict was expected",
+    pickle=START + EMPTY_LIST * 100000 + b"a" * 99999 + b".")
