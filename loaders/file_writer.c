@@ -196,11 +196,13 @@ uint64_t anx_file_writer_offset(const anx_file_writer *writer) {
     return writer->offset;
 }
 
+static char *folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? strdup(".") : strndup(path, (size_t)(slash + 1 - path));
+}
+
 /* The rename is on the disk once the folder is; file systems that cannot sync a folder say EINVAL, and are let be. */
-static anx_status sync_folder(const anx_file_writer *w, anx_error *err) {
-    const char *slash = strrchr(w->target, '/');
-    char *folder = slash == NULL ? strdup(".") : strndup(w->target, (size_t)(slash + 1 - w->target));
-    if (folder == NULL) return fail_memory(err, w->path);
+static anx_status sync_folder(const anx_file_writer *w, const char *folder, anx_error *err) {
     anx_status status = ANX_OK;
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
@@ -208,7 +210,6 @@ static anx_status sync_folder(const anx_file_writer *w, anx_error *err) {
             status = fail_errno(w, err, "cannot sync its folder");
         close(fd);
     } /* a folder that may be written to but not read cannot be synced */
-    free(folder);
     return status;
 }
 
@@ -229,16 +230,20 @@ anx_status anx_file_writer_commit(anx_file_writer *writer, anx_error *err) {
     anx_status status = flush(w, err);
     if (status != ANX_OK || w->temp == NULL) return status;
     if (fsync(w->fd) != 0) return fail_errno(w, err, "cannot sync to the disk");
-    if (w->force) {
-        if (rename(w->temp, w->target) != 0) return fail_errno(w, err, "cannot rename the finished file");
-    } else {
+    char *folder = folder_of(w->target); /* now: behind the rename there is no failing for want of memory */
+    if (folder == NULL) return fail_memory(err, w->path);
+    if (!w->force)
         status = take_free_name(w, err);
-        if (status != ANX_OK) return status;
+    else if (rename(w->temp, w->target) != 0)
+        status = fail_errno(w, err, "cannot rename the finished file");
+    if (status == ANX_OK) {
+        anx_live_paths_remove(temporaries, w);
+        free(w->temp);
+        w->temp = NULL;
+        status = sync_folder(w, folder, err);
     }
-    anx_live_paths_remove(temporaries, w);
-    free(w->temp);
-    w->temp = NULL;
-    return sync_folder(w, err);
+    free(folder);
+    return status;
 }
 
 void anx_file_writer_destroy(anx_file_writer *writer) {
