@@ -1,5 +1,7 @@
 #include "src/base/sha256.h"
 
+#include <errno.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,27 +10,38 @@ struct anx_sha256 {
     EVP_MD_CTX *context;
 };
 
+/*
+ * Computing a hash fails where memory runs out and else hardly ever; errno, which the caller cleared, tells, and not
+ * every release of libcrypto. Its list of errors, one for each thread, is not left to grow.
+ */
 static anx_status failed(anx_error *err) {
+    const bool memory = errno == ENOMEM;
+    ERR_clear_error();
+    if (memory) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     return anx_error_set(err, ANX_ERR_INTERNAL, "libcrypto's SHA-256 failed");
 }
 
 anx_status anx_sha256_create(anx_sha256 **out, anx_error *err) {
     anx_sha256 *h = malloc(sizeof *h);
     if (h == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    errno = 0;
     h->context = EVP_MD_CTX_new();
     if (h->context == NULL || EVP_DigestInit_ex(h->context, EVP_sha256(), NULL) != 1) {
+        anx_status status = failed(err);
         anx_sha256_destroy(h);
-        return failed(err);
+        return status;
     }
     *out = h;
     return ANX_OK;
 }
 
 anx_status anx_sha256_update(anx_sha256 *h, const void *data, size_t bytes, anx_error *err) {
+    errno = 0;
     return EVP_DigestUpdate(h->context, data, bytes) == 1 ? ANX_OK : failed(err);
 }
 
 anx_status anx_sha256_finish(anx_sha256 *h, anx_digest *out, anx_error *err) {
+    errno = 0;
     return EVP_DigestFinal_ex(h->context, out->bytes, NULL) == 1 ? ANX_OK : failed(err);
 }
 
