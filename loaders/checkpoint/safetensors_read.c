@@ -1,4 +1,5 @@
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,7 +98,9 @@ static anx_status parse_header(const anx_file_map *map, size_t *data_offset, cJS
     if (status != ANX_OK) return status;
     if (!anx_utf8_valid(json, n)) return anx_error_set(err, ANX_ERR_FORMAT, "the header is not UTF-8");
     const char *end = NULL;
+    errno = 0; /* where memory runs out, cJSON says no more than that it cannot go on */
     cJSON *root = cJSON_ParseWithLengthOpts(json, n, &end, false);
+    if (root == NULL && errno == ENOMEM) return out_of_memory(err);
     if (root == NULL) {
         anx_error_set(err, ANX_ERR_FORMAT, "the header is not valid JSON");
         if (end != NULL) anx_error_at_offset(err, length_bytes + (uint64_t)(end - json));
@@ -357,10 +360,11 @@ static anx_status follow_text(anx_checkpoint *checkpoint, anx_state_dict *ordere
     anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
     const char *json = anx_safetensors_metadata(impl->safetensors, anx_state_dict_pair);
     anx_state_dict_text text = {.keys = NULL};
-    if (json == NULL || anx_state_dict_from_json(json, strlen(json), &impl->arena, &text, NULL) != ANX_OK)
-        return ANX_OK;
+    if (json == NULL) return ANX_OK;
+    anx_status status = anx_state_dict_from_json(json, strlen(json), &impl->arena, &text, NULL);
+    if (status == ANX_ERR_OUT_OF_MEMORY) return out_of_memory(err);
+    if (status != ANX_OK) return ANX_OK;
     bool fits = true;
-    anx_status status = ANX_OK;
     if (text.keys != NULL) status = reorder(&impl->safetensors->tensors, &text, ordered, &fits, err);
     if (status != ANX_OK || !fits) return status;
     impl->has_text = true;

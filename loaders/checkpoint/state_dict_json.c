@@ -1,6 +1,7 @@
 #include "loaders/checkpoint/state_dict_json.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,7 +288,9 @@ anx_status anx_state_dict_from_json(const char *text, size_t n_bytes, anx_arena 
         return anx_error_set(err, ANX_ERR_LIMIT, "the text about the state_dict has %zu bytes; at most %d are taken",
                              n_bytes, (int)ANX_STATE_DICT_MAX_TEXT_BYTES);
     if (!anx_utf8_valid(text, n_bytes) || memchr(text, '\0', n_bytes) != NULL) return not_ours(&r, "it is not UTF-8");
+    errno = 0;
     cJSON *root = cJSON_ParseWithLengthOpts(text, n_bytes, &end, false);
+    if (root == NULL && errno == ENOMEM) return out_of_memory(err);
     anx_status status = ANX_OK;
     if (!cJSON_IsObject(root) || end != text + n_bytes)
         status = not_ours(&r, "it is not one JSON object");

@@ -1,4 +1,5 @@
 /* What libraries say of an archive's bytes: libzip of its directory, zlib of its records' CRC-32. */
+#include <errno.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,9 @@ static anx_status in_entry(anx_status status, anx_error *err, const anx_zip_entr
 }
 
 static anx_status libzip_failed(zip_error_t *error, anx_error *err) {
-    const anx_status status = zip_error_code_zip(error) == ZIP_ER_MEMORY ? ANX_ERR_OUT_OF_MEMORY : ANX_ERR_FORMAT;
-    anx_error_set(err, status, "libzip refuses the archive: %s", zip_error_strerror(error));
+    anx_error_set(err, ANX_ERR_FORMAT, "libzip refuses the archive: %s", zip_error_strerror(error));
     if (err != NULL) err->native_code = zip_error_code_zip(error);
-    return status;
+    return ANX_ERR_FORMAT;
 }
 
 static anx_status confirm_entry(zip_t *archive, size_t i, const anx_zip_entry *e, anx_error *err) {
@@ -39,6 +39,7 @@ anx_status anx_zip_index_confirm(const anx_zip_index *index, anx_error *err) {
     zip_error_init(&error);
     anx_status status = ANX_OK;
     zip_t *archive = NULL;
+    errno = 0;
     zip_source_t *source = zip_source_buffer_create(index->bytes, index->n_bytes, 0, &error);
     if (source != NULL) archive = zip_open_from_source(source, ZIP_RDONLY | ZIP_CHECKCONS, &error);
     if (archive == NULL) {
@@ -55,6 +56,9 @@ anx_status anx_zip_index_confirm(const anx_zip_index *index, anx_error *err) {
     for (size_t i = 0; i < index->count && status == ANX_OK; i++)
         status = confirm_entry(archive, i, &index->entries[i], err);
 out:
+    /* Where its memory ran out, libzip may say so, or call a sound archive none. */
+    if (status != ANX_OK && (errno == ENOMEM || zip_error_code_zip(&error) == ZIP_ER_MEMORY))
+        status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     if (archive != NULL) zip_discard(archive);
     zip_error_fini(&error);
     return status;
