@@ -245,13 +245,27 @@ static int by_size(const void *a, const void *b, void *params) {
     return x > y ? -1 : x < y;
 }
 
+/* One thread does without a team: where there is no memory for one, the OpenMP runtime ends the process. */
+static bool digest_all(const anx_model *model, const int *order, int threads, anx_digest *digests) {
+    const int n = model->graph->n_params;
+    bool good = true;
+    if (threads <= 1) {
+        for (int k = 0; k < n && good; k++)
+            good = anx_tensor_digest(&model->params[order[k]], &digests[order[k]], NULL) == ANX_OK;
+        return good;
+    }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) reduction(&& : good)
+    for (int k = 0; k < n; k++)
+        good = anx_tensor_digest(&model->params[order[k]], &digests[order[k]], NULL) == ANX_OK && good;
+    return good;
+}
+
 anx_status anx_model_digests(anx_model *model, int threads, anx_error *err) {
     if (model->digests != NULL) return ANX_OK;
     const int n = model->graph->n_params;
     anx_status status = ANX_OK;
     anx_digest *digests = calloc((size_t)n + 1, sizeof *digests);
     int *order = calloc((size_t)n + 1, sizeof *order);
-    int failed = -1;
     if (digests == NULL || order == NULL) {
         status = out_of_memory(err);
         goto out;
@@ -259,15 +273,8 @@ anx_status anx_model_digests(anx_model *model, int threads, anx_error *err) {
     /* Largest first: one tensor holds 62 % of AlexNet's parameters, and is hashed by one thread alone. */
     for (int i = 0; i < n; i++) order[i] = i;
     qsort_r(order, (size_t)n, sizeof *order, by_size, model->params);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads > 0 ? threads : 1)
-    for (int k = 0; k < n; k++) {
-        const int i = order[k];
-        if (anx_tensor_digest(&model->params[i], &digests[i], NULL) == ANX_OK) continue;
-#pragma omp atomic write
-        failed = i;
-    }
-    if (failed >= 0) { /* once more, for the reason */
-        status = anx_tensor_digest(&model->params[failed], &digests[failed], err);
+    if (!digest_all(model, order, threads, digests)) { /* once more, for the reason */
+        for (int i = 0; i < n && status == ANX_OK; i++) status = anx_tensor_digest(&model->params[i], &digests[i], err);
         if (status != ANX_OK) goto out;
     }
     model->digests = digests;

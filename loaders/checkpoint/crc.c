@@ -21,6 +21,21 @@ typedef struct chunk {
     uint32_t crc;
 } chunk;
 
+static void sum(chunk *c) {
+    const Bytef *data = (const Bytef *)c->block->data + c->index * chunk_bytes;
+    c->crc = (uint32_t)crc32_z(crc32(0, NULL, 0), data, chunk_length(c->block, c->index));
+}
+
+/* Few are not worth the threads, nor the memory for a team, without which the OpenMP runtime ends the process. */
+static void sum_all(chunk *chunks, size_t n, int threads) {
+    if (n <= 8 || threads <= 1) {
+        for (size_t i = 0; i < n; i++) sum(&chunks[i]);
+        return;
+    }
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
+    for (size_t i = 0; i < n; i++) sum(&chunks[i]);
+}
+
 static uint32_t combine(const anx_crc_block *b, const chunk *chunks) {
     uLong crc = crc32(0, NULL, 0);
     for (size_t i = 0; i < chunk_count(b); i++) crc = crc32_combine(crc, chunks[i].crc, (z_off_t)chunk_length(b, i));
@@ -36,12 +51,7 @@ anx_status anx_crc_blocks(anx_crc_block *blocks, size_t n, int threads, anx_erro
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < chunk_count(&blocks[i]); k++)
             chunks[n_chunks++] = (chunk){.block = &blocks[i], .index = k};
-#pragma omp parallel for schedule(dynamic, 4) num_threads(threads) if (n_chunks > 8)
-    for (size_t i = 0; i < n_chunks; i++) {
-        const anx_crc_block *b = chunks[i].block;
-        const Bytef *data = (const Bytef *)b->data + chunks[i].index * chunk_bytes;
-        chunks[i].crc = (uint32_t)crc32_z(crc32(0, NULL, 0), data, chunk_length(b, chunks[i].index));
-    }
+    sum_all(chunks, n_chunks, threads);
     const chunk *first = chunks;
     for (size_t i = 0; i < n; i++) {
         blocks[i].crc = combine(&blocks[i], first);

@@ -308,6 +308,23 @@ static int64_t row_offset(const anx_tensor *t, int64_t r) {
     return offset;
 }
 
+static void convert_row_of(const anx_tensor *t, int64_t r, anx_tensor *out) {
+    const int64_t row = t->rank > 0 ? t->shape[t->rank - 1] : 1, stride = t->rank > 0 ? t->stride[t->rank - 1] : 1;
+    const int64_t in_bytes = (int64_t)anx_dtype_bytes(t->dtype), out_bytes = (int64_t)anx_dtype_bytes(out->dtype);
+    convert_row(t->dtype, (const char *)t->data + row_offset(t, r) * in_bytes, stride, out->dtype,
+                (char *)out->data + r * row * out_bytes, row);
+}
+
+/* One thread does without a team: where there is no memory for one, the OpenMP runtime ends the process. */
+static void convert_rows(const anx_tensor *t, int64_t n_rows, anx_tensor *out, int threads) {
+    if (threads <= 1) {
+        for (int64_t r = 0; r < n_rows; r++) convert_row_of(t, r, out);
+        return;
+    }
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t r = 0; r < n_rows; r++) convert_row_of(t, r, out);
+}
+
 anx_status anx_tensor_convert(const anx_tensor *t, anx_dtype dtype, anx_tensor *out, anx_error *err) {
     if (t->dtype != dtype && !(anx_dtype_is_float(t->dtype) && anx_dtype_is_float(dtype)))
         return anx_error_set(err, ANX_ERR_UNSUPPORTED,
@@ -318,14 +335,7 @@ anx_status anx_tensor_convert(const anx_tensor *t, anx_dtype dtype, anx_tensor *
     if (status != ANX_OK) return status;
     const int64_t elems = anx_tensor_elems(t);
     const int64_t row = t->rank > 0 ? t->shape[t->rank - 1] : 1;
-    const int64_t row_stride = t->rank > 0 ? t->stride[t->rank - 1] : 1;
-    const int64_t n_rows = row > 0 ? elems / row : 0;
-    const int64_t in_bytes = (int64_t)anx_dtype_bytes(t->dtype), out_bytes = (int64_t)anx_dtype_bytes(dtype);
-    const int threads = elems >= parallel_elems ? anx_threads_available() : 1;
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (int64_t r = 0; r < n_rows; r++)
-        convert_row(t->dtype, (const char *)t->data + row_offset(t, r) * in_bytes, row_stride, dtype,
-                    (char *)result.data + r * row * out_bytes, row);
+    convert_rows(t, row > 0 ? elems / row : 0, &result, elems >= parallel_elems ? anx_threads_available() : 1);
     *out = result;
     return ANX_OK;
 }
