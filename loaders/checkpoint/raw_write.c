@@ -1,6 +1,7 @@
 #include "loaders/checkpoint/raw_write.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,9 +155,11 @@ anx_status anx_raw_header_write(const anx_saving *saving, const char *raw_path, 
     char *prefix = stem(raw_path), *bytes = NULL;
     size_t n_bytes = 0;
     FILE *stream = prefix != NULL ? open_memstream(&bytes, &n_bytes) : NULL;
+    /* A stream that could not grow, and fclose without room for the last byte, say nothing in glibc: errno does. */
+    errno = 0;
     if (stream != NULL) put_header(stream, prefix, saving, total);
     const bool good = stream != NULL && ferror(stream) == 0;
-    if (stream == NULL || fclose(stream) != 0 || !good)
+    if (stream == NULL || fclose(stream) != 0 || !good || errno == ENOMEM || bytes == NULL)
         status = out_of_memory(err);
     else
         status = anx_file_writer_write(file, bytes, n_bytes, err);
