@@ -24,11 +24,13 @@ SANITIZED = any(
     for line in (BUILD / "CMakeCache.txt").read_text().splitlines()
 )
 
-# What a checkpoint is given to: program, arguments, and whether it is asked to take the accepted ones too.
+# What a checkpoint is given to: program, arguments, whether it is asked to take the accepted ones, the refused ones, and
+# what it leaves behind of an accepted one.
 IN, OUT = "hostile.pth", "out.pth"
 COMMANDS = [
-    ("anx-convert", [IN, OUT], True),
-    ("anx-parity", ["check", IN], False),
+    ("anx-convert", [IN, OUT], True, True, {OUT}),
+    ("anx-convert", ["inspect", IN], True, False, set()),
+    ("anx-parity", ["check", IN], False, True, set()),
 ]
 
 SECONDS = 10 if SANITIZED else 2
@@ -109,9 +111,9 @@ def file_bytes():
     return min(os.stat(IN).st_size, os.stat(IN).st_blocks * 512) if os.path.isfile(IN) else 0
 
 
-def problems(row, program, outcome, baseline):
+def problems(row, program, outcome, baseline, leaves):
     """What is wrong with how a command took a row."""
-    code, err = (0, row.said) if row.accepted else (2, f"{program}: {IN}: {row.message}\n")
+    code, err = (0, row.said if OUT in leaves else "") if row.accepted else (2, f"{program}: {IN}: {row.message}\n")
     if outcome.code != code:
         yield f"exit {outcome.code}, expected {code}"
     pattern = re.escape(err).replace("<N>", "[0-9]+")
@@ -125,16 +127,16 @@ def problems(row, program, outcome, baseline):
     if not SANITIZED and over > MEMORY:
         yield f"took {over / (1 << 20):.1f} MiB more than the file has"
     left = {path.name for path in pathlib.Path(".").iterdir()} - {".out", ".err", IN}
-    if left != ({OUT} if row.accepted else set()):
+    if left != (leaves if row.accepted else set()):
         yield f"left {sorted(left)}"
 
 
-def judge(row, program, arguments, baseline):
+def judge(row, program, arguments, baseline, leaves):
     found = []
     for _ in range(3):  # the machine may have been busy: the time counts where it is too long again and again
         pathlib.Path(OUT).unlink(missing_ok=True)
         outcome = run(program, arguments)
-        found = list(problems(row, program, outcome, baseline))
+        found = list(problems(row, program, outcome, baseline, leaves))
         if outcome.seconds <= SECONDS or outcome.seconds > TIMEOUT / 2:
             break
     return found, outcome
@@ -148,8 +150,8 @@ def small_files():
 
 def measure_baselines():
     peaks = {}
-    for program, arguments, _ in COMMANDS:
-        peaks[program] = 0
+    for program, arguments, *_ in COMMANDS:
+        peaks.setdefault(program, 0)
         for data in small_files():
             in_child(lambda: pathlib.Path(IN).write_bytes(data))
             peaks[program] = max(peaks[program], run(program, arguments).peak_bytes)
@@ -171,10 +173,10 @@ def main(wanted):
                     continue
                 total += 1
                 in_child(lambda: write(row))
-                for program, arguments, takes_accepted in COMMANDS:
-                    if row.accepted and not takes_accepted:
+                for program, arguments, takes_accepted, takes_refused, leaves in COMMANDS:
+                    if not (takes_accepted if row.accepted else takes_refused):
                         continue
-                    found, outcome = judge(row, program, arguments, baselines[program])
+                    found, outcome = judge(row, program, arguments, baselines[program], leaves)
                     failures += len(found)
                     for problem in found:
                         print(f"FAILED: {title}: {program}: {problem}", file=sys.stderr)
