@@ -1,5 +1,6 @@
 #include "loaders/checkpoint/pickle.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "loaders/checkpoint/pickle_globals.h"
@@ -230,9 +231,13 @@ static anx_status take_line(anx_unpickle_machine *m, const char **line, size_t *
     const size_t left = m->in->n_bytes - m->at;
     const char *start = (const char *)m->in->bytes + m->at;
     const char *end = memchr(start, '\n', left < max_global_bytes + 1 ? left : max_global_bytes + 1);
-    if (end == NULL)
-        return anx_error_set(m->err, ANX_ERR_FORMAT, "no end of line within %zu bytes",
-                             left < max_global_bytes + 1 ? left : (size_t)max_global_bytes + 1);
+    if (end == NULL && left > max_global_bytes)
+        return anx_error_set(m->err, ANX_ERR_FORMAT, "no end of line within %d bytes", max_global_bytes + 1);
+    if (end == NULL) {
+        char message[80];
+        snprintf(message, sizeof message, "no end of line within %zu bytes", left);
+        return anx_unpickle_ran_out(m, message);
+    }
     *line = start;
     *n_bytes = (size_t)(end - start);
     m->at += *n_bytes + 1;
@@ -446,9 +451,9 @@ static const struct {
 static anx_status step(anx_unpickle_machine *m) {
     const size_t op_at = m->at;
     if (op_at >= m->in->n_bytes) {
-        anx_error_set(m->err, ANX_ERR_FORMAT, "the pickle ends without a STOP: truncated?");
+        const anx_status ended = anx_unpickle_ran_out(m, "the pickle ends without a STOP: truncated?");
         anx_error_at_offset(m->err, op_at);
-        return ANX_ERR_FORMAT;
+        return ended;
     }
     const uint8_t op = m->in->bytes[m->at++];
     anx_status status;

@@ -85,6 +85,7 @@ typedef struct anx_pickle_input {
     anx_pickle_load_persistent load_persistent; /* NULL: persistent ids are refused */
     void *user;
     bool python2; /* takes INT and BINSTRING too, which Python 2 wrote for large integers and long strings */
+    bool cut;     /* n_bytes is all that a pickle may take here, and more follow: running out of them is a LIMIT */
 } anx_pickle_input;
 
 /*

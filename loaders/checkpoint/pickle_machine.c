@@ -1,5 +1,6 @@
 #include "loaders/checkpoint/pickle_machine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,9 +10,19 @@ anx_status anx_unpickle_out_of_memory(const anx_unpickle_machine *m) {
 
 /* ---- bytes, stack, memo --------------------------------------------------------------------------------- */
 
+anx_status anx_unpickle_ran_out(const anx_unpickle_machine *m, const char *message) {
+    if (!m->in->cut) return anx_error_set(m->err, ANX_ERR_FORMAT, "%s", message);
+    return anx_error_set(m->err, ANX_ERR_LIMIT, "a pickle of more than %zu bytes, the most that are taken",
+                         m->in->n_bytes);
+}
+
 anx_status anx_unpickle_take(anx_unpickle_machine *m, size_t n, const uint8_t **out) {
     const size_t left = m->in->n_bytes - m->at;
-    if (n > left) return anx_error_set(m->err, ANX_ERR_FORMAT, "takes %zu bytes, %zu are left", n, left);
+    if (n > left) {
+        char message[80];
+        snprintf(message, sizeof message, "takes %zu bytes, %zu are left", n, left);
+        return anx_unpickle_ran_out(m, message);
+    }
     *out = m->in->bytes + m->at;
     m->at += n;
     return ANX_OK;
@@ -96,10 +107,10 @@ anx_status anx_unpickle_put(anx_unpickle_machine *m, size_t index) {
     anx_status status = anx_unpickle_need(m, 1);
     if (status != ANX_OK) return status;
     if (index >= m->memo_capacity) {
-        /* Memo indices count what was put before: a larger one than the pickle has bytes was made to cost memory. */
-        if (index >= m->in->n_bytes)
-            return anx_error_set(m->err, ANX_ERR_FORMAT, "memo index %zu in a pickle of %zu bytes", index,
-                                 m->in->n_bytes);
+        /* Memo indices count what was put before: one beyond the bytes that were read was made to cost memory and, in a
+           file of many pickles, time. A few are let be. */
+        if (index >= m->at + 256)
+            return anx_error_set(m->err, ANX_ERR_FORMAT, "memo index %zu after %zu bytes", index, m->at);
         void *memo = m->memo;
         const size_t before = m->memo_capacity;
         const bool good = reserve(m, &memo, index + 1, &m->memo_capacity, sizeof *m->memo);

@@ -31,6 +31,9 @@ void anx_unpickle_fini(anx_unpickle_machine *m);
 /* Every function reports through machine->err; the opcode's name and offset are added by the main loop. */
 anx_status anx_unpickle_out_of_memory(const anx_unpickle_machine *m);
 
+/* The bytes end before the pickle does: FORMAT with that message, or LIMIT where they were cut. */
+anx_status anx_unpickle_ran_out(const anx_unpickle_machine *m, const char *message);
+
 /* The next n bytes of the pickle. */
 anx_status anx_unpickle_take(anx_unpickle_machine *m, size_t n, const uint8_t **out);
 

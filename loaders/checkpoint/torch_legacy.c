@@ -157,7 +157,8 @@ static anx_status run_pickle(reader *r, const char *what, anx_pickle_value **out
                                     .n_bytes = left < ANX_MAX_PICKLE_BYTES ? left : ANX_MAX_PICKLE_BYTES,
                                     .load_persistent = load_storage,
                                     .user = r,
-                                    .python2 = true};
+                                    .python2 = true,
+                                    .cut = left > ANX_MAX_PICKLE_BYTES};
     anx_status status = anx_pickle_run(&input, &r->impl->arena, out, &used, err);
     if (status != ANX_OK) {
         if (err != NULL && err->has_offset) err->offset += r->at;

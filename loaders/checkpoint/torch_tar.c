@@ -101,7 +101,8 @@ static anx_status run_pickle(reader *r, bool with_tensors, anx_pickle_value **ou
                                     .n_bytes = left(r) < ANX_MAX_PICKLE_BYTES ? left(r) : ANX_MAX_PICKLE_BYTES,
                                     .load_persistent = with_tensors ? load_tensor : NULL,
                                     .user = r,
-                                    .python2 = true};
+                                    .python2 = true,
+                                    .cut = left(r) > ANX_MAX_PICKLE_BYTES};
     anx_status status = anx_pickle_run(&input, &r->impl->arena, out, &used, err);
     if (status != ANX_OK && err != NULL && err->has_offset) err->offset += at;
     r->at += used;
