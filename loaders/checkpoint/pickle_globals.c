@@ -250,6 +250,8 @@ static anx_status opaque(const anx_pickle_global *global, const anx_pickle_value
 
 #define STORAGE(name_, dtype_)                                                                                         \
     { .module = "torch", .name = name_, .is_storage = true, .dtype = dtype_ }
+#define TENSOR(module_, name_, dtype_)                                                                                 \
+    { .module = module_, .name = name_, .is_tensor = true, .dtype = dtype_ }
 #define CALL(module_, name_, call_)                                                                                    \
     { .module = module_, .name = name_, .call = call_ }
 #define NAME(module_, name_)                                                                                           \
@@ -298,22 +300,22 @@ static const anx_pickle_global globals[] = {
     NAME("torch", "int32"),
     NAME("torch", "int16"),
     /* what the first releases called a tensor's type */
-    NAME("torch", "FloatTensor"),
-    NAME("torch", "DoubleTensor"),
-    NAME("torch", "HalfTensor"),
-    NAME("torch", "LongTensor"),
-    NAME("torch", "IntTensor"),
-    NAME("torch", "ShortTensor"),
-    NAME("torch", "CharTensor"),
-    NAME("torch", "ByteTensor"),
-    NAME("torch.cuda", "FloatTensor"),
-    NAME("torch.cuda", "DoubleTensor"),
-    NAME("torch.cuda", "HalfTensor"),
-    NAME("torch.cuda", "LongTensor"),
-    NAME("torch.cuda", "IntTensor"),
-    NAME("torch.cuda", "ShortTensor"),
-    NAME("torch.cuda", "CharTensor"),
-    NAME("torch.cuda", "ByteTensor"),
+    TENSOR("torch", "FloatTensor", ANX_F32),
+    TENSOR("torch", "DoubleTensor", ANX_F64),
+    TENSOR("torch", "HalfTensor", ANX_F16),
+    TENSOR("torch", "LongTensor", ANX_I64),
+    TENSOR("torch", "IntTensor", ANX_I32),
+    TENSOR("torch", "ShortTensor", ANX_I16),
+    TENSOR("torch", "CharTensor", ANX_I8),
+    TENSOR("torch", "ByteTensor", ANX_U8),
+    TENSOR("torch.cuda", "FloatTensor", ANX_F32),
+    TENSOR("torch.cuda", "DoubleTensor", ANX_F64),
+    TENSOR("torch.cuda", "HalfTensor", ANX_F16),
+    TENSOR("torch.cuda", "LongTensor", ANX_I64),
+    TENSOR("torch.cuda", "IntTensor", ANX_I32),
+    TENSOR("torch.cuda", "ShortTensor", ANX_I16),
+    TENSOR("torch.cuda", "CharTensor", ANX_I8),
+    TENSOR("torch.cuda", "ByteTensor", ANX_U8),
     NAME("torch", "int8"),
     NAME("torch", "uint8"),
     NAME("torch", "bool"),

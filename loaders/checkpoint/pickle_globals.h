@@ -14,7 +14,8 @@ typedef anx_status (*anx_pickle_call)(const anx_pickle_global *global, const anx
 struct anx_pickle_global {
     const char *module, *name;
     anx_pickle_call call; /* NULL: cannot be called */
-    bool is_storage;      /* a storage class, of: */
+    bool is_storage;      /* a storage class, of that dtype */
+    bool is_tensor;       /* a tensor class, as the first releases had one for each dtype and device */
     anx_dtype dtype;
     const char *refusal; /* known, but what it makes is not supported: why; else NULL */
 };

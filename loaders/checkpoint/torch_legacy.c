@@ -2,8 +2,10 @@
  * The stream that torch.save wrote from PyTorch 0.2 to 1.5, and writes when asked not to make a zip
  * (torch/serialization.py, _legacy_save and _legacy_load): five pickles one after the other (a magic number, the
  * protocol's version, facts about the machine, the object, the list of the storages' keys), then for each key in that
- * order the number of elements as an int64, and the elements. Both are little-endian whatever the facts about the
- * machine say: PyTorch's writer (torch/csrc/serialization.cpp, THPStorage_writeFileRaw) makes them so.
+ * order the number of elements as an int64, and the elements. The elements are little-endian whatever the facts about
+ * the machine say: PyTorch's writer (THPStorage_writeFileRaw, in torch/csrc/serialization.cpp and, before,
+ * torch/csrc/generic/serialization.cpp) makes them so. It does that to their number too today, but wrote it as the
+ * machine had it in the releases that wrote this format by themselves.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@
 #include "loaders/checkpoint/checkpoint_impl.h"
 #include "loaders/checkpoint/text.h"
 #include "loaders/checkpoint/torch_storage_id.h"
+#include "loaders/checkpoint/torch_sys_info.h"
 #include "src/base/checked.h"
 
 enum { magic_pickle_bytes = 15, protocol_version = 1001, count_bytes = 8 };
@@ -32,7 +35,8 @@ typedef struct view {
 typedef struct reader {
     anx_checkpoint *checkpoint;
     anx_checkpoint_impl *impl;
-    size_t at; /* in the file */
+    size_t at;       /* in the file */
+    bool big_endian; /* the machine that wrote it */
     storage_list roots, views;
     view *view_places; /* one for each of views */
     size_t view_capacity;
@@ -79,9 +83,16 @@ static anx_status key_text(reader *r, const char *bytes, size_t n_bytes, const c
     return *out != NULL ? ANX_OK : out_of_memory(err);
 }
 
+/* PyTorch has one table for both. */
+static anx_status both(const char *key, anx_error *err) {
+    char text[100];
+    return anx_error_set(err, ANX_ERR_FORMAT, "the key '%s' stands for a whole storage and for a part of one",
+                         anx_text_printable(key, strlen(key), text, sizeof text));
+}
+
 static anx_status find_root(reader *r, const anx_torch_storage_id *id, size_t *root, anx_error *err) {
     const char *key = NULL;
-    size_t bytes;
+    size_t bytes, other;
     anx_status status = key_text(r, id->key, id->key_bytes, &key, err);
     if (status != ANX_OK) return status;
     if (anx_state_dict_index(&r->roots.keys, key, root)) {
@@ -89,6 +100,7 @@ static anx_status find_root(reader *r, const anx_torch_storage_id *id, size_t *r
         if (before->dtype == id->dtype && before->n_elems == id->n_elems) return ANX_OK;
         return anx_torch_storage_id_conflict(id, before, err);
     }
+    if (anx_state_dict_index(&r->views.keys, key, &other)) return both(key, err);
     if (!anx_checked_mul_size((size_t)id->n_elems, anx_dtype_bytes(id->dtype), &bytes) || bytes > r->impl->map.n_bytes)
         return anx_error_set(err, ANX_ERR_FORMAT, "a storage of %lld %s elements in a file of %zu bytes: truncated?",
                              (long long)id->n_elems, anx_dtype_name(id->dtype), r->impl->map.n_bytes);
@@ -118,6 +130,7 @@ static anx_status find_view(reader *r, const anx_pickle_value *v, size_t root, s
             return ANX_OK;
         return anx_error_set(err, ANX_ERR_FORMAT, "a view that was another before");
     }
+    if (anx_state_dict_index(&r->roots.keys, key, out)) return both(key, err);
     const size_t n = r->views.keys.count;
     if (n == r->view_capacity) {
         const size_t capacity = n == 0 ? 16 : 2 * n;
@@ -180,11 +193,9 @@ static anx_status read_version(reader *r, anx_error *err) {
 static anx_status read_object(reader *r, anx_error *err) {
     anx_pickle_value *facts = NULL;
     anx_status status = run_pickle(r, "sys_info", &facts, err);
-    if (status == ANX_OK && facts->kind != ANX_PICKLE_DICT) {
-        status =
-            anx_error_set(err, ANX_ERR_FORMAT, "it is %s; a dict was expected", anx_pickle_kind_phrase(facts->kind));
-        anx_error_in_entry(err, "sys_info");
-    }
+    if (status != ANX_OK) return status;
+    status = anx_torch_sys_info_read(facts, protocol_version, &r->big_endian, err);
+    if (status != ANX_OK) anx_error_in_entry(err, "sys_info");
     return status == ANX_OK ? run_pickle(r, "object", &r->impl->root, err) : status;
 }
 
@@ -207,6 +218,7 @@ static anx_status place(reader *r, size_t root, anx_error *err) {
     if (map->n_bytes - r->at < count_bytes)
         return anx_error_set(err, ANX_ERR_FORMAT, "the file ends before its elements: truncated?");
     memcpy(&count, map->bytes + r->at, sizeof count);
+    if (count != storage->n_elems && r->big_endian) count = (int64_t)__builtin_bswap64((uint64_t)count);
     if (count != storage->n_elems)
         return anx_error_set(err, ANX_ERR_FORMAT, "%lld elements, where the object names %lld", (long long)count,
                              (long long)storage->n_elems);

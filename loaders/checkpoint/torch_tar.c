@@ -1,7 +1,7 @@
 /*
  * The tar archives that PyTorch 0.1 wrote (torch/serialization.py of 1.13, legacy_load): "storages" holds the elements,
- * "tensors" the shapes, each with a number for a name, and "pickle" the object, which names tensors by their numbers.
- * Everything is little-endian, as for torch_legacy.c.
+ * "tensors" the shapes, each with a number for a name, and "pickle" the object, which names both by their numbers.
+ * The writer: torch/serialization.py of 0.1.12, and torch/csrc/generic/serialization.cpp.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +10,15 @@
 #include "loaders/checkpoint/checkpoint_impl.h"
 #include "loaders/checkpoint/pickle_globals.h"
 #include "loaders/checkpoint/text.h"
+#include "loaders/checkpoint/torch_sys_info.h"
 #include "loaders/checkpoint/torch_tar_members.h"
 #include "src/base/checked.h"
 
-/* What a number stands for. */
+enum { protocol_version = 1000 };
+
+/* What a number, the address of an object in the writer's memory, stands for. */
 typedef struct numbered {
-    int64_t id;
+    uint64_t id;
     anx_storage *storage; /* one of the two */
     anx_pickle_value *tensor;
 } numbered;
@@ -34,6 +37,29 @@ typedef struct reader {
 
 static anx_status out_of_memory(anx_error *err) {
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+}
+
+static bool read_decimal(const char *text, size_t n_bytes, uint64_t *out) {
+    *out = 0;
+    for (size_t i = 0; i < n_bytes; i++)
+        if (text[i] < '0' || text[i] > '9' || __builtin_mul_overflow(*out, 10u, out) ||
+            __builtin_add_overflow(*out, (uint64_t)(text[i] - '0'), out))
+            return false;
+    return n_bytes > 0;
+}
+
+/* A number as an int of any length, or as decimal text. */
+static bool read_id(const anx_pickle_value *v, uint64_t *out) {
+    switch (v->kind) {
+    case ANX_PICKLE_INT: *out = (uint64_t)v->u.integer; return v->u.integer >= 0;
+    case ANX_PICKLE_STRING: return read_decimal(v->u.text.bytes, v->u.text.n_bytes, out);
+    case ANX_PICKLE_BIG_INT: /* of more than 8 bytes */
+        memcpy(out, v->u.text.bytes, sizeof *out);
+        for (size_t i = sizeof *out; i < v->u.text.n_bytes; i++)
+            if (v->u.text.bytes[i] != 0) return false;
+        return true;
+    default: return false;
+    }
 }
 
 /* ---- numbers -------------------------------------------------------------------------------------------- */
@@ -60,11 +86,12 @@ static anx_status sort_numbers(number_list *list, anx_error *err) {
     if (list->count > 0) qsort(list->items, list->count, sizeof *list->items, by_id);
     for (size_t i = 1; i < list->count; i++)
         if (list->items[i].id == list->items[i - 1].id)
-            return anx_error_set(err, ANX_ERR_FORMAT, "the number %lld is given twice", (long long)list->items[i].id);
+            return anx_error_set(err, ANX_ERR_FORMAT, "the number %llu is given twice",
+                                 (unsigned long long)list->items[i].id);
     return ANX_OK;
 }
 
-static const numbered *find_number(const number_list *list, int64_t id) {
+static const numbered *find_number(const number_list *list, uint64_t id) {
     const numbered key = {.id = id};
     return list->count > 0 ? bsearch(&key, list->items, list->count, sizeof key, by_id) : NULL;
 }
@@ -91,15 +118,15 @@ static size_t left(const reader *r) {
     return r->member->n_bytes - r->at;
 }
 
-static anx_status load_tensor(void *user, const anx_pickle_value *id, anx_arena *arena, anx_pickle_value **out,
+static anx_status load_object(void *user, const anx_pickle_value *id, anx_arena *arena, anx_pickle_value **out,
                               anx_error *err);
 
-static anx_status run_pickle(reader *r, bool with_tensors, anx_pickle_value **out, anx_error *err) {
+static anx_status run_pickle(reader *r, bool with_objects, anx_pickle_value **out, anx_error *err) {
     size_t used = 0;
     const size_t at = r->at;
     const anx_pickle_input input = {.bytes = here(r),
                                     .n_bytes = left(r) < ANX_MAX_PICKLE_BYTES ? left(r) : ANX_MAX_PICKLE_BYTES,
-                                    .load_persistent = with_tensors ? load_tensor : NULL,
+                                    .load_persistent = with_objects ? load_object : NULL,
                                     .user = r,
                                     .python2 = true,
                                     .cut = left(r) > ANX_MAX_PICKLE_BYTES};
@@ -121,14 +148,14 @@ static anx_status read_count(reader *r, int64_t *out, anx_error *err) {
     return ANX_OK;
 }
 
-/* A pickled triple; items is then its three values. */
-static anx_status read_triple(reader *r, const char *what, anx_pickle_value *const **items, anx_error *err) {
+/* A pickled triple that begins with a number; items is then its three values. */
+static anx_status read_triple(reader *r, const char *what, uint64_t *id, anx_pickle_value *const **items,
+                              anx_error *err) {
     const size_t at = r->at;
     anx_pickle_value *triple = NULL;
     anx_status status = run_pickle(r, false, &triple, err);
     if (status != ANX_OK) return status;
-    if (triple->kind != ANX_PICKLE_TUPLE || triple->u.list.count != 3 ||
-        triple->u.list.items[0]->kind != ANX_PICKLE_INT)
+    if (triple->kind != ANX_PICKLE_TUPLE || triple->u.list.count != 3 || !read_id(triple->u.list.items[0], id))
         return in_member(r, anx_error_set(err, ANX_ERR_FORMAT, "something other than %s", what), at, err);
     *items = triple->u.list.items;
     return ANX_OK;
@@ -153,7 +180,8 @@ static anx_status read_storage(reader *r, anx_error *err) {
     int64_t n_elems = 0;
     size_t bytes = 0;
     char key[24];
-    anx_status status = read_triple(r, "(number, location, storage class)", &items, err);
+    numbered item = {0};
+    anx_status status = read_triple(r, "(number, location, storage class)", &item.id, &items, err);
     if (status != ANX_OK) return status;
     if (items[2]->kind != ANX_PICKLE_GLOBAL || !items[2]->u.global->is_storage)
         return in_member(r, anx_error_set(err, ANX_ERR_FORMAT, "a storage whose class is none"), at, err);
@@ -166,8 +194,7 @@ static anx_status read_storage(reader *r, anx_error *err) {
                                        "a storage of %lld %s elements, and %zu bytes are left: truncated?",
                                        (long long)n_elems, anx_dtype_name(dtype), left(r)),
                          r->at - sizeof n_elems, err);
-    numbered item = {.id = items[0]->u.integer};
-    snprintf(key, sizeof key, "%lld", (long long)item.id);
+    snprintf(key, sizeof key, "%llu", (unsigned long long)item.id);
     status = anx_storage_create(r->impl, dtype, n_elems, key, strlen(key), here(r), false, &item.storage, err);
     if (status == ANX_OK) status = add_number(&r->storages, &item, err);
     r->at += bytes;
@@ -176,27 +203,29 @@ static anx_status read_storage(reader *r, anx_error *err) {
 
 /* [(number, number of the whole, offset, elements), ...] */
 static anx_status add_view(reader *r, const anx_pickle_value *v, const number_list *wholes, anx_error *err) {
-    int64_t n[4], end;
-    bool good = v->kind == ANX_PICKLE_TUPLE && v->u.list.count == 4;
-    for (size_t i = 0; i < 4 && good; i++) {
-        good = v->u.list.items[i]->kind == ANX_PICKLE_INT;
-        if (good) n[i] = v->u.list.items[i]->u.integer;
-    }
-    if (!good || n[2] < 0 || n[3] < 0 || !anx_checked_add_i64(n[2], n[3], &end))
+    anx_pickle_value *const *items = v->u.list.items;
+    numbered item = {0};
+    uint64_t of = 0;
+    int64_t end = 0;
+    if (v->kind != ANX_PICKLE_TUPLE || v->u.list.count != 4 || !read_id(items[0], &item.id) ||
+        !read_id(items[1], &of) || items[2]->kind != ANX_PICKLE_INT || items[3]->kind != ANX_PICKLE_INT ||
+        items[2]->u.integer < 0 || items[3]->u.integer < 0 ||
+        !anx_checked_add_i64(items[2]->u.integer, items[3]->u.integer, &end))
         return anx_error_set(err, ANX_ERR_FORMAT, "a view other than (number, number of the whole, offset, elements)");
-    const numbered *whole = find_number(wholes, n[1]);
+    const int64_t offset = items[2]->u.integer;
+    const numbered *whole = find_number(wholes, of);
     if (whole == NULL || end > whole->storage->n_elems)
-        return anx_error_set(err, ANX_ERR_FORMAT, "a view of elements %lld to %lld of storage %lld, which %s",
-                             (long long)n[2], (long long)end, (long long)n[1],
+        return anx_error_set(err, ANX_ERR_FORMAT, "a view of elements %lld to %lld of storage %llu, which %s",
+                             (long long)offset, (long long)end, (unsigned long long)of,
                              whole == NULL ? "there is not" : "has fewer");
-    numbered item = {.id = n[0], .storage = anx_arena_alloc(&r->impl->arena, 1, sizeof *item.storage)};
+    item.storage = anx_arena_alloc(&r->impl->arena, 1, sizeof *item.storage);
     char key[24];
-    snprintf(key, sizeof key, "%lld", (long long)n[0]);
+    snprintf(key, sizeof key, "%llu", (unsigned long long)item.id);
     const char *name = anx_arena_text(&r->impl->arena, key, strlen(key));
     if (item.storage == NULL || name == NULL) return out_of_memory(err);
-    const size_t bytes = (size_t)n[2] * anx_dtype_bytes(whole->storage->dtype);
+    const size_t bytes = (size_t)offset * anx_dtype_bytes(whole->storage->dtype);
     *item.storage = *whole->storage;
-    item.storage->n_elems = n[3];
+    item.storage->n_elems = items[3]->u.integer;
     item.storage->key = name;
     item.storage->data = (const uint8_t *)whole->storage->data + bytes;
     item.storage->file_offset += bytes;
@@ -252,27 +281,47 @@ static anx_status read_layout(reader *r, anx_pickle_tensor *t, anx_error *err) {
         if (t->shape[i] < 0 || t->stride[i] < 0)
             return in_member(r, anx_error_set(err, ANX_ERR_FORMAT, "a negative extent or stride"), at, err);
     if (t->offset < 0) return in_member(r, anx_error_set(err, ANX_ERR_FORMAT, "a negative offset"), at, err);
+    if (t->rank == 0 && t->offset >= t->storage->n_elems) { /* 0.1 had no scalars: no dimensions meant no elements */
+        t->rank = 1;
+        t->stride[0] = 1;
+    }
     return in_member(r, anx_pickle_tensor_check(t, err), at, err);
+}
+
+/* The storage of a tensor: the one of that number, or an empty one where a tensor had None. */
+static anx_status find_storage(reader *r, const anx_pickle_value *v, anx_dtype dtype, anx_storage **out,
+                               anx_error *err) {
+    uint64_t id = 0;
+    if (v->kind == ANX_PICKLE_NONE) return anx_storage_create(r->impl, dtype, 0, "None", 4, here(r), false, out, err);
+    const numbered *storage = read_id(v, &id) ? find_number(&r->storages, id) : NULL;
+    if (storage == NULL) return anx_error_set(err, ANX_ERR_FORMAT, "a tensor of a storage that there is not");
+    if (storage->storage->dtype != dtype)
+        return anx_error_set(err, ANX_ERR_FORMAT, "a tensor of %s in a storage of %s", anx_dtype_name(dtype),
+                             anx_dtype_name(storage->storage->dtype));
+    *out = storage->storage;
+    return ANX_OK;
 }
 
 /* (number, storage's number, class), layout */
 static anx_status read_tensor(reader *r, anx_error *err) {
     anx_pickle_value *const *items = NULL;
     const size_t at = r->at;
-    anx_status status = read_triple(r, "(number, storage's number, tensor class)", &items, err);
+    numbered item = {0};
+    anx_storage *storage = NULL;
+    anx_status status = read_triple(r, "(number, storage's number, tensor class)", &item.id, &items, err);
     if (status != ANX_OK) return status;
-    const numbered *storage = items[1]->kind == ANX_PICKLE_INT ? find_number(&r->storages, items[1]->u.integer) : NULL;
-    if (storage == NULL)
-        return in_member(r, anx_error_set(err, ANX_ERR_FORMAT, "a tensor of a storage that there is not"), at, err);
-    anx_pickle_value *value = anx_arena_alloc(&r->impl->arena, 1, sizeof *value);
+    if (items[2]->kind != ANX_PICKLE_GLOBAL || !items[2]->u.global->is_tensor)
+        return in_member(r, anx_error_set(err, ANX_ERR_FORMAT, "a tensor whose class is none"), at, err);
+    status = in_member(r, find_storage(r, items[1], items[2]->u.global->dtype, &storage, err), at, err);
+    if (status != ANX_OK) return status;
+    item.tensor = anx_arena_alloc(&r->impl->arena, 1, sizeof *item.tensor);
     anx_pickle_tensor *t = anx_arena_alloc(&r->impl->arena, 1, sizeof *t);
-    if (value == NULL || t == NULL) return out_of_memory(err);
-    t->storage = storage->storage;
-    value->kind = ANX_PICKLE_TENSOR;
-    value->u.tensor = t;
+    if (item.tensor == NULL || t == NULL) return out_of_memory(err);
+    t->storage = storage;
+    item.tensor->kind = ANX_PICKLE_TENSOR;
+    item.tensor->u.tensor = t;
     status = read_layout(r, t, err);
-    return status == ANX_OK ? add_number(&r->tensors, &(numbered){.id = items[0]->u.integer, .tensor = value}, err)
-                            : status;
+    return status == ANX_OK ? add_number(&r->tensors, &item, err) : status;
 }
 
 static anx_status read_tensors(reader *r, anx_error *err) {
@@ -287,26 +336,39 @@ static anx_status read_tensors(reader *r, anx_error *err) {
 
 /* ---- the object ----------------------------------------------------------------------------------------- */
 
-/* A tensor's number, as decimal text or an integer. */
-static anx_status load_tensor(void *user, const anx_pickle_value *id, anx_arena *arena, anx_pickle_value **out,
+/* The number of a tensor or a storage. */
+static anx_status load_object(void *user, const anx_pickle_value *v, anx_arena *arena, anx_pickle_value **out,
                               anx_error *err) {
     const reader *r = user;
-    (void)arena;
-    int64_t number = 0;
-    bool good = id->kind == ANX_PICKLE_INT || (id->kind == ANX_PICKLE_STRING && id->u.text.n_bytes > 0);
-    if (good && id->kind == ANX_PICKLE_INT) number = id->u.integer;
-    if (good && id->kind == ANX_PICKLE_STRING)
-        for (size_t i = 0; i < id->u.text.n_bytes && good; i++) {
-            const char c = id->u.text.bytes[i];
-            good = c >= '0' && c <= '9' && anx_checked_mul_i64(number, 10, &number) &&
-                   anx_checked_add_i64(number, c - '0', &number);
-        }
-    if (!good) return anx_error_set(err, ANX_ERR_FORMAT, "a persistent id other than the number of a tensor");
-    const numbered *tensor = find_number(&r->tensors, number);
-    if (tensor == NULL)
-        return anx_error_set(err, ANX_ERR_FORMAT, "tensor %lld, which the archive has not", (long long)number);
+    uint64_t id = 0;
+    if (v->kind == ANX_PICKLE_TUPLE)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED,
+                             "a whole module was saved, with its source code; save model.state_dict() instead");
+    if (!read_id(v, &id))
+        return anx_error_set(err, ANX_ERR_FORMAT, "a persistent id other than the number of a tensor or a storage");
+    const numbered *tensor = find_number(&r->tensors, id), *storage = find_number(&r->storages, id);
+    if (tensor == NULL && storage == NULL)
+        return anx_error_set(err, ANX_ERR_FORMAT, "number %llu, which the archive has not", (unsigned long long)id);
+    if (tensor == NULL) return anx_pickle_storage_value(storage->storage, arena, out, err);
     *out = tensor->tensor;
     return ANX_OK;
+}
+
+/*
+ * On big-endian machines 0.1 wrote numbers as the machine had them; elements, depending on its release, too, or
+ * little-endian. The archive does not say which, and wrong weights are worse than none.
+ */
+static anx_status read_sys_info(reader *r, anx_error *err) {
+    anx_pickle_value *sys_info = NULL;
+    bool big_endian = false;
+    anx_status status = run_pickle(r, false, &sys_info, err);
+    if (status != ANX_OK) return status;
+    status = anx_torch_sys_info_read(sys_info, protocol_version, &big_endian, err);
+    if (status == ANX_OK && big_endian)
+        status = anx_error_set(err, ANX_ERR_UNSUPPORTED,
+                               "written on a big-endian machine, where PyTorch 0.1 did not write all of it in one byte "
+                               "order; load it there and save its state_dict with a later PyTorch");
+    return in_member(r, status, 0, err);
 }
 
 static anx_status read_object(reader *r, anx_error *err) {
@@ -324,8 +386,12 @@ anx_status anx_torch_tar_read(anx_checkpoint *checkpoint, anx_error *err) {
     anx_status status = anx_torch_tar_find(map->bytes, map->n_bytes, members, err);
     if (status != ANX_OK) return status;
     anx_file_map_prefetch(map);
-    enter(&r, &members[3]);
-    status = read_storages(&r, err);
+    enter(&r, &members[0]);
+    if (members[0].found) status = read_sys_info(&r, err);
+    if (status == ANX_OK) {
+        enter(&r, &members[3]);
+        status = read_storages(&r, err);
+    }
     if (status == ANX_OK) {
         enter(&r, &members[2]);
         status = read_tensors(&r, err);

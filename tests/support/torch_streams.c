@@ -79,10 +79,13 @@ void test_legacy_good(test_stream *s) {
 
 void test_torch_tar(test_stream *s, const void *pickle, size_t n_pickle, const void *tensors, size_t n_tensors,
                     const void *storages, size_t n_storages) {
+    static const char sys_info[] =
+        "\x80\x02}(" TP_STR("\x10", "protocol_version") "M\xe8\x03" TP_STR("\x0d", "little_endian") "\x88u.";
     test_tar tar;
     test_stream_init(s);
     test_tar_init(&tar);
-    test_tar_file(&tar, "sys_info", "");
+    test_tar_header(&tar, "sys_info", '0', NULL, sizeof sys_info - 1);
+    test_tar_data(&tar, sys_info, sizeof sys_info - 1);
     test_tar_header(&tar, "pickle", '0', NULL, n_pickle);
     s->pickle = tar.n_bytes;
     test_tar_data(&tar, pickle, n_pickle);
