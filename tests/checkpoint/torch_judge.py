@@ -31,10 +31,10 @@ def lines(tensors):
     return [tensor_line(name, t) for name, t in tensors.items()]
 
 
-def expect(path, tensors, what, wrapped="-", module=0, command="tensors", bad_crc=0):
+def expect(path, tensors, what, wrapped="-", module=0, command="tensors", bad_crc=0, form="PyTorch zip"):
     rc, out, err = run(command, path)
     judge.equal(rc, 0, f"{what}: {err}")
-    head = f"format=PyTorch zip wrapped_in={wrapped} module={module} bad_crc={bad_crc}"
+    head = f"format={form} wrapped_in={wrapped} module={module} bad_crc={bad_crc}"
     judge.equal(out.splitlines(), [head] + lines(tensors), what)
 
 
@@ -85,15 +85,22 @@ def layouts():
     yield "requires_grad", {"a": torch.randn(3, requires_grad=True)}
 
 
+def save(what, path, legacy):
+    """Saves as a zip archive or as the legacy stream; returns what the reader must call it."""
+    torch.save(what, path, _use_new_zipfile_serialization=not legacy)
+    return "PyTorch legacy stream" if legacy else "PyTorch zip"
+
+
 def save_and_compare(folder):
-    for what, tensors in layouts():
-        path = os.path.join(folder, "plain.pth")
-        torch.save(tensors, path)
-        expect(path, tensors, what)
-        torch.save({"state_dict": tensors, "epoch": 3}, path)
-        expect(path, tensors, f"{what}, wrapped", wrapped="state_dict")
-        torch.save({"module." + name: t for name, t in tensors.items() if name}, path)
-        expect(path, {n: t for n, t in tensors.items() if n}, f"{what}, DataParallel", module=1)
+    for legacy in (False, True):
+        for what, tensors in layouts():
+            path = os.path.join(folder, "plain.pth")
+            form = save(tensors, path, legacy)
+            expect(path, tensors, what, form=form)
+            save({"state_dict": tensors, "epoch": 3}, path, legacy)
+            expect(path, tensors, f"{what}, wrapped", wrapped="state_dict", form=form)
+            save({"module." + name: t for name, t in tensors.items() if name}, path, legacy)
+            expect(path, {n: t for n, t in tensors.items() if n}, f"{what}, DataParallel", module=1, form=form)
     tensors = Narrow().state_dict()
     for name in ("ä.pth", "no extension", "dots.in.name.pth", "漢字.pth", "tab\t%.pth"):
         path = os.path.join(folder, name)
@@ -122,9 +129,11 @@ def training_checkpoints(folder):
                                   dtype=torch.float32, size=torch.Size([1, 2]), steps=collections.Counter("aab"),
                                   seen={1, 2}, bits=bytearray(b"\x00\xff"), z=1 - 2j, layout=torch.strided,
                                   dtypes=[torch.complex64, torch.complex128])
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 7, "args": args,
-                    "lr_scheduler": [s.state_dict() for s in schedulers], "best": torch.tensor(0.5)}, path)
-        expect(path, model.state_dict(), "torchvision's train.py", wrapped="model")
+        everything = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 7, "args": args,
+                      "lr_scheduler": [s.state_dict() for s in schedulers], "best": torch.tensor(0.5)}
+        for legacy in (False, True):
+            form = save(everything, path, legacy)
+            expect(path, model.state_dict(), "torchvision's train.py", wrapped="model", form=form)
     torch.save({"state_dict": torch.nn.DataParallel(model).state_dict(), "arch": "alexnet", "best_acc1": 0.3}, path)
     expect(path, model.state_dict(), "the ImageNet example's main.py", wrapped="state_dict", module=1)
     torch.save({"epoch": 1, "net": model.state_dict()}, path)
@@ -223,11 +232,10 @@ def refusals(folder):
         save({"a": torch.ones(2, dtype=torch.uint16)}, "_rebuild_tensor_v3: element types that have no storage class",
              "uint16")
         save({"a": torch.ones(2).to(torch.float8_e4m3fn)}, "element types that have no storage class", "float8")
-    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+    torch.save(torch.nn.Sequential(torch.nn.Linear(2, 3)), path, _use_new_zipfile_serialization=False)
     rc, out, err = run("tensors", path)
-    judge.equal((rc, err), (0, ""), "a legacy stream is read")
-    judge.equal(out.splitlines(), ["format=PyTorch legacy stream wrapped_in=- module=0 bad_crc=0"] + lines(tensors),
-                "a legacy stream")
+    judge.equal((rc, out), (2, ""), "a whole module in a legacy stream")
+    judge.check("where a whole model was saved, save model.state_dict() instead" in err, f"a whole module: {err}")
     torch.jit.save(torch.jit.script(torch.nn.Sequential(torch.nn.Linear(2, 3))), path)
     refused(path, "a TorchScript archive (torch.jit.save): it holds a program; load it with torch.jit.load in Python "
             "and save its state_dict() with torch.save", "TorchScript")

@@ -104,8 +104,24 @@ def main():
         parts = members({"w": 3, "v": 4}, {3: ("float32", (12,), (1,), 0, 2), 4: ("float32", (4,), (1,), 2, 2)},
                         {1: ("float32", base.numpy().tobytes())}, views=[(2, 1, 8, 12)])
         judge_file(folder, archive(parts), {"w": base[8:20].clone(), "v": base[8:20].clone()[2:6]}, "a view")
-        # names with a folder before them, which PyTorch's reader does not take
+        # numbers of 64 bits, which are no int64, and numbers as texts
+        far = 2 ** 64 - 2 ** 20
         names, tensors, storages = describe(views, False)
+        raised = [{n: k + far for n, k in names.items()}, {k + far: (*t[:4], t[4] + far) for k, t in tensors.items()},
+                  {k + far: s for k, s in storages.items()}]
+        judge_file(folder, archive(members(*raised)), views, "numbers of 64 bits")
+        texts = [names, {str(k): (*t[:4], str(t[4])) for k, t in tensors.items()},
+                 {str(k): s for k, s in storages.items()}]
+        judge_file(folder, archive(members(*texts)), views, "numbers as texts", False)
+        # a member of any type that is a file
+        for kind in (tarfile.AREGTYPE, tarfile.CONTTYPE):
+            judge_file(folder, archive(members(names, tensors, storages), type=kind), views, f"members of type {kind}")
+        # without scalars, no dimensions meant no elements: PyTorch 1.13 reads what lies behind the storage
+        empty = dict(views, e=torch.empty(0))
+        none = {99: ("float32", (), (), 0, 98)}
+        judge_file(folder, archive(members(dict(names, e=99), {**tensors, **none}, {**storages, 98: ("float32", b"")})),
+                   empty, "an empty tensor", False)
+        # names with a folder before them, which PyTorch's reader does not take
         judge_file(folder, archive(members(names, tensors, storages), prefix="./"), views, "./ before names", False)
     print(f"PyTorch {torch.__version__}", end=": ")
     judge.exit()

@@ -60,7 +60,8 @@ def number(n, python2=False):
 
 
 def triple(first, second, module, name, python2=False):
-    p = Pickle(python2).number(first)
+    p = Pickle(python2)
+    p = p.text(first) if isinstance(first, str) else p.number(first)
     p = p.text(second) if isinstance(second, str) else p.number(second)
     return p.name(module, name).raw(b"\x87").put().done()
 
@@ -122,13 +123,14 @@ def members(names, tensors, storages, views=(), python2=False, parameters=False,
             "tensors": tensors_member(tensors, python2, junk), "storages": storages_member(storages, views, python2)}
 
 
-def archive(parts, form=tarfile.PAX_FORMAT, prefix="", pax=True):
+def archive(parts, form=tarfile.PAX_FORMAT, prefix="", pax=True, type=tarfile.REGTYPE):
     """The tar of the members, in this order; with pax, a header with a time before each, as originals have it."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:", format=form) as tar:
         for name, data in parts.items():
             entry = tarfile.TarInfo(prefix + name)
             entry.size = len(data)
+            entry.type = type
             if pax and form == tarfile.PAX_FORMAT:
                 entry.mtime = 1480000000.25
             tar.addfile(entry, io.BytesIO(data))
