@@ -78,10 +78,10 @@ def row(title, message, **parts):
 
 
 accepted("a good file", lambda: GOOD)
-accepted("pax headers before members", lambda: archive(first=member("././@PaxHeader", b"27 mtime=1480000000.2500000\n",
+accepted("pax headers before members", lambda: archive(first=member("././@PaxHeader", b"28 mtime=1480000000.2500000\n",
                                                                     kind=b"x")))
 accepted("a member of another name", lambda: archive(first=member("readme", b"hello")))
-accepted("a folder of a member's name", lambda: archive(first=header("tensors", 0, kind=b"5")))
+refused("a folder of a member's name", "entry 'tensors', offset 0: it is not a file", lambda: archive(first=header("tensors", 0, kind=b"5")))
 
 # ---- the archive -----------------------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ refused("no tensors", MISSING.format("tensors"), lambda: member("pickle", PICKLE
         + bytes(1024))
 refused("no storages", MISSING.format("storages"), lambda: member("pickle", PICKLE) + member("tensors", TENSORS)
         + bytes(1024))
-refused("cut in the first header", MISSING.format("pickle"), lambda: GOOD[:511])
+refused("cut in the first header", f"offset 0: {DAMAGED}", lambda: GOOD[:511])
 refused("cut behind the first header", "entry 'sys_info', offset 0: 4 bytes, and 0 are left in the file: truncated?", lambda: GOOD[:512])
 refused("cut in the pickle", f"entry 'pickle', offset {PICKLE_AT}: <N> bytes, and 10 are left in the file: truncated?",
         lambda: GOOD[: PICKLE_AT + 512 + 10])
@@ -120,10 +120,10 @@ refused("a member twice, once with ./", "entry './pickle', offset <N>: it is the
         lambda: member("pickle", PICKLE) + member("./pickle", PICKLE) + GOOD)
 refused("a member's name with an escape sequence", "entry '\\x1b[2J', offset 0: its size is no number",
         lambda: header("\x1b[2J", 0, size_field=b"x" * 12) + GOOD)
-refused("members that are links", MISSING.format("pickle"), lambda: header("pickle", 0, kind=b"1") + header("tensors", 0,
+refused("members that are links", "entry 'pickle', offset 0: it is not a file", lambda: header("pickle", 0, kind=b"1") + header("tensors", 0,
         kind=b"2") + header("storages", 0, kind=b"2") + bytes(1024))
 refused("100,000 members", "more than 65536 members", lambda: header("a", 0) * 70000 + bytes(1024))
-refused("1 TiB of nothing behind a header", MISSING.format("pickle"), sparse(TIB, (0, header("sys_info", 0))), special=True)
+refused("1 TiB of nothing behind a header", "offset 512: something follows the end of the tar archive", sparse(TIB, (0, header("sys_info", 0))), special=True)
 
 # ---- storages --------------------------------------------------------------------------------------------------------
 
@@ -199,19 +199,21 @@ row("bytes behind the tensors", "entry 'tensors', offset <N>: 3 bytes after its 
 
 # ---- the object ------------------------------------------------------------------------------------------------------
 
-NO_ID = "opcode BINPERSID: a persistent id other than the number of a tensor"
+NO_ID = "opcode BINPERSID: a persistent id other than the number of a tensor or a storage"
 
 
 def named(title, message, identity):
     row(title, f"entry 'pickle', offset <N>: {message}", pickle=START + dictionary((text("w"), identity + b"Q")) + b".")
 
 
-named("a tensor of nobody", "opcode BINPERSID: tensor 99, which the archive has not", text("99"))
-named("a storage as a tensor", "opcode BINPERSID: tensor 1, which the archive has not", text("1"))
+named("a tensor of nobody", "opcode BINPERSID: number 99, which the archive has not", text("99"))
+row("a storage as a tensor", "no tensors among 'w' (storage); a state_dict was expected, by itself, or under 'state_dict' or "
+    "'model'", pickle=START + dictionary((text("w"), text("1") + b"Q")) + b".")
 named("an id that is no number", NO_ID, text("eleven"))
 named("an id of nothing", NO_ID, text(""))
 named("an id beyond 64 bits", NO_ID, text("1" * 30))
-named("an id that is a tuple", NO_ID, items(text("storage"), integer(11)))
+named("a whole module", "opcode BINPERSID: a whole module was saved, with its source code; save model.state_dict() instead",
+      items(text("module"), integer(11)))
 row("bytes behind the object", "entry 'pickle', offset <N>: 1 bytes after its end", pickle=PICKLE + b"x")
 row("an object that is a list", "the file holds a list; a state_dict was expected", pickle=START + EMPTY_LIST + b".")
 row("an object of 100,000 nested lists", "the file holds a list; a state_dict was expected",
