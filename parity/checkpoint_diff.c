@@ -9,6 +9,7 @@
 #include "loaders/checkpoint/text.h"
 #include "parity/checkpoint_diff_measure.h"
 #include "parity/elements_equal.h"
+#include "src/base/text_stream.h"
 
 enum { most_named_beside = 8 };
 
@@ -161,13 +162,13 @@ static void list_beside(listing *l, const anx_checkpoint *checkpoint) {
 
 static anx_status describe_beside(const anx_checkpoint *checkpoint, char **out, anx_error *err) {
     char *text = NULL;
-    size_t size = 0;
-    listing l = {.to = open_memstream(&text, &size)};
-    if (l.to != NULL) list_beside(&l, checkpoint);
-    if (l.to == NULL || fclose(l.to) != 0) {
-        free(text);
-        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
-    }
+    anx_text_stream s;
+    anx_status status = anx_text_stream_open(&s, err);
+    if (status != ANX_OK) return status;
+    listing l = {.to = s.to};
+    list_beside(&l, checkpoint);
+    status = anx_text_stream_close(&s, &text, NULL, err);
+    if (status != ANX_OK) return status;
     if (l.n == 0) {
         free(text);
         text = NULL;

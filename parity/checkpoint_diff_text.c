@@ -6,6 +6,7 @@
 #include "loaders/checkpoint/text.h"
 #include "parity/checkpoint_diff_report.h"
 #include "parity/report_text_inside.h"
+#include "src/base/text_stream.h"
 
 enum { most_rows = 20, most_twins = 20, continued = 4, name_bytes = 512, shape_bytes = 256 };
 
@@ -230,11 +231,16 @@ typedef void (*compose)(const writer *w, FILE *to, const void *what);
 
 static void put_composed(const writer *w, compose write, const void *what) {
     char *text = NULL;
-    size_t size = 0;
-    FILE *to = open_memstream(&text, &size);
-    if (to == NULL) return; /* the stream will be out of memory too */
-    write(w, to, what);
-    if (fclose(to) == 0) anx_report_put_wrapped(&w->report, ANX_STYLE_PLAIN, 0, continued, text);
+    anx_text_stream s;
+    if (anx_text_stream_open(&s, NULL) != ANX_OK) {
+        anx_report_out_of_memory(&w->report);
+        return;
+    }
+    write(w, s.to, what);
+    if (anx_text_stream_close(&s, &text, NULL, NULL) == ANX_OK)
+        anx_report_put_wrapped(&w->report, ANX_STYLE_PLAIN, 0, continued, text);
+    else
+        anx_report_out_of_memory(&w->report);
     free(text);
 }
 
@@ -458,7 +464,10 @@ static bool is_said(const writer *w, size_t twin) {
 static void put_rename(const writer *w, FILE *to, size_t i) {
     const anx_twin *twin = &w->twins->items[i];
     char *rename = anx_twin_rename(w->diff, twin), *module = NULL;
-    if (rename == NULL) return;
+    if (rename == NULL) {
+        anx_report_out_of_memory(&w->report);
+        return;
+    }
     if (is_whole_module(w, twin)) {
         const char *a = w->diff->a->tensors.items[twin->a].name, *b = w->diff->b->tensors.items[twin->b].name;
         const int b_module = (int)module_bytes(b), a_module = (int)module_bytes(a);
@@ -519,29 +528,24 @@ static void write_all(writer *w) {
 anx_status anx_checkpoint_diff_text(const anx_checkpoint_diff *diff, const anx_checkpoint_twins *twins, bool color,
                                     char **text, size_t *n_bytes, anx_error *err) {
     const anx_report_options options = {.color = color};
-    char *out = NULL;
-    size_t size = 0;
+    anx_text_stream s;
     writer w = {.report = {.options = &options},
                 .diff = diff,
                 .twins = twins,
                 .explained_a = calloc(diff->a->tensors.count + 1, sizeof(bool)),
                 .explained_b = calloc(diff->b->tensors.count + 1, sizeof(bool)),
                 .twin_of_b = calloc(diff->b->tensors.count + 1, sizeof(size_t))};
-    bool failed = w.explained_a == NULL || w.explained_b == NULL || w.twin_of_b == NULL;
-    if (!failed) failed = (w.report.to = open_memstream(&out, &size)) == NULL;
-    if (!failed) {
+    const bool failed = w.explained_a == NULL || w.explained_b == NULL || w.twin_of_b == NULL;
+    anx_status status =
+        failed ? anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the report") : anx_text_stream_open(&s, err);
+    if (status == ANX_OK) {
+        w.report.to = s.to;
+        w.report.stream = &s;
         write_all(&w);
-        failed = ferror(w.report.to) != 0;
-        failed = fclose(w.report.to) != 0 || failed;
+        status = anx_text_stream_close(&s, text, n_bytes, err);
     }
     free(w.explained_a);
     free(w.explained_b);
     free(w.twin_of_b);
-    if (failed) {
-        free(out);
-        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the report");
-    }
-    if (n_bytes != NULL) *n_bytes = size;
-    *text = out;
-    return ANX_OK;
+    return status;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "parity/eval_report.h"
+#include "src/base/text_stream.h"
 
 /* A field as RFC 4180 has it: in quotes where it holds a comma, a quote or a line's end, quotes doubled. */
 static void put_field(FILE *line, const char *text) {
@@ -43,23 +44,20 @@ static void put_prediction(const anx_eval_report *r, const anx_prediction *p, FI
 }
 
 anx_status anx_eval_report_csv(const anx_eval_report *r, anx_eval_write_fn *write, void *to, anx_error *err) {
-    char *text = NULL;
-    size_t n_bytes = 0;
-    FILE *line = open_memstream(&text, &n_bytes);
-    if (line == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the list of predictions");
-    anx_status status = ANX_OK;
+    anx_text_stream line;
+    anx_status status = anx_text_stream_open(&line, err);
+    if (status != ANX_OK) return status;
     for (int64_t i = -1; status == ANX_OK && i < r->evaluation->n_predictions; i++) {
-        rewind(line);
+        anx_text_stream_rewind(&line);
         if (i < 0)
-            put_head(line);
+            put_head(line.to);
         else
-            put_prediction(r, &r->evaluation->predictions[i], line);
-        /* A stream that has run out of memory says so here; its text is as long as what was written since rewind. */
-        if (fflush(line) != 0 || ferror(line) != 0)
-            status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the list of predictions");
-        if (status == ANX_OK) status = write(to, text, n_bytes, err);
+            put_prediction(r, &r->evaluation->predictions[i], line.to);
+        status = anx_text_stream_flush(&line, err);
+        if (status == ANX_OK) status = write(to, line.bytes, line.n_bytes, err);
     }
-    fclose(line);
+    char *text = NULL;
+    const anx_status closed = anx_text_stream_close(&line, &text, NULL, status == ANX_OK ? err : NULL);
     free(text);
-    return status;
+    return status == ANX_OK ? closed : status;
 }

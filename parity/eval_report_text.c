@@ -6,6 +6,7 @@
 #include "loaders/checkpoint/text.h"
 #include "parity/eval_report.h"
 #include "parity/report_text_inside.h"
+#include "src/base/text_stream.h"
 #include "src/base/version.h"
 
 enum { extremes = 5, name_width = 40, most_bad_files = 20 };
@@ -169,7 +170,10 @@ static void put_class(const anx_text_report *t, const anx_eval_report *r, const 
 static void put_classes(const anx_text_report *t, const anx_eval_report *r) {
     ranked_class *list = calloc((size_t)r->accuracy->n_classes + 1, sizeof *list);
     int64_t n = 0;
-    if (list == NULL) return;
+    if (list == NULL) {
+        anx_report_out_of_memory(t);
+        return;
+    }
     for (int64_t i = 0; i < r->accuracy->n_classes; i++)
         if (r->accuracy->classes[i].images > 0) list[n++] = (ranked_class){i, r->accuracy->classes[i]};
     qsort(list, (size_t)n, sizeof *list, better_first);
@@ -232,25 +236,15 @@ static void put_last_line(const anx_text_report *t, const anx_eval_report *r) {
 
 anx_status anx_eval_report_text(const anx_eval_report *r, bool color, char **text, size_t *n_bytes, anx_error *err) {
     const anx_report_options options = {.color = color};
-    char *out = NULL;
-    size_t size = 0;
-    anx_text_report t = {.options = &options, .to = open_memstream(&out, &size)};
-    bool failed = t.to == NULL;
-    if (!failed) {
-        put_head(&t, r);
-        put_result(&t, r);
-        put_classes(&t, r);
-        put_bad_files(&t, r);
-        put_legend(&t, r);
-        put_last_line(&t, r);
-        failed = ferror(t.to) != 0;
-        failed = fclose(t.to) != 0 || failed;
-    }
-    if (failed) {
-        free(out);
-        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the report");
-    }
-    if (n_bytes != NULL) *n_bytes = size;
-    *text = out;
-    return ANX_OK;
+    anx_text_stream s;
+    anx_status status = anx_text_stream_open(&s, err);
+    if (status != ANX_OK) return status;
+    anx_text_report t = {.options = &options, .to = s.to, .stream = &s};
+    put_head(&t, r);
+    put_result(&t, r);
+    put_classes(&t, r);
+    put_bad_files(&t, r);
+    put_legend(&t, r);
+    put_last_line(&t, r);
+    return anx_text_stream_close(&s, text, n_bytes, err);
 }

@@ -8,6 +8,7 @@
 #include "loaders/checkpoint/text.h"
 #include "parity/inspection.h"
 #include "parity/report_text_inside.h"
+#include "src/base/text_stream.h"
 
 enum {
     max_name_width = 36,
@@ -290,7 +291,10 @@ static void put_note(const table *t, const char *format, ...) {
     va_start(args, format);
     const int n = vasprintf(&text, format, args);
     va_end(args);
-    if (n < 0) return; /* the stream will be out of memory too */
+    if (n < 0) {
+        anx_report_out_of_memory(t->report);
+        return;
+    }
     fputs("    ", t->report->to);
     anx_report_put_wrapped(t->report, ANX_STYLE_PLAIN, 4, 6, text);
     free(text);
@@ -461,26 +465,16 @@ static void put_contents(const anx_text_report *r, const anx_inspection *in) {
 
 anx_status anx_inspection_text(const anx_inspection *in, char **text, size_t *n_bytes, anx_error *err) {
     const anx_report_options options = {.color = false};
-    char *out = NULL;
-    size_t size = 0;
-    anx_text_report r = {.options = &options, .to = open_memstream(&out, &size)};
-    bool failed = r.to == NULL;
-    if (!failed) {
-        put_file(&r, in);
-        put_model(&r, in);
-        put_totals(&r, in);
-        put_metadata(&r, in);
-        put_pairs(&r, in);
-        put_tensors(&r, in);
-        put_contents(&r, in);
-        failed = ferror(r.to) != 0;
-        failed = fclose(r.to) != 0 || failed;
-    }
-    if (failed) {
-        free(out);
-        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the report");
-    }
-    if (n_bytes != NULL) *n_bytes = size;
-    *text = out;
-    return ANX_OK;
+    anx_text_stream s;
+    anx_status status = anx_text_stream_open(&s, err);
+    if (status != ANX_OK) return status;
+    anx_text_report r = {.options = &options, .to = s.to, .stream = &s};
+    put_file(&r, in);
+    put_model(&r, in);
+    put_totals(&r, in);
+    put_metadata(&r, in);
+    put_pairs(&r, in);
+    put_tensors(&r, in);
+    put_contents(&r, in);
+    return anx_text_stream_close(&s, text, n_bytes, err);
 }

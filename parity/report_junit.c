@@ -5,6 +5,7 @@
 
 #include "loaders/checkpoint/text.h"
 #include "parity/report.h"
+#include "src/base/text_stream.h"
 
 /* Text for an attribute or for content. XML 1.0 has no way to write most control characters: they are left out. */
 static void put_escaped(FILE *f, const char *text) {
@@ -115,10 +116,10 @@ static void put_nothing_judged(FILE *f) {
 anx_status anx_report_junit(const anx_verdicts *verdicts, const anx_report_options *options, char **text,
                             size_t *n_bytes, anx_error *err) {
     (void)options;
-    char *out = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&out, &size);
-    if (f == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the report");
+    anx_text_stream s;
+    anx_status status = anx_text_stream_open(&s, err);
+    if (status != ANX_OK) return status;
+    FILE *f = s.to;
     int64_t tests = 0, failures = 0;
     for (size_t i = 0; i < verdicts->n_judged; i++) {
         tests += verdicts->judged[i].verdict != ANX_VERDICT_INFO;
@@ -134,12 +135,5 @@ anx_status anx_report_junit(const anx_verdicts *verdicts, const anx_report_optio
     for (int path = 0; path < ANX_PATH_COUNT; path++) put_suite(f, verdicts, (anx_judged_path)path);
     if (nothing) put_nothing_judged(f);
     fputs("</testsuites>\n", f);
-    const bool failed = ferror(f) != 0;
-    if (fclose(f) != 0 || failed) {
-        free(out);
-        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the report");
-    }
-    if (n_bytes != NULL) *n_bytes = size;
-    *text = out;
-    return ANX_OK;
+    return anx_text_stream_close(&s, text, n_bytes, err);
 }

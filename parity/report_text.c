@@ -6,6 +6,7 @@
 
 #include "loaders/checkpoint/text.h"
 #include "parity/report_text_inside.h"
+#include "src/base/text_stream.h"
 
 enum { label_width = 12, continued = 2, max_images_shown = 3, class_name_width = 30 };
 
@@ -63,6 +64,10 @@ static void put_word(const anx_text_report *r, const char *word, int indent, int
     }
 }
 
+void anx_report_out_of_memory(const anx_text_report *r) {
+    r->stream->failed = true;
+}
+
 /* The next word of a text as it may be shown: control characters must not reach a terminal. NULL without memory. */
 static char *printable_word(const char *text, size_t n_bytes) {
     const size_t size = 4 * n_bytes + 4; /* every byte may become \xNN */
@@ -82,7 +87,10 @@ void anx_report_put_wrapped(const anx_text_report *r, anx_report_style style, in
         }
         const size_t n = strcspn(text, " \n");
         char *word = printable_word(text, n);
-        if (word == NULL) break; /* the stream will be out of memory too */
+        if (word == NULL) {
+            anx_report_out_of_memory(r);
+            break;
+        }
         const int width = width_of(word, strlen(word));
         const bool fits = at + !fresh + width <= ANX_REPORT_COLUMNS, fits_alone = indent + width <= ANX_REPORT_COLUMNS;
         if ((!fits && fits_alone && at > indent) || at + !fresh >= ANX_REPORT_COLUMNS) {
@@ -104,7 +112,10 @@ void anx_report_put_wrapped_format(const anx_text_report *r, int at, int indent,
     va_start(args, format);
     const int n = vasprintf(&text, format, args);
     va_end(args);
-    if (n < 0) return; /* the stream will be out of memory too */
+    if (n < 0) {
+        anx_report_out_of_memory(r);
+        return;
+    }
     anx_report_put_wrapped(r, ANX_STYLE_PLAIN, at, indent, text);
     free(text);
 }
@@ -158,7 +169,10 @@ void anx_report_put_fact(const anx_text_report *r, const char *label, const char
     va_start(args, format);
     const int n = vasprintf(&text, format, args);
     va_end(args);
-    if (n < 0) return; /* out of memory: the stream will say so too */
+    if (n < 0) {
+        anx_report_out_of_memory(r);
+        return;
+    }
     anx_report_put(r, ANX_STYLE_FAINT, "%-*s", label_width, label);
     anx_report_put_wrapped(r, ANX_STYLE_PLAIN, label_width, label_width, text);
     free(text);
@@ -181,16 +195,20 @@ char *anx_report_grouped(int64_t value, char buf[32]) {
 static void put_machine(const anx_text_report *r) {
     const anx_verdicts *v = r->verdicts;
     char *text = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&text, &size);
-    if (f == NULL) return;
+    anx_text_stream s;
+    if (anx_text_stream_open(&s, NULL) != ANX_OK) {
+        anx_report_out_of_memory(r);
+        return;
+    }
     for (size_t i = 0; i < v->n_environment; i++) {
         const anx_fact *e = &v->environment[i];
         const bool clear = strcmp(e->key, "cpu") == 0 || strcmp(e->key, "os") == 0 || strcmp(e->key, "compiler") == 0;
-        fprintf(f, "%s%s%s%s", i > 0 ? ", " : "", clear ? "" : e->key, clear ? "" : " ", e->value);
+        fprintf(s.to, "%s%s%s%s", i > 0 ? ", " : "", clear ? "" : e->key, clear ? "" : " ", e->value);
     }
-    fclose(f);
-    if (text != NULL) anx_report_put_fact(r, "machine", "%s", text);
+    if (anx_text_stream_close(&s, &text, NULL, NULL) == ANX_OK)
+        anx_report_put_fact(r, "machine", "%s", text);
+    else
+        anx_report_out_of_memory(r);
     free(text);
 }
 
@@ -386,29 +404,22 @@ anx_status anx_report_text(const anx_verdicts *verdicts, const anx_report_option
                            size_t *n_bytes, anx_error *err) {
     anx_text_report r = {.verdicts = verdicts, .options = options};
     anx_verdict_row *rows = NULL;
-    char *out = NULL;
-    size_t size = 0;
+    anx_text_stream s;
     anx_status status = anx_verdicts_rows(verdicts, &rows, &r.n_rows, err);
     if (status != ANX_OK) return status;
     r.rows = rows;
-    r.to = open_memstream(&out, &size);
-    bool failed = r.to == NULL;
-    if (!failed) {
+    status = anx_text_stream_open(&s, err);
+    if (status == ANX_OK) {
+        r.to = s.to;
+        r.stream = &s;
         put_head(&r);
         anx_report_put_tables(&r);
         put_failures(&r);
         put_rankings(&r);
         put_legend(&r);
         put_last_line(&r);
-        failed = ferror(r.to) != 0;
-        failed = fclose(r.to) != 0 || failed;
+        status = anx_text_stream_close(&s, text, n_bytes, err);
     }
     free(rows);
-    if (failed) {
-        free(out);
-        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the report");
-    }
-    if (n_bytes != NULL) *n_bytes = size;
-    *text = out;
-    return ANX_OK;
+    return status;
 }

@@ -5,11 +5,13 @@
 #include <stdio.h>
 
 #include "parity/report.h"
+#include "src/base/text_stream.h"
 
 enum { ANX_REPORT_COLUMNS = 100 };
 
 typedef struct anx_text_report {
     FILE *to;
+    anx_text_stream *stream; /* whose `to` that is */
     const anx_verdicts *verdicts;
     const anx_report_options *options;
     const anx_verdict_row *rows;
@@ -24,6 +26,9 @@ typedef enum anx_report_style {
     ANX_STYLE_DOUBTFUL,
     ANX_STYLE_BAD
 } anx_report_style;
+
+/* Memory ran out beside the stream, so that something is missing: the report as a whole has failed. */
+void anx_report_out_of_memory(const anx_text_report *r);
 
 anx_report_style anx_report_verdict_style(anx_verdict verdict);
 /* printf in a style; nothing but the text where there are no colours. */

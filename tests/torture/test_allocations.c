@@ -14,6 +14,7 @@
 #include "loaders/checkpoint/pth_writer.h"
 #include "loaders/checkpoint/raw_write.h"
 #include "loaders/checkpoint/saving.h"
+#include "parity/inspection.h"
 #include "tests/support/anx_test.h"
 #include "tests/support/test_zip.h"
 #include "tests/support/torch_streams.h"
@@ -373,6 +374,27 @@ static const char *half_file(void) {
     return path;
 }
 
+/* What inspect does, and its text. */
+static anx_status run_inspect(const operation *op) {
+    static const anx_inspection_options options;
+    anx_inspection *inspection = NULL;
+    char *text = NULL;
+    size_t n_bytes = 0;
+    anx_status status = anx_inspect(op->path, &options, &inspection, &err);
+    if (status == ANX_OK) status = anx_inspection_text(inspection, &text, &n_bytes, &err);
+    if (status == ANX_OK) {
+        result = 0;
+        add_to_result(text, n_bytes);
+    }
+    free(text);
+    anx_inspection_destroy(inspection);
+    return status;
+}
+
+static void inspecting(void) {
+    torture(&(operation){.run = run_inspect, .path = narrow_file("pth")}, "inspecting");
+}
+
 static void binding(void) {
     anx_checkpoint *floats = open_file(narrow_file("pth"), NULL), *halves = open_file(half_file(), NULL);
     torture(&(operation){.run = run_bind, .checkpoint = floats}, "binding float32");
@@ -475,6 +497,7 @@ int main(int argc, char **argv) {
         {"opening the older formats", opening_the_older_formats},
         {"refusing", refusing},
         {"summing the file", summing_the_file},
+        {"inspecting", inspecting},
         {"binding", binding},
         {"binding what does not fit", binding_what_does_not_fit},
         {"writing", writing},
