@@ -74,4 +74,9 @@ void anx_file_writer_destroy(anx_file_writer *writer);
  */
 void anx_file_writers_abandon(void);
 
+/* Is it one file that two paths name, by whatever links? Of two that are not there: would it become one? */
+bool anx_file_is_same(const char *a, const char *b);
+/* Does standard output go into the file that a path names? */
+bool anx_file_is_standard_output(const char *path);
+
 #endif

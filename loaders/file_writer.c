@@ -264,3 +264,32 @@ void anx_file_writers_abandon(void) {
         if (path != NULL) unlink(path);
     }
 }
+
+/* ---- files that one means by two names ------------------------------------------------------------------ */
+
+static bool is_one(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The folder that a path's last part is in, and that part. */
+static bool find_folder(const char *path, struct stat *folder, const char **name) {
+    const char *slash = strrchr(path, '/');
+    *name = slash != NULL ? slash + 1 : path;
+    char *text = slash != NULL ? strndup(path, (size_t)(slash + 1 - path)) : strdup(".");
+    const bool found = text != NULL && stat(text, folder) == 0;
+    free(text);
+    return found;
+}
+
+bool anx_file_is_same(const char *a, const char *b) {
+    struct stat x, y;
+    const char *name_a, *name_b;
+    const bool has_a = stat(a, &x) == 0, has_b = stat(b, &y) == 0;
+    if (has_a || has_b) return has_a && has_b && is_one(&x, &y);
+    return find_folder(a, &x, &name_a) && find_folder(b, &y, &name_b) && is_one(&x, &y) && strcmp(name_a, name_b) == 0;
+}
+
+bool anx_file_is_standard_output(const char *path) {
+    struct stat named, out;
+    return stat(path, &named) == 0 && fstat(STDOUT_FILENO, &out) == 0 && is_one(&named, &out);
+}

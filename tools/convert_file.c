@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "loaders/checkpoint/checkpoint_impl.h"
@@ -56,11 +55,29 @@ void anx_convert_bin2pth_help(FILE *to) {
 
 /* ---- before writing ------------------------------------------------------------------------------------- */
 
-/* Writing over the file that is being read. */
-static bool is_same_file(const char *in, const char *out) {
-    struct stat a, b;
-    return strcmp(out, "-") != 0 && stat(in, &a) == 0 && stat(out, &b) == 0 && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
+static bool is_standard_output(const char *out) {
+    return strcmp(out, "-") == 0 || anx_file_is_standard_output(out);
+}
+
+/* What out names, standard output included, is the file at `path`. */
+static bool is_same_file(const char *path, const char *out) {
+    return strcmp(out, "-") == 0 ? anx_file_is_standard_output(path) : anx_file_is_same(path, out);
+}
+
+static int refuse_input(const char *name) {
+    anx_cli_say("%s: it is the file that is read; write to another name", name);
+    return ANX_EXIT_TROUBLE;
+}
+
+/* Neither over the file that is read, by whatever name, nor one over the other. */
+static int check_targets(const anx_convert_options *o) {
+    if (is_same_file(o->in, o->out)) return refuse_input(strcmp(o->out, "-") == 0 ? "standard output" : o->out);
+    if (o->header != NULL && anx_file_is_same(o->in, o->header)) return refuse_input(o->header);
+    if (o->header != NULL && is_same_file(o->header, o->out))
+        return anx_cli_usage("--header '%s': the values are written there; give it another name", o->header);
+    if (is_standard_output(o->out) && isatty(STDOUT_FILENO))
+        return anx_cli_usage("a checkpoint is not written to a terminal; redirect standard output");
+    return ANX_EXIT_OK;
 }
 
 static anx_status touched_none(anx_error *err, const char *option, const char *what, const char *text) {
@@ -261,18 +278,11 @@ static int run(int argc, char **argv, const char *format) {
     int code =
         anx_convert_options_parse(argc, argv, format != NULL ? anx_checkpoint_format_find(format) : NULL, &o, &stop);
     if (stop) goto out;
-    if (strcmp(o.out, "-") == 0 && isatty(STDOUT_FILENO)) {
-        code = anx_cli_usage("a checkpoint is not written to a terminal; redirect standard output");
-        goto out;
-    }
+    code = check_targets(&o);
+    if (code != ANX_EXIT_OK) goto out;
     const anx_checkpoint_options options = {.accept_bad_crc = o.accept_bad_crc, .as_stored = true, .keep_prefix = true};
     anx_status status = anx_checkpoint_open(o.in, &options, &checkpoint, &err);
-    if (status == ANX_OK && is_same_file(o.in, o.out)) {
-        status = anx_error_set(&err, ANX_ERR_EXISTS, "it is the file that is read; write to another name");
-        anx_error_in_file(&err, o.out);
-    } else if (status == ANX_OK) {
-        status = convert(&o, checkpoint, &err);
-    }
+    if (status == ANX_OK) status = convert(&o, checkpoint, &err);
     code = status == ANX_OK ? ANX_EXIT_OK : fail(status, &err, &o);
 out:
     anx_checkpoint_close(checkpoint);

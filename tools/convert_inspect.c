@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "loaders/file.h"
 #include "parity/inspection.h"
@@ -34,12 +33,6 @@ typedef struct inspect_options {
 
 enum { option_accept_bad_crc = ANX_CLI_FIRST_LONG, option_json };
 
-/* The file that is looked at is not one to write into, by whatever name. */
-static bool is_same_file(const char *a, const char *b) {
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 static bool is_standard_output(const char *path) {
     return path != NULL && strcmp(path, "-") == 0;
 }
@@ -63,7 +56,7 @@ static int parse_options(int argc, char **argv, inspect_options *o, bool *stop) 
     if (optind == argc) return anx_cli_usage("a checkpoint is missing: the file to inspect");
     if (optind + 1 < argc) return anx_cli_usage("unexpected argument '%s'", argv[optind + 1]);
     o->path = argv[optind];
-    if (o->json != NULL && !is_standard_output(o->json) && is_same_file(o->json, o->path))
+    if (o->json != NULL && !is_standard_output(o->json) && anx_file_is_same(o->json, o->path))
         return anx_cli_usage("--json '%s' is the checkpoint itself", o->json);
     *stop = false;
     return ANX_EXIT_OK;

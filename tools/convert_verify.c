@@ -61,6 +61,8 @@ static int parse_options(int argc, char **argv, verify_options *o, bool *stop) {
     if (argc - optind > 2) return anx_cli_usage("unexpected argument '%s'", argv[optind + 2]);
     o->a = argv[optind];
     o->b = argv[optind + 1];
+    if (o->json != NULL && (anx_file_is_same(o->json, o->a) || anx_file_is_same(o->json, o->b)))
+        return anx_cli_usage("--json '%s' is one of the checkpoints itself", o->json);
     *stop = false;
     return ANX_EXIT_OK;
 }

@@ -112,8 +112,20 @@ for name in half.pth ./half.pth link.pth hard.pth; do
     expect 2 "$convert" half.pth $name --force
     printf 'anx-convert: %s: it is the file that is read; write to another name\n' $name | err
 done
+expect 2 sh -c "'$convert' half.pth - --to bin 1<>half.pth"
+echo 'anx-convert: standard output: it is the file that is read; write to another name' | err
+for name in half.pth link.pth; do
+    expect 2 "$convert" half.pth w2.raw --dtype f32 --header $name --force
+    printf 'anx-convert: %s: it is the file that is read; write to another name\n' $name | err
+done
+expect 2 "$convert" half.pth ./half.pth
+err <<'TEXT'
+anx-convert: ./half.pth: it is the file that is read; write to another name
+TEXT
 [ "$(sha256sum <half.pth)" = "$sum" ] || fail "half.pth was touched"
 rm link.pth hard.pth
+usage "--header './w2.raw': the values are written there; give it another name" half.pth w2.raw --header ./w2.raw
+[ -e w2.raw ] && fail "w2.raw was written where its header was to be"
 
 # --- permissions are what the umask leaves; a link keeps pointing, and its file is replaced
 (umask 027 && "$convert" half.pth mode.pth >/dev/null)

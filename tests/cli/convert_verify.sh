@@ -84,6 +84,11 @@ usage() { # what is wrong, then arguments
 }
 usage "two checkpoints are needed"
 usage "two checkpoints are needed" ten.pth
+cp ten.pth kept.pth
+usage "--json './kept.pth' is one of the checkpoints itself" five.pth kept.pth --json ./kept.pth
+usage "--json 'kept.pth' is one of the checkpoints itself" --json kept.pth kept.pth five.pth
+cmp ten.pth kept.pth || fail "a checkpoint was overwritten by the report about it"
+rm kept.pth
 usage "unexpected argument 'c.pth'" a.pth b.pth c.pth
 usage "unknown option '--jason'" --jason
 usage "option '--json' needs a value" a.pth b.pth --json
