@@ -218,14 +218,13 @@ static anx_status say_lost(anx_saving *saving, const anx_checkpoint_format *form
     return status;
 }
 
-static void report(const anx_convert_options *o, const anx_checkpoint *checkpoint, const anx_saving *saving,
+static void report(FILE *to, const anx_convert_options *o, const anx_checkpoint *checkpoint, const anx_saving *saving,
                    uint64_t n_bytes, const anx_rounding *rounding) {
-    FILE *to = strcmp(o->out, "-") == 0 ? stderr : stdout;
     int64_t elems = 0;
     for (size_t i = 0; i < saving->n_items; i++) elems += anx_tensor_elems(&saving->items[i].elements.tensor);
-    fprintf(to, "%s: %s, %zu tensor%s, %" PRId64 " elements, %" PRIu64 " bytes, from %s\n",
+    fprintf(to, "%s: %s, %zu tensor%s, %" PRId64 " element%s, %" PRIu64 " bytes, from %s\n",
             strcmp(o->out, "-") == 0 ? "standard output" : o->out, o->format->name, saving->n_items,
-            saving->n_items == 1 ? "" : "s", elems, n_bytes, checkpoint->format);
+            saving->n_items == 1 ? "" : "s", elems, elems == 1 ? "" : "s", n_bytes, checkpoint->format);
     if (rounding->n_elems == 0) return;
     if (rounding->n_changed == 0) {
         fprintf(to, "  %" PRId64 " values converted to %s, all exactly\n", rounding->n_elems, anx_dtype_name(o->dtype));
@@ -252,6 +251,7 @@ static anx_status convert(const anx_convert_options *o, anx_checkpoint *checkpoi
     anx_saving saving = ANX_SAVING_INIT;
     anx_rounding rounding = {0};
     uint64_t n_bytes = 0;
+    FILE *to = is_standard_output(o->out) ? stderr : stdout; /* told before a file is renamed over what is there */
     anx_status status = anx_saving_init(checkpoint, &saving, err);
     if (status == ANX_OK) status = edit(o, &saving, err);
     if (status == ANX_OK && !o->format->keeps_views) status = anx_saving_check_expanded(&saving, err);
@@ -264,7 +264,7 @@ static anx_status convert(const anx_convert_options *o, anx_checkpoint *checkpoi
         say_attributes(anx_checkpoint_impl_of(checkpoint));
         if (checkpoint->n_bad_crc > 0)
             anx_cli_say("%zu records whose CRC-32 is wrong were taken as they are", checkpoint->n_bad_crc);
-        report(o, checkpoint, &saving, n_bytes, &rounding);
+        report(to, o, checkpoint, &saving, n_bytes, &rounding);
     }
     anx_saving_fini(&saving);
     return status;

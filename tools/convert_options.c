@@ -110,8 +110,10 @@ static int parse_option(int option, anx_convert_options *o) {
 
 /* ---- all of them ---------------------------------------------------------------------------------------- */
 
-static int check_operands(int argc, char **argv, anx_convert_options *o) {
+/* is_sub: a subcommand was named, so that a lone operand is none that does not exist. */
+static int check_operands(int argc, char **argv, bool is_sub, anx_convert_options *o) {
     if (argc - optind == 0) return anx_cli_usage("IN and OUT are missing: the checkpoint to read and the one to write");
+    if (argc - optind == 1 && is_sub) return anx_cli_usage("OUT is missing: the file to write");
     if (argc - optind == 1)
         return anx_cli_usage("'%s' is no subcommand, and to convert a file of that name OUT is missing", argv[optind]);
     if (argc - optind > 2) return anx_cli_usage("unexpected argument '%s'", argv[optind + 2]);
@@ -155,7 +157,7 @@ int anx_convert_options_parse(int argc, char **argv, const anx_checkpoint_format
         const int code = parse_option(option, o);
         if (code != ANX_EXIT_OK || option == ANX_CLI_STOP) return code;
     }
-    int code = check_operands(argc, argv, o);
+    int code = check_operands(argc, argv, format != NULL, o);
     if (code == ANX_EXIT_OK) code = choose_format(o);
     *stop = code != ANX_EXIT_OK;
     return code;

@@ -29,6 +29,12 @@ err <<'TEXT'
 standard output: safetensors, 16 tensors, 61100840 elements, 244405976 bytes, from anx bin
 TEXT
 
+expect 0 sh -c "'$convert' a.bin /dev/stdout --to safetensors | cat"
+cmp a.safetensors .out || fail "something else is written behind a checkpoint on /dev/stdout"
+err <<'TEXT'
+/dev/stdout: safetensors, 16 tensors, 61100840 elements, 244405976 bytes, from anx bin
+TEXT
+
 # --- the engine takes bin and safetensors as it takes .pth: the recordings of seed 0 are found and reproduced
 for name in a.bin a.safetensors; do
     expect 0 "$bin/anx-parity" check $name --data-dir "$ANX_SOURCE_DIR"
@@ -81,6 +87,8 @@ usage "--dtype 'f8': f32, f16, bf16 or f64 was expected" model.pth b.pth --dtype
 usage "--rename 'a': FROM=TO was expected, e.g. classifier.6=head" model.pth b.pth --rename a
 usage "--rename '=a': FROM=TO was expected, e.g. classifier.6=head" model.pth b.pth --rename =a
 usage "--only needs a value that is not empty" model.pth b.pth --only ''
+expect 64 "$convert" pth2bin model.pth
+printf "anx-convert: OUT is missing: the file to write\nTry 'anx-convert pth2bin --help'.\n" | err
 usage "--header goes with raw; pth says itself where its tensors are" model.pth b.pth --header b.h
 usage "standard input cannot be read: a checkpoint is mapped, not read in one go; give a file" - b.pth
 usage "unknown option '--too'" model.pth b --too pth
