@@ -42,6 +42,7 @@ static bool add_integers(cJSON *object, const char *name, const int64_t *values,
 
 static anx_status add_metadata(cJSON *root, const anx_safetensors_meta *metadata, size_t n, anx_error *err) {
     anx_status status = ANX_OK;
+    char text[200];
     const anx_safetensors_meta **sorted = calloc(n, sizeof *sorted);
     cJSON *object = cJSON_AddObjectToObject(root, "__metadata__");
     if (sorted == NULL || object == NULL) {
@@ -53,11 +54,13 @@ static anx_status add_metadata(cJSON *root, const anx_safetensors_meta *metadata
     for (size_t i = 0; i < n; i++) {
         const char *key = sorted[i]->key, *value = sorted[i]->value;
         if (i > 0 && strcmp(sorted[i - 1]->key, key) == 0) {
-            status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the metadata key '%.80s' is given twice", key);
+            status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the metadata key '%s' is given twice",
+                                   anx_text_printable(key, strlen(key), text, sizeof text));
             goto out;
         }
         if (!anx_utf8_valid(key, strlen(key)) || !anx_utf8_valid(value, strlen(value))) {
-            status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "metadata that is not UTF-8 under '%.80s'", key);
+            status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "metadata that is not UTF-8 under '%s'",
+                                   anx_text_printable(key, strlen(key), text, sizeof text));
             goto out;
         }
         if (cJSON_AddStringToObject(object, key, value) == NULL) {
@@ -73,11 +76,13 @@ out:
 static anx_status add_tensors(cJSON *root, const anx_saving_item *const *sorted, size_t n, int64_t *total,
                               anx_error *err) {
     int64_t at = 0;
+    char text[200];
     for (size_t i = 0; i < n; i++) {
         const anx_tensor *t = &sorted[i]->elements.tensor;
         const char *name = sorted[i]->name;
         if (strcmp(name, "__metadata__") == 0 || !anx_utf8_valid(name, strlen(name)))
-            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "'%.80s' cannot be the name of a tensor", name);
+            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "'%s' cannot be the name of a tensor",
+                                 anx_text_printable(name, strlen(name), text, sizeof text));
         const int64_t begin = at;
         const uint64_t bytes = anx_saving_item_bytes(sorted[i]);
         if (bytes > INT64_MAX || !anx_checked_add_i64(at, (int64_t)bytes, &at))

@@ -30,6 +30,18 @@ bool anx_utf8_valid(const void *bytes, size_t n_bytes) {
     return true;
 }
 
+/*
+ * Is the sequence of n bytes at p a character that is shown as itself? Not the controls of ASCII and of ISO 6429 (a
+ * terminal takes U+009B for ESC and '['), nor those that turn the direction of what follows or break the line.
+ */
+static bool is_shown(const uint8_t *p, int n) {
+    if (n == 1) return *p >= 0x20 && *p != 0x7f;
+    if (n == 2) return !(p[0] == 0xc2 && p[1] < 0xa0) && !(p[0] == 0xd8 && p[1] == 0x9c);
+    if (n != 3 || p[0] != 0xe2) return n > 0;
+    return !(p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae))) &&
+           !(p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
+}
+
 char *anx_text_printable(const void *bytes, size_t n_bytes, char *buf, size_t size) {
     static const char more[] = "...";
     const uint8_t *p = bytes, *end = p + n_bytes;
@@ -37,7 +49,7 @@ char *anx_text_printable(const void *bytes, size_t n_bytes, char *buf, size_t si
     if (size == 0) return buf;
     while (p < end) {
         const int n = anx_utf8_sequence(p, end);
-        const bool plain = n > 1 || (n == 1 && *p >= 0x20 && *p != 0x7f);
+        const bool plain = is_shown(p, n);
         const size_t taken = plain ? (size_t)n : 1, needed = plain ? taken : 4;
         if (used + needed + sizeof more > size) { /* room for the dots is kept free all along */
             snprintf(buf + used, size - used, "%s", more);

@@ -12,8 +12,9 @@ bool anx_utf8_valid(const void *bytes, size_t n_bytes);
 int anx_utf8_sequence(const void *at, const void *end);
 
 /*
- * Copies text into buf for a message: control characters and bytes that are not UTF-8 become \xNN (a name must not
- * reach the terminal as an escape sequence), what does not fit ends in "...". Always terminates. Returns buf.
+ * Copies text into buf for a message: control characters, those that reverse what follows among them, and bytes that
+ * are not UTF-8 become \xNN (a name must not reach the terminal as an escape sequence), what does not fit ends in
+ * "...". Always terminates. Returns buf.
  */
 char *anx_text_printable(const void *bytes, size_t n_bytes, char *buf, size_t size);
 

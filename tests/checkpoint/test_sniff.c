@@ -116,6 +116,10 @@ static void text_is_made_printable(void) {
         {BYTES("\xc0\x80\xff"), "\\xc0\\x80\\xff"},
         {BYTES("\xed\xa0\x80"), "\\xed\\xa0\\x80"},
         {BYTES("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80"},
+        {BYTES("\302\23331m\302\240"), "\\xc2\\x9b31m\302\240"}, /* CSI in one character */
+        {BYTES("\342\200\256htp."), "\\xe2\\x80\\xaehtp."},      /* right to left from here on */
+        {BYTES("\xe2\x80\xa8\xd8\x9c"), "\\xe2\\x80\\xa8\\xd8\\x9c"},
+        {BYTES("\xe2\x81\xa6\xe2\x80\xa6"), "\\xe2\\x81\\xa6\xe2\x80\xa6"},
         {BYTES("0123456789012345678901234567890"), "01234567890123456789012345..."},
         {BYTES("012345678901234567890123456\xc3\xa4"), "01234567890123456789012345..."},
     };
