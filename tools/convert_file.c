@@ -201,9 +201,17 @@ static void say_attributes(const anx_checkpoint_impl *impl) {
 /* What the format cannot keep. */
 static anx_status say_lost(anx_saving *saving, const anx_checkpoint_format *format, anx_error *err) {
     size_t n_shared = 0, n_strided = 0;
-    bool kept = true;
+    const size_t n_parameters = anx_saving_count_parameters(saving);
+    bool kept = true, ordered = true;
     anx_status status = anx_saving_count_views(saving, &n_shared, &n_strided, err);
+    if (status == ANX_OK && format->can_keep_order != NULL) status = format->can_keep_order(saving, &ordered, err);
     if (status != ANX_OK) return status;
+    if (!format->keeps_views && n_parameters > 0)
+        anx_cli_say(
+            "%zu Parameters, or tensors that require a gradient, are written as plain tensors: %s knows no others",
+            n_parameters, format->name);
+    if (!ordered)
+        anx_cli_say("left out: the order of the names, which takes more room than %s has for it", format->name);
     if (!format->keeps_views && n_shared > 0)
         anx_cli_say("%zu tensors that share storages are written each for itself: %s knows no sharing", n_shared,
                     format->name);

@@ -169,6 +169,10 @@ static anx_status write_data(const anx_saving *saving, const front *f, anx_file_
     return status;
 }
 
+anx_status anx_bin_can_keep_metadata(const anx_saving *saving, bool *can, anx_error *err) {
+    return anx_state_dict_fits_json(saving, false, can, err); /* the order is the table's */
+}
+
 anx_status anx_bin_save(const anx_saving *saving, const char *path, anx_file_writer *file, anx_rounding *rounding,
                         anx_error *err) {
     (void)path;

@@ -151,16 +151,36 @@ static bool is_in_layout_order(const anx_saving *saving) {
     return true;
 }
 
+/* Has the saving an order that the file's own does not give back? */
+static bool needs_keys(const anx_saving *saving) {
+    return !saving->by_name && !is_in_layout_order(saving);
+}
+
+/* What is kept first: the order, then _metadata as far as there is room beside it. */
+anx_status anx_safetensors_can_keep_order(const anx_saving *saving, bool *can, anx_error *err) {
+    anx_saving order = *saving; /* a view: nothing of it is released */
+    order.metadata = NULL;
+    *can = true;
+    return needs_keys(saving) ? anx_state_dict_fits_json(&order, true, can, err) : ANX_OK;
+}
+
+anx_status anx_safetensors_can_keep_metadata(const anx_saving *saving, bool *can, anx_error *err) {
+    bool ordered = true;
+    const anx_status status = anx_safetensors_can_keep_order(saving, &ordered, err);
+    return status == ANX_OK ? anx_state_dict_fits_json(saving, ordered && needs_keys(saving), can, err) : status;
+}
+
 anx_status anx_safetensors_save(const anx_saving *saving, const char *path, anx_file_writer *file,
                                 anx_rounding *rounding, anx_error *err) {
     (void)path;
     char *text = NULL;
-    bool complete = true;
+    bool complete = true, ordered = true;
     size_t n = 0;
     anx_safetensors_meta *pairs = calloc(saving->n_pairs + 2, sizeof *pairs);
     if (pairs == NULL) return out_of_memory(err);
-    const bool with_keys = !saving->by_name && !is_in_layout_order(saving);
-    anx_status status = saving->by_name ? ANX_OK : anx_state_dict_to_json(saving, with_keys, &text, &complete, err);
+    anx_status status = anx_safetensors_can_keep_order(saving, &ordered, err);
+    if (status == ANX_OK && !saving->by_name)
+        status = anx_state_dict_to_json(saving, ordered && needs_keys(saving), &text, &complete, err);
     if (status == ANX_OK) {
         for (; n < saving->n_pairs; n++) pairs[n] = saving->pairs[n];
         if (!saving->has_pairs) pairs[n++] = (anx_safetensors_meta){"format", "pt"};

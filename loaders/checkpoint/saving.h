@@ -69,6 +69,9 @@ void anx_saving_convert(anx_saving *saving, anx_dtype dtype, size_t *n);
  */
 anx_status anx_saving_check_expanded(const anx_saving *saving, anx_error *err);
 
+/* How many are Parameters, or say of themselves that they require a gradient. */
+size_t anx_saving_count_parameters(const anx_saving *saving);
+
 /* How many share their storage with another, and how many are not in row-major order. Errors: OUT_OF_MEMORY. */
 anx_status anx_saving_count_views(const anx_saving *saving, size_t *n_shared, size_t *n_strided, anx_error *err);
 
@@ -92,7 +95,9 @@ typedef struct anx_checkpoint_format {
     const char *name;       /* "pth" */
     const char *extensions; /* ".pth .pt": those that mean it */
     const char *summary;    /* one line, for help */
-    bool keeps_views;       /* strides and shared storages stay what they are; otherwise tensors are written apart */
+    bool keeps_views;       /* strides, shared storages and Parameters stay; otherwise tensors are written apart */
+    /* Can it write the order of the names? NULL: it always does. Errors: OUT_OF_MEMORY. */
+    anx_status (*can_keep_order)(const anx_saving *saving, bool *can, anx_error *err);
     /* Can it write the saving's _metadata? NULL: it writes none. Errors: OUT_OF_MEMORY. */
     anx_status (*can_keep_metadata)(const anx_saving *saving, bool *can, anx_error *err);
     anx_status (*write)(const anx_saving *saving, const char *path, anx_file_writer *file, anx_rounding *rounding,
@@ -107,7 +112,9 @@ const anx_checkpoint_format *anx_checkpoint_format_of_path(const char *path);
 
 /* For the table in formats.c. */
 anx_status anx_pth_can_keep_metadata(const anx_saving *saving, bool *can, anx_error *err);
-anx_status anx_text_can_keep_metadata(const anx_saving *saving, bool *can, anx_error *err);
+anx_status anx_safetensors_can_keep_order(const anx_saving *saving, bool *can, anx_error *err);
+anx_status anx_safetensors_can_keep_metadata(const anx_saving *saving, bool *can, anx_error *err);
+anx_status anx_bin_can_keep_metadata(const anx_saving *saving, bool *can, anx_error *err);
 
 anx_status anx_pth_save(const anx_saving *saving, const char *path, anx_file_writer *file, anx_rounding *rounding,
                         anx_error *err);

@@ -48,6 +48,12 @@ anx_status anx_saving_check_expanded(const anx_saving *saving, anx_error *err) {
     return ANX_OK;
 }
 
+size_t anx_saving_count_parameters(const anx_saving *saving) {
+    size_t n = 0;
+    for (size_t i = 0; i < saving->n_items; i++) n += saving->items[i].is_parameter || saving->items[i].requires_grad;
+    return n;
+}
+
 static int by_address(const void *a, const void *b) {
     const uintptr_t x = (uintptr_t) * (const anx_storage *const *)a, y = (uintptr_t) * (const anx_storage *const *)b;
     return x < y ? -1 : x > y;

@@ -131,9 +131,9 @@ anx_status anx_state_dict_to_json(const anx_saving *saving, bool with_keys, char
     return ANX_OK;
 }
 
-anx_status anx_text_can_keep_metadata(const anx_saving *saving, bool *can, anx_error *err) {
+anx_status anx_state_dict_fits_json(const anx_saving *saving, bool with_keys, bool *fits, anx_error *err) {
     char *text = NULL;
-    const anx_status status = anx_state_dict_to_json(saving, true, &text, can, err);
+    const anx_status status = anx_state_dict_to_json(saving, with_keys, &text, fits, err);
     free(text);
     return status;
 }

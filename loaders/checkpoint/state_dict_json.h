@@ -23,6 +23,8 @@ extern const char anx_state_dict_pair[];
  * text may take, is left out; *complete tells. Errors: OUT_OF_MEMORY.
  */
 anx_status anx_state_dict_to_json(const anx_saving *saving, bool with_keys, char **out, bool *complete, anx_error *err);
+/* Whether all of it can be said. Errors: OUT_OF_MEMORY. */
+anx_status anx_state_dict_fits_json(const anx_saving *saving, bool with_keys, bool *fits, anx_error *err);
 
 typedef struct anx_state_dict_text {
     const char **keys; /* in the arena; NULL: the text has none */

@@ -304,6 +304,31 @@ def judge_training(folder):
         judge.equal(read(target) == read(wanted), True, "a training checkpoint's model: the bytes of torch.save")
 
 
+def judge_losses(folder):
+    """What a format cannot keep is said, and only that."""
+    source, back = os.path.join(folder, "in", "file.pth"), os.path.join(folder, "out", "file.pth")
+    torch.save(Model().state_dict(keep_vars=True), source)
+    for ending, said in (("safetensors", True), ("bin", True), ("pth", False)):
+        message = ("anx-convert: 6 Parameters, or tensors that require a gradient, are written as plain tensors: "
+                   f"{ending} knows no others\n" if said else "")
+        judge.equal(convert(source, os.path.join(folder, "out", "file." + ending), "--force"), message, ending)
+    few = collections.OrderedDict(b=torch.ones(2), a=torch.zeros(2))
+    few._metadata = collections.OrderedDict({"": {"version": 1}})
+    many = collections.OrderedDict((f"{9999 - i}" + "x" * 100, torch.full((1,), i)) for i in range(9999))
+    many._metadata = few._metadata
+    for state, ending, message in (
+            (few, "safetensors", ""), (few, "bin", ""), (many, "bin", ""),
+            (many, "safetensors", "anx-convert: left out: the order of the names, which takes more room than safetensors "
+                                  "has for it\n")):
+        path = os.path.join(folder, "out", "file." + ending)
+        torch.save(state, source)
+        judge.equal(convert(source, path, "--force"), message, f"{len(state)} names to {ending}")
+        convert(path, back, "--force")
+        got = load(back)
+        judge.equal(got._metadata, state._metadata, f"{len(state)} names to {ending} and back: _metadata")
+        judge.equal(list(got) == (sorted(state) if message else list(state)), True, f"{len(state)} names, {ending}: order")
+
+
 def judge_stream(folder):
     """Standard output: torch.save calls what it writes to a file object "archive"."""
     import io
@@ -333,6 +358,7 @@ def main():
         judge_types(folder)
         judge_names(folder)
         judge_training(folder)
+        judge_losses(folder)
         judge_stream(folder)
     print(f"PyTorch {torch.__version__}", end=": ")
     judge.exit()
