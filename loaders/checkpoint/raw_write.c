@@ -1,13 +1,13 @@
 #include "loaders/checkpoint/raw_write.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loaders/checkpoint/text.h"
+#include "src/base/text_stream.h"
 
 static anx_status out_of_memory(anx_error *err) {
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
@@ -47,9 +47,9 @@ anx_status anx_raw_save(const anx_saving *saving, const char *path, anx_file_wri
     return status;
 }
 
-enum { max_listed = 20000 }; /* names are compared with one another */
-
 /* ---- the header ----------------------------------------------------------------------------------------- */
+
+enum { max_listed = 20000 }; /* the header is put together in memory */
 
 /* The letters of a C macro's name: what is neither letter nor digit becomes '_', and a digit does not come first. */
 static void put_identifier(FILE *to, const char *name, bool first) {
@@ -76,29 +76,55 @@ static char *stem(const char *path) {
     return dot != NULL && dot != name ? strndup(name, (size_t)(dot - name)) : strdup(name);
 }
 
-/* Two names may give one identifier ("a.b" and "a_b"): the later ones are numbered. */
-static int count_twins(const anx_saving *saving, size_t item) {
-    int n = 0;
-    for (size_t i = 0; i < item; i++) {
-        const char *a = saving->items[i].name, *b = saving->items[item].name;
-        while (*a != '\0' && *b != '\0' &&
-               (isalnum((unsigned char)*a) ? toupper((unsigned char)*a) : '_') ==
-                   (isalnum((unsigned char)*b) ? toupper((unsigned char)*b) : '_'))
-            a++, b++;
-        n += *a == '\0' && *b == '\0';
-    }
-    return n;
+/* What the macros of a name are called, malloc'd; NULL when out of memory. n > 1: the n-th to be called so. */
+static char *identifier(const char *name, uint32_t n) {
+    char *text = NULL;
+    size_t n_bytes = 0;
+    FILE *stream = open_memstream(&text, &n_bytes);
+    if (stream == NULL) return NULL;
+    put_identifier(stream, name, false);
+    if (n > 1) fprintf(stream, "_%" PRIu32, n);
+    const bool good = ferror(stream) == 0;
+    if (fclose(stream) == 0 && good) return text;
+    free(text);
+    return NULL;
 }
 
-static void put_macro(FILE *to, const char *prefix, const anx_saving *saving, size_t item, const char *what,
-                      int64_t value) {
-    const int twins = count_twins(saving, item);
+/* Adds that identifier; EXISTS where it is another's, OUT_OF_MEMORY. */
+static anx_status take_identifier(anx_state_dict *taken, const char *name, uint32_t n) {
+    const anx_tensor none = ANX_TENSOR_INIT;
+    char *text = identifier(name, n);
+    const anx_status status = text != NULL ? anx_state_dict_add(taken, text, &none, NULL) : ANX_ERR_OUT_OF_MEMORY;
+    free(text);
+    return status;
+}
+
+/*
+ * An identifier for each item, as the names of *out. Two names may give one ("a.b" and "a_b"): the later ones are
+ * numbered, with a number that gives no other's ("a.b.2").
+ */
+static anx_status name_identifiers(const anx_saving *saving, anx_state_dict *out, anx_error *err) {
+    uint32_t *numbered = calloc(saving->n_items + 1, sizeof *numbered); /* how many after the identifier of i */
+    anx_status status = numbered != NULL ? ANX_OK : ANX_ERR_OUT_OF_MEMORY;
+    for (size_t i = 0; i < saving->n_items && status == ANX_OK; i++) {
+        const char *name = saving->items[i].name;
+        status = take_identifier(out, name, 1);
+        if (status != ANX_ERR_EXISTS) continue;
+        size_t first;
+        char *plain = identifier(name, 1);
+        const bool found = plain != NULL && anx_state_dict_index(out, plain, &first);
+        free(plain);
+        if (!found) status = ANX_ERR_OUT_OF_MEMORY;
+        while (status == ANX_ERR_EXISTS) status = take_identifier(out, name, 2 + numbered[first]++);
+    }
+    free(numbered);
+    return status == ANX_OK ? ANX_OK : out_of_memory(err);
+}
+
+static void put_macro(FILE *to, const char *prefix, const char *identifier, const char *what, int64_t value) {
     fputs("#define ", to);
     put_identifier(to, prefix, true);
-    fputc('_', to);
-    put_identifier(to, saving->items[item].name, false);
-    if (twins > 0) fprintf(to, "_%d", twins + 1);
-    fprintf(to, "_%s %" PRId64 "\n", what, value);
+    fprintf(to, "_%s_%s %" PRId64 "\n", identifier, what, value);
 }
 
 static void put_table(FILE *to, const char *prefix, const anx_saving *saving) {
@@ -118,7 +144,9 @@ static void put_table(FILE *to, const char *prefix, const anx_saving *saving) {
     fputs("    /* end: name, offset, count (both in floats), dimensions, shape */\n", to);
 }
 
-static void put_header(FILE *to, const char *prefix, const anx_saving *saving, uint64_t total_bytes) {
+/* identifiers: one for each item. */
+static void put_header(FILE *to, const char *prefix, const anx_saving *saving, const anx_state_dict *identifiers,
+                       uint64_t total_bytes) {
     fprintf(to,
             "/*\n * Where the tensors are in a file of float32 values, little-endian, one after the other in row-major "
             "order.\n * Offsets and counts are in floats.\n */\n#ifndef ");
@@ -137,8 +165,8 @@ static void put_header(FILE *to, const char *prefix, const anx_saving *saving, u
         fputs("\n/* ", to);
         put_string(to, saving->items[i].name);
         fprintf(to, " %s */\n", anx_shape_format(t->rank, t->shape, shape, sizeof shape));
-        put_macro(to, prefix, saving, i, "OFFSET", at);
-        put_macro(to, prefix, saving, i, "COUNT", anx_tensor_elems(t));
+        put_macro(to, prefix, identifiers->items[i].name, "OFFSET", at);
+        put_macro(to, prefix, identifiers->items[i].name, "COUNT", anx_tensor_elems(t));
         at += anx_tensor_elems(t);
     }
     put_table(to, prefix, saving);
@@ -152,17 +180,17 @@ anx_status anx_raw_header_write(const anx_saving *saving, const char *raw_path, 
     if (saving->n_items > max_listed)
         return anx_error_set(err, ANX_ERR_LIMIT, "a header that lists %zu tensors; at most %d are listed",
                              saving->n_items, (int)max_listed);
+    anx_state_dict identifiers = ANX_STATE_DICT_INIT;
     char *prefix = stem(raw_path), *bytes = NULL;
     size_t n_bytes = 0;
-    FILE *stream = prefix != NULL ? open_memstream(&bytes, &n_bytes) : NULL;
-    /* A stream that could not grow, and fclose without room for the last byte, say nothing in glibc: errno does. */
-    errno = 0;
-    if (stream != NULL) put_header(stream, prefix, saving, total);
-    const bool good = stream != NULL && ferror(stream) == 0;
-    if (stream == NULL || fclose(stream) != 0 || !good || errno == ENOMEM || bytes == NULL)
-        status = out_of_memory(err);
-    else
-        status = anx_file_writer_write(file, bytes, n_bytes, err);
+    anx_text_stream s;
+    status = prefix != NULL ? name_identifiers(saving, &identifiers, err) : out_of_memory(err);
+    if (status == ANX_OK) status = anx_text_stream_open(&s, err);
+    if (status == ANX_OK) {
+        put_header(s.to, prefix, saving, &identifiers, total);
+        status = anx_text_stream_close(&s, &bytes, &n_bytes, err);
+    }
+    if (status == ANX_OK) status = anx_file_writer_write(file, bytes, n_bytes, err);
     free(bytes);
     free(prefix);
     return status;

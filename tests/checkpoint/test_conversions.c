@@ -207,6 +207,39 @@ static void raw_is_the_values_in_order(void) {
     anx_state_dict_fini(&dict);
 }
 
+/* Of many that would be called the same, all are called something else. */
+static void each_tensor_has_macros_of_its_own(void) {
+    enum { n = 20000 };
+    static const char *const wanted[] = {
+        "#define OUT_A_B_OFFSET 0\n",     "#define OUT_A_B_3_OFFSET 1\n",
+        "#define OUT_A_B_2_OFFSET 2\n",   "#define OUT_A_B_4_OFFSET 3\n",
+        "#define OUT_A_B_2_2_OFFSET 4\n", "#define OUT_A_B________________19995_OFFSET 19999\n"};
+    static const char *const names[] = {"a.b", "a_b.3", "a_b_2", "A_b", "a.b.2"};
+    static char text[n][32];
+    anx_saving_item *items = calloc(n, sizeof *items);
+    anx_file_writer *file = NULL;
+    uint8_t *bytes = NULL;
+    size_t n_bytes = 0;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(items);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(text[i], sizeof text[i], "a.b");
+        for (size_t k = 0; k < 15; k++) text[i][3 + k] = ".,"[i >> k & 1]; /* all alike as identifiers */
+        items[i] = (anx_saving_item){.name = i < 5 ? names[i] : text[i],
+                                     .elements = {.tensor = anx_tensor_view(ANX_F32, 1, DIMS(1), memory)},
+                                     .dtype = ANX_F32};
+    }
+    const anx_saving saving = {.items = items, .n_items = n};
+    const char *path = anx_test_path("out.h");
+    ANX_CHECK_OK(anx_file_writer_create(path, true, &file, &err), &err);
+    ANX_CHECK_OK(anx_raw_header_write(&saving, "folder/out.raw", file, &err), &err);
+    ANX_CHECK_OK(anx_file_writer_commit(file, &err), &err);
+    anx_file_writer_destroy(file);
+    ANX_CHECK_OK(anx_read_file(path, &bytes, &n_bytes, &err), &err);
+    for (size_t i = 0; i < 6; i++) CU_ASSERT_PTR_NOT_NULL(memmem(bytes, n_bytes, wanted[i], strlen(wanted[i])));
+    free(bytes);
+    free(items);
+}
+
 static void a_small_file_does_not_become_a_huge_one(void) {
     anx_state_dict dict = ANX_STATE_DICT_INIT;
     anx_checkpoint *checkpoint = NULL;
@@ -230,6 +263,7 @@ int main(int argc, char **argv) {
         {"every format to every other and back", every_format_to_every_other_and_back},
         {"views stay views in .pth", views_stay_views_in_pth},
         {"raw is the values in order", raw_is_the_values_in_order},
+        {"each tensor has macros of its own", each_tensor_has_macros_of_its_own},
         {"a small file does not become a huge one", a_small_file_does_not_become_a_huge_one},
         {NULL, NULL},
     };
