@@ -68,6 +68,8 @@ uint64_t anx_file_writer_offset(const anx_file_writer *writer);
  */
 anx_status anx_file_writer_commit(anx_file_writer *writer, anx_error *err);
 void anx_file_writer_destroy(anx_file_writer *writer);
+/* All of a small file in one call, replacing what is there. Errors: those of create, write and commit. */
+anx_status anx_file_replace(const char *path, const void *data, size_t n_bytes, anx_error *err);
 /*
  * Removes the temporary files of all writers (the first 64 at a time), for a process that is about to end without
  * destroying them. May be called from a signal handler.

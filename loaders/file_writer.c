@@ -258,6 +258,15 @@ void anx_file_writer_destroy(anx_file_writer *writer) {
     anx_interrupt_release();
 }
 
+anx_status anx_file_replace(const char *path, const void *data, size_t n_bytes, anx_error *err) {
+    anx_file_writer *file = NULL;
+    anx_status status = anx_file_writer_create(path, true, &file, err);
+    if (status == ANX_OK) status = anx_file_writer_write(file, data, n_bytes, err);
+    if (status == ANX_OK) status = anx_file_writer_commit(file, err);
+    anx_file_writer_destroy(file);
+    return status;
+}
+
 void anx_file_writers_abandon(void) {
     for (int i = 0; i < ANX_LIVE_PATHS; i++) {
         const char *path = atomic_load(&temporaries[i].key) != NULL ? atomic_load(&temporaries[i].path) : NULL;

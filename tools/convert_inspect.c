@@ -62,15 +62,6 @@ static int parse_options(int argc, char **argv, inspect_options *o, bool *stop) 
     return ANX_EXIT_OK;
 }
 
-static anx_status write_file(const char *path, const char *text, size_t n_bytes, anx_error *err) {
-    anx_file_writer *file = NULL;
-    anx_status status = anx_file_writer_create(path, true, &file, err);
-    if (status == ANX_OK) status = anx_file_writer_write(file, text, n_bytes, err);
-    if (status == ANX_OK) status = anx_file_writer_commit(file, err);
-    anx_file_writer_destroy(file);
-    return status;
-}
-
 static anx_status put_text(const anx_inspection *inspection, anx_error *err) {
     char *text = NULL;
     size_t n_bytes = 0;
@@ -87,7 +78,7 @@ static anx_status put_json(const anx_inspection *inspection, const char *path, a
     if (status == ANX_OK && is_standard_output(path))
         fwrite(text, 1, n_bytes, stdout);
     else if (status == ANX_OK)
-        status = write_file(path, text, n_bytes, err);
+        status = anx_file_replace(path, text, n_bytes, err);
     free(text);
     return status;
 }

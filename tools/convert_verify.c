@@ -67,15 +67,6 @@ static int parse_options(int argc, char **argv, verify_options *o, bool *stop) {
     return ANX_EXIT_OK;
 }
 
-static anx_status write_json(const char *path, const char *text, size_t n_bytes, anx_error *err) {
-    anx_file_writer *file = NULL;
-    anx_status status = anx_file_writer_create(path, true, &file, err);
-    if (status == ANX_OK) status = anx_file_writer_write(file, text, n_bytes, err);
-    if (status == ANX_OK) status = anx_file_writer_commit(file, err);
-    anx_file_writer_destroy(file);
-    return status;
-}
-
 static anx_status report_json(const char *path, const anx_checkpoint_diff *diff, const anx_checkpoint_twins *twins,
                               anx_error *err) {
     char *text = NULL;
@@ -84,7 +75,7 @@ static anx_status report_json(const char *path, const anx_checkpoint_diff *diff,
     if (status == ANX_OK && strcmp(path, "-") == 0)
         fwrite(text, 1, n_bytes, stdout); /* standard output is checked at the command's end */
     else if (status == ANX_OK)
-        status = write_json(path, text, n_bytes, err);
+        status = anx_file_replace(path, text, n_bytes, err);
     free(text);
     return status;
 }

@@ -173,12 +173,8 @@ static anx_status write_report(const char *path, report_view *view, const anx_ve
                                const anx_report_options *options, anx_error *err) {
     char *text = NULL;
     size_t n_bytes = 0;
-    anx_file_writer *file = NULL;
     anx_status status = view(verdicts, options, &text, &n_bytes, err);
-    if (status == ANX_OK) status = anx_file_writer_create(path, true, &file, err);
-    if (status == ANX_OK) status = anx_file_writer_write(file, text, n_bytes, err);
-    if (status == ANX_OK) status = anx_file_writer_commit(file, err);
-    anx_file_writer_destroy(file);
+    if (status == ANX_OK) status = anx_file_replace(path, text, n_bytes, err);
     free(text);
     return status;
 }
