@@ -7,6 +7,7 @@
 #include "loaders/checkpoint/checkpoint_impl.h"
 #include "loaders/checkpoint/raw_write.h"
 #include "loaders/checkpoint/text.h"
+#include "parity/inspection_contents.h"
 #include "tools/common/cli.h"
 #include "tools/convert_options.h"
 
@@ -140,19 +141,25 @@ static const char *printable(const char *name, char buf[200]) {
     return anx_text_printable(name, strlen(name), buf, 200);
 }
 
-/* "epoch = 89", "optimizer (a dict of 2)", ... */
+/* A key as it is shown: a text without quotes, anything else as its value. */
+static const char *describe_key(const anx_pickle_value *key, char buf[200]) {
+    return key->kind == ANX_PICKLE_STRING ? anx_text_printable(key->u.text.bytes, key->u.text.n_bytes, buf, 200)
+                                          : anx_contents_value(key, buf, 200);
+}
+
+/* " = 89", " (a dict of 2)", ... */
 static void describe_value(const anx_pickle_value *v, char *buf, size_t size) {
     char text[64];
     switch (v->kind) {
-    case ANX_PICKLE_INT: snprintf(buf, size, " = %" PRId64, v->u.integer); break;
-    case ANX_PICKLE_FLOAT: snprintf(buf, size, " = %g", v->u.real); break;
-    case ANX_PICKLE_BOOL: snprintf(buf, size, " = %s", v->u.boolean ? "True" : "False"); break;
-    case ANX_PICKLE_NONE: snprintf(buf, size, " = None"); break;
-    case ANX_PICKLE_STRING:
-        snprintf(buf, size, " = '%s'", anx_text_printable(v->u.text.bytes, v->u.text.n_bytes, text, sizeof text));
-        break;
     case ANX_PICKLE_DICT: snprintf(buf, size, " (a dict of %zu)", v->u.dict.count); break;
     case ANX_PICKLE_LIST: snprintf(buf, size, " (a list of %zu)", v->u.list.count); break;
+    case ANX_PICKLE_NONE:
+    case ANX_PICKLE_BOOL:
+    case ANX_PICKLE_INT:
+    case ANX_PICKLE_BIG_INT:
+    case ANX_PICKLE_FLOAT:
+    case ANX_PICKLE_STRING:
+    case ANX_PICKLE_BYTES: snprintf(buf, size, " = %s", anx_contents_value(v, text, sizeof text)); break;
     default: snprintf(buf, size, " (%s)", anx_pickle_kind_phrase(v->kind)); break;
     }
 }
@@ -166,12 +173,10 @@ static void say_left_out(const anx_checkpoint_impl *impl) {
     size_t n = 0;
     for (size_t i = 0; i < root->u.dict.count; i++) {
         const anx_pickle_value *key = root->u.dict.items[2 * i], *value = root->u.dict.items[2 * i + 1];
-        char text[200] = "?", what[120];
+        char text[200], what[120];
         if (value == impl->state_dict) continue;
-        if (key->kind == ANX_PICKLE_STRING)
-            anx_text_printable(key->u.text.bytes, key->u.text.n_bytes, text, sizeof text);
         describe_value(value, what, sizeof what);
-        if (n++ < max_named) anx_cli_say("left out: %s%s", text, what);
+        if (n++ < max_named) anx_cli_say("left out: %s%s", describe_key(key, text), what);
     }
     if (n > max_named) anx_cli_say("left out: %zu more", n - max_named);
 }
@@ -190,11 +195,9 @@ static void say_attributes(const anx_checkpoint_impl *impl) {
     const anx_pickle_value *attributes = impl->state_dict != NULL ? impl->state_dict->u.dict.attributes : NULL;
     for (size_t i = 0; attributes != NULL && i < attributes->u.dict.count && i < max_named; i++) {
         const anx_pickle_value *key = attributes->u.dict.items[2 * i];
-        char text[200] = "?";
+        char text[200];
         if (attributes->u.dict.items[2 * i + 1] == impl->metadata) continue;
-        if (key->kind == ANX_PICKLE_STRING)
-            anx_text_printable(key->u.text.bytes, key->u.text.n_bytes, text, sizeof text);
-        anx_cli_say("left out: the state_dict's attribute %s", text);
+        anx_cli_say("left out: the state_dict's attribute %s", describe_key(key, text));
     }
 }
 

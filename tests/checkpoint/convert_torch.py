@@ -302,6 +302,12 @@ def judge_training(folder):
         wanted = os.path.join(folder, "wanted", "file.pth")
         torch.save(model.state_dict(), wanted)
         judge.equal(read(target) == read(wanted), True, "a training checkpoint's model: the bytes of torch.save")
+    torch.save({"model": {"w": torch.ones(1)}, 3: 0.1, (1, 2): None, None: torch.ones(2), "note": "it's", 2.5: 2 ** 70},
+               source)
+    judge.equal(convert(source, target, "--force").splitlines(),
+                ["anx-convert: left out: " + text for text in (
+                    "3 = 0.1", "tuple = None", "None (a tensor)", "note = 'it's'", "2.5 = 0x400000000000000000")],
+                "keys that are no text are named")
 
 
 def judge_losses(folder):
