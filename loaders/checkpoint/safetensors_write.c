@@ -40,76 +40,92 @@ static bool add_integers(cJSON *object, const char *name, const int64_t *values,
     return cJSON_AddRawToObject(object, name, text) != NULL;
 }
 
-static anx_status add_metadata(cJSON *root, const anx_safetensors_meta *metadata, size_t n, anx_error *err) {
-    anx_status status = ANX_OK;
-    char text[200];
-    const anx_safetensors_meta **sorted = calloc(n, sizeof *sorted);
-    cJSON *object = cJSON_AddObjectToObject(root, "__metadata__");
-    if (sorted == NULL || object == NULL) {
-        status = out_of_memory(err);
-        goto out;
-    }
-    for (size_t i = 0; i < n; i++) sorted[i] = &metadata[i];
-    qsort(sorted, n, sizeof *sorted, by_key);
-    for (size_t i = 0; i < n; i++) {
-        const char *key = sorted[i]->key, *value = sorted[i]->value;
-        if (i > 0 && strcmp(sorted[i - 1]->key, key) == 0) {
-            status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the metadata key '%s' is given twice",
-                                   anx_text_printable(key, strlen(key), text, sizeof text));
-            goto out;
-        }
-        if (!anx_utf8_valid(key, strlen(key)) || !anx_utf8_valid(value, strlen(value))) {
-            status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "metadata that is not UTF-8 under '%s'",
-                                   anx_text_printable(key, strlen(key), text, sizeof text));
-            goto out;
-        }
-        if (cJSON_AddStringToObject(object, key, value) == NULL) {
-            status = out_of_memory(err);
-            goto out;
-        }
-    }
-out:
-    free(sorted);
-    return status;
-}
+/* ---- the header: one member at a time, since a tree of very many tensors takes far more room than its text ---- */
 
-static anx_status add_tensors(cJSON *root, const anx_saving_item *const *sorted, size_t n, int64_t *total,
-                              anx_error *err) {
-    int64_t at = 0;
-    char text[200];
-    for (size_t i = 0; i < n; i++) {
-        const anx_tensor *t = &sorted[i]->elements.tensor;
-        const char *name = sorted[i]->name;
-        if (strcmp(name, "__metadata__") == 0 || !anx_utf8_valid(name, strlen(name)))
-            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "'%s' cannot be the name of a tensor",
-                                 anx_text_printable(name, strlen(name), text, sizeof text));
-        const int64_t begin = at;
-        const uint64_t bytes = anx_saving_item_bytes(sorted[i]);
-        if (bytes > INT64_MAX || !anx_checked_add_i64(at, (int64_t)bytes, &at))
-            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the tensors' sizes overflow");
-        cJSON *object = cJSON_AddObjectToObject(root, name);
-        if (object == NULL ||
-            cJSON_AddStringToObject(object, "dtype", anx_safetensors_dtype_name(sorted[i]->dtype)) == NULL ||
-            !add_integers(object, "shape", t->shape, t->rank) ||
-            !add_integers(object, "data_offsets", (int64_t[]){begin, at}, 2))
-            return out_of_memory(err);
-    }
-    *total = at;
+/* Appends the members of `object`, which is deleted, to the text of a larger one. NULL: out of memory. */
+static anx_status put_members(FILE *to, cJSON *object, anx_error *err) {
+    char *json = object != NULL ? cJSON_PrintUnformatted(object) : NULL;
+    cJSON_Delete(object);
+    if (json == NULL) return out_of_memory(err);
+    const size_t n = strlen(json);
+    fputs(ftell(to) == 0 ? "{" : ",", to);
+    fwrite(json + 1, 1, n - 2, to); /* without its braces */
+    free(json);
     return ANX_OK;
 }
 
-static anx_status write_header(anx_file_writer *writer, const cJSON *root, anx_error *err) {
-    char *json = cJSON_PrintUnformatted(root);
-    if (json == NULL) return out_of_memory(err);
-    const size_t length = strlen(json);
+static anx_status check_pair(const anx_safetensors_meta *pair, const anx_safetensors_meta *before, anx_error *err) {
+    char text[200];
+    anx_text_printable(pair->key, strlen(pair->key), text, sizeof text);
+    if (before != NULL && strcmp(before->key, pair->key) == 0)
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the metadata key '%s' is given twice", text);
+    if (!anx_utf8_valid(pair->key, strlen(pair->key)) || !anx_utf8_valid(pair->value, strlen(pair->value)))
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "metadata that is not UTF-8 under '%s'", text);
+    return ANX_OK;
+}
+
+static anx_status put_metadata(FILE *to, const anx_safetensors_meta *metadata, size_t n, anx_error *err) {
+    anx_status status = ANX_OK;
+    const anx_safetensors_meta **sorted = calloc(n + 1, sizeof *sorted);
+    cJSON *root = cJSON_CreateObject(), *object = root != NULL ? cJSON_AddObjectToObject(root, "__metadata__") : NULL;
+    if (sorted == NULL || object == NULL) status = out_of_memory(err);
+    for (size_t i = 0; i < n && status == ANX_OK; i++) sorted[i] = &metadata[i];
+    if (status == ANX_OK) qsort(sorted, n, sizeof *sorted, by_key);
+    for (size_t i = 0; i < n && status == ANX_OK; i++) {
+        status = check_pair(sorted[i], i > 0 ? sorted[i - 1] : NULL, err);
+        if (status == ANX_OK && cJSON_AddStringToObject(object, sorted[i]->key, sorted[i]->value) == NULL)
+            status = out_of_memory(err);
+    }
+    free(sorted);
+    if (status == ANX_OK) return put_members(to, root, err);
+    cJSON_Delete(root);
+    return status;
+}
+
+/* *at: where its elements begin in the data, moved on to where the next one's do. */
+static anx_status put_tensor(FILE *to, const anx_saving_item *item, int64_t *at, anx_error *err) {
+    const char *name = item->name;
+    const anx_tensor *t = &item->elements.tensor;
+    const int64_t begin = *at;
+    const uint64_t bytes = anx_saving_item_bytes(item);
+    char text[200];
+    if (strcmp(name, "__metadata__") == 0 || !anx_utf8_valid(name, strlen(name)))
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "'%s' cannot be the name of a tensor",
+                             anx_text_printable(name, strlen(name), text, sizeof text));
+    if (bytes > INT64_MAX || !anx_checked_add_i64(*at, (int64_t)bytes, at))
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the tensors' sizes overflow");
+    cJSON *root = cJSON_CreateObject(), *object = root != NULL ? cJSON_AddObjectToObject(root, name) : NULL;
+    if (object != NULL && cJSON_AddStringToObject(object, "dtype", anx_safetensors_dtype_name(item->dtype)) != NULL &&
+        add_integers(object, "shape", t->shape, t->rank) &&
+        add_integers(object, "data_offsets", (int64_t[]){begin, *at}, 2))
+        return put_members(to, root, err);
+    cJSON_Delete(root);
+    return out_of_memory(err);
+}
+
+/* The whole header into *json, malloc'd; *total: the bytes of the data. */
+static anx_status make_header(const anx_saving_item *const *sorted, size_t n, const anx_safetensors_meta *pairs,
+                              size_t n_pairs, char **json, size_t *n_bytes, int64_t *total, anx_error *err) {
+    *total = 0;
+    FILE *to = open_memstream(json, n_bytes);
+    if (to == NULL) return out_of_memory(err);
+    anx_status status = n_pairs > 0 ? put_metadata(to, pairs, n_pairs, err) : ANX_OK;
+    for (size_t i = 0; i < n && status == ANX_OK; i++) status = put_tensor(to, sorted[i], total, err);
+    fputs(n_pairs + n > 0 ? "}" : "{}", to);
+    const bool good = ferror(to) == 0;
+    if ((fclose(to) != 0 || !good) && status == ANX_OK) status = out_of_memory(err);
+    return status;
+}
+
+static anx_status write_header(anx_file_writer *writer, const char *json, size_t length, anx_error *err) {
     const size_t padding = (8 - length % 8) % 8; /* the data then starts at a multiple of 8 */
     const uint64_t header_bytes = length + padding;
     anx_status status = anx_file_writer_write(writer, &header_bytes, sizeof header_bytes, err);
     if (status == ANX_OK) status = anx_file_writer_write(writer, json, length, err);
-    if (status == ANX_OK) status = anx_file_writer_write(writer, "        ", padding, err);
-    free(json);
-    return status;
+    return status == ANX_OK ? anx_file_writer_write(writer, "        ", padding, err) : status;
 }
+
+/* ---- the file ------------------------------------------------------------------------------------------- */
 
 static anx_status append(void *user, const void *bytes, size_t n_bytes, anx_error *err) {
     return anx_file_writer_write(user, bytes, n_bytes, err);
@@ -119,15 +135,14 @@ static anx_status append(void *user, const void *bytes, size_t n_bytes, anx_erro
 static anx_status write_sorted(const anx_saving_item *const *sorted, size_t n, const anx_safetensors_meta *pairs,
                                size_t n_pairs, anx_file_writer *file, anx_rounding *rounding, anx_error *err) {
     int64_t total = 0;
-    cJSON *root = cJSON_CreateObject();
-    anx_status status = root != NULL ? ANX_OK : out_of_memory(err);
-    if (status == ANX_OK && n_pairs > 0) status = add_metadata(root, pairs, n_pairs, err);
-    if (status == ANX_OK) status = add_tensors(root, sorted, n, &total, err);
+    char *json = NULL;
+    size_t n_bytes = 0;
+    anx_status status = make_header(sorted, n, pairs, n_pairs, &json, &n_bytes, &total, err);
     if (status == ANX_OK) status = anx_file_writer_expect(file, (uint64_t)total, err);
-    if (status == ANX_OK) status = write_header(file, root, err);
+    if (status == ANX_OK) status = write_header(file, json, n_bytes, err);
     for (size_t i = 0; i < n && status == ANX_OK; i++)
         status = anx_saving_item_read(sorted[i], rounding, append, file, err);
-    cJSON_Delete(root);
+    free(json);
     return status;
 }
 
