@@ -43,12 +43,12 @@ void anx_convert_options_help(FILE *to, bool has_to) {
           "                   write the floating tensors as this type, rounded once, to nearest even; what that did\n"
           "                   to the values is reported. Default: as they are\n"
           "  --only GLOB      the tensors whose names match alone, e.g. 'features.*'; may be given again\n"
-          "  --prefix-strip P take P away from names that begin with it, e.g. module.\n"
+          "  --prefix-strip P take P away from names that begin with it, e.g. module.; may be given again\n"
           "  --rename FROM=TO call the tensor or module FROM TO, e.g. classifier.6=head; may be given again.\n"
           "                   --only, --prefix-strip and --rename are applied in this order\n",
           to);
     if (has_to) fputs("  --header FILE.h  with raw: a C header with the offset of each tensor\n", to);
-    fputs("  --force          overwrite OUT if it exists\n"
+    fputs("  --force          overwrite OUT (and the header) if it exists; never IN\n"
           "  --accept-bad-crc take records of a zip or bin file whose CRC-32 is wrong\n"
           "  -h, --help       this text\n\n",
           to);
