@@ -54,7 +54,7 @@ void anx_saving_keep(anx_saving *saving, const char *const *patterns, size_t n_p
 /*
  * Takes `prefix` away from the names that begin with it, in the _metadata too, as PyTorch's
  * torch.nn.modules.utils.consume_prefix_in_state_dict_if_present. Errors: INVALID_ARGUMENT (nothing would be left of a
- * name), EXISTS (two names would become one), LIMIT, OUT_OF_MEMORY.
+ * name, or no UTF-8), EXISTS (two names would become one), LIMIT, OUT_OF_MEMORY.
  */
 anx_status anx_saving_strip_prefix(anx_saving *saving, const char *prefix, size_t *n, anx_error *err);
 /* Names the tensor `from` `to`, or the module: "features.0" to "conv1" makes of "features.0.bias" "conv1.bias". In the

@@ -125,6 +125,9 @@ static anx_status check_names(const anx_saving *saving, anx_error *err) {
     for (size_t i = 0; i < saving->n_items && status == ANX_OK; i++) {
         if (names[i][0] == '\0')
             status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "nothing would be left of a tensor's name");
+        else if (!anx_utf8_valid(names[i], strlen(names[i])))
+            status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a tensor would be called '%s', which is not UTF-8",
+                                   anx_text_printable(names[i], strlen(names[i]), text, sizeof text));
         else if (i > 0 && strcmp(names[i - 1], names[i]) == 0)
             status = anx_error_set(err, ANX_ERR_EXISTS, "two tensors would be called '%s'",
                                    anx_text_printable(names[i], strlen(names[i]), text, sizeof text));

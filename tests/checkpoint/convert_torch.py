@@ -276,6 +276,7 @@ def judge_names(folder):
         (["--prefix-strip", "q."], 2, "--prefix-strip 'q.': no tensor's name begins so"),
         (["--only", "z*"], 2, "--only 'z*': no tensor's name matches"),
         (["--rename", "features.0.weight=features.0.bias"], 2, "two tensors would be called 'features.0.bias'"),
+        (["--rename", b"classifier=\xff"], 2, "a tensor would be called '\\xff.bias', which is not UTF-8"),
         (["--prefix-strip", "features.0.weight"], 2, "nothing would be left of a tensor's name"),
     ]:
         judge.equal(convert(source, target, "--force", *args, code=code),
