@@ -161,7 +161,9 @@ static anx_status flush(anx_file_writer *w, anx_error *err) {
 anx_status anx_file_writer_write(anx_file_writer *writer, const void *data, size_t n_bytes, anx_error *err) {
     anx_file_writer *w = writer;
     if (anx_interrupt_requested()) {
-        anx_error_set(err, ANX_ERR_INTERRUPTED, "interrupted; nothing was written");
+        anx_error_set(err, ANX_ERR_INTERRUPTED,
+                      w->temp != NULL ? "interrupted; nothing was written"
+                                      : "interrupted; what came before that was written, and is not all");
         anx_error_in_file(err, w->path);
         return ANX_ERR_INTERRUPTED;
     }

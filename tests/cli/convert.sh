@@ -227,6 +227,23 @@ wait $pid 2>/dev/null || code=$?
 [ -z "$(ls -A | grep '^\.old\.pth\.')" ] || fail "left behind after SIGTERM: $(ls -A)"
 expect 0 "$convert" model.pth old.pth --force
 
+# --- interrupted while it streams: what is there already is not denied
+mkfifo fifo
+"$convert" model.pth - --to bin >fifo 2>.err &
+pid=$!
+exec 3<fifo
+head -c 1000 <&3 >/dev/null
+kill -TERM $pid
+cat <&3 >/dev/null
+exec 3<&-
+code=0
+wait $pid 2>/dev/null || code=$?
+[ $code = 143 ] || fail "interrupted while it streams: exit $code"
+err <<'TEXT'
+anx-convert: standard output: interrupted; what came before that was written, and is not all
+TEXT
+rm fifo
+
 # --- help
 for sub in '' pth2bin bin2pth; do
     expect 0 "$convert" $sub --help
