@@ -205,15 +205,18 @@ static bool close_container(anx_pickle_writer *w, walk *at) {
     return n == 0 || set_number(&at->numbers, v, (anx_pickle_memo)w->memo - 1);
 }
 
-anx_status anx_pickle_put_value(anx_pickle_writer *w, const anx_pickle_value *value, anx_pickle_memo *ordered_dict,
-                                anx_error *err) {
+anx_status anx_pickle_put_value(anx_pickle_writer *w, const anx_pickle_value *value, const anx_pickle_written *before,
+                                size_t n_before, anx_pickle_memo *ordered_dict, anx_error *err) {
     bool plain = false;
     anx_status status = anx_pickle_is_plain(value, &plain, err);
     if (status != ANX_OK) return status;
     if (!plain)
         return anx_error_set(err, ANX_ERR_UNSUPPORTED, "a value that is not made of numbers, text and containers");
     walk at = {.frames = NULL};
-    bool good = put_one(w, &at, value, ordered_dict);
+    bool good = true;
+    for (size_t i = 0; i < n_before && good; i++)
+        good = before[i].value == NULL || set_number(&at.numbers, before[i].value, before[i].memo);
+    good = good && put_one(w, &at, value, ordered_dict);
     while (good && at.depth > 0) {
         frame *top = &at.frames[at.depth - 1];
         const size_t n = count_children(top->value), i = top->next;

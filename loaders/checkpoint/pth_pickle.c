@@ -129,7 +129,8 @@ static void put_module_versions(anx_pickle_writer *w, shared *s, const anx_pth_p
 }
 
 /* state_dict._metadata = ... */
-static anx_status put_metadata(anx_pickle_writer *w, shared *s, const anx_pth_pickling *pickling, anx_error *err) {
+static anx_status put_metadata(anx_pickle_writer *w, shared *s, const anx_pth_pickling *pickling,
+                               const anx_pickle_written *names, size_t n, anx_error *err) {
     anx_status status = ANX_OK;
     if (pickling->modules == NULL && pickling->metadata == NULL) return status;
     anx_pickle_put_op(w, ANX_PICKLE_OP_EMPTY_DICT);
@@ -138,14 +139,21 @@ static anx_status put_metadata(anx_pickle_writer *w, shared *s, const anx_pth_pi
     if (pickling->modules != NULL)
         put_module_versions(w, s, pickling);
     else
-        status = anx_pickle_put_value(w, pickling->metadata, &s->ordered_dict, err);
+        status = anx_pickle_put_value(w, pickling->metadata, names, n, &s->ordered_dict, err);
     anx_pickle_put_op(w, ANX_PICKLE_OP_SETITEM);
     anx_pickle_put_op(w, ANX_PICKLE_OP_BUILD);
     return status;
 }
 
+/* What is known of each tensor. */
+typedef struct progress {
+    size_t *first;             /* the first that is the same object */
+    anx_pickle_memo *memos;    /* of the tensor */
+    anx_pickle_written *names; /* its key: Python's interned texts may be in _metadata too (a buffer "version") */
+} progress;
+
 static anx_status put_dict(anx_pickle_writer *w, shared *s, const anx_pth_layout *l, const anx_pth_pickling *pickling,
-                           const size_t *first, anx_pickle_memo *memos, anx_error *err) {
+                           progress *p, anx_error *err) {
     const size_t n = l->n_tensors;
     void (*item)(anx_pickle_writer *, size_t, size_t) = pickling->plain_dict ? anx_pickle_dict_item : anx_pickle_item;
     if (pickling->plain_dict) {
@@ -157,14 +165,14 @@ static anx_status put_dict(anx_pickle_writer *w, shared *s, const anx_pth_layout
     for (size_t i = 0; i < n; i++) {
         const anx_pth_tensor *t = &l->tensors[i];
         item(w, i, n);
-        anx_pickle_put_string(w, t->name);
-        if (first[i] != i)
-            anx_pickle_get(w, memos[first[i]]);
+        p->names[i] = (anx_pickle_written){t->key, anx_pickle_put_string(w, t->name)};
+        if (p->first[i] != i)
+            anx_pickle_get(w, p->memos[p->first[i]]);
         else
-            memos[i] = put_tensor(w, s, t, &l->storages[t->storage]);
+            p->memos[i] = put_tensor(w, s, t, &l->storages[t->storage]);
     }
     item(w, n, n);
-    return pickling->plain_dict ? ANX_OK : put_metadata(w, s, pickling, err);
+    return pickling->plain_dict ? ANX_OK : put_metadata(w, s, pickling, p->names, n, err);
 }
 
 anx_status anx_pth_pickle(const anx_pth_layout *layout, const anx_pth_pickling *pickling, anx_pickle_writer *w,
@@ -175,21 +183,22 @@ anx_status anx_pth_pickle(const anx_pth_layout *layout, const anx_pth_pickling *
                 .storage = ANX_PICKLE_NO_MEMO,
                 .cpu = ANX_PICKLE_NO_MEMO,
                 .version = ANX_PICKLE_NO_MEMO};
-    size_t *first = NULL;
-    anx_pickle_memo *memos = calloc(layout->n_tensors + 1, sizeof *memos);
+    progress p = {.memos = calloc(layout->n_tensors + 1, sizeof *p.memos),
+                  .names = calloc(layout->n_tensors + 1, sizeof *p.names)};
     s.keys = calloc(layout->n_storages + 1, sizeof *s.keys);
-    anx_status status = memos != NULL && s.keys != NULL ? ANX_OK : out_of_memory(err);
-    if (status == ANX_OK) status = find_first_names(layout, &first, err);
+    anx_status status = p.memos != NULL && p.names != NULL && s.keys != NULL ? ANX_OK : out_of_memory(err);
+    if (status == ANX_OK) status = find_first_names(layout, &p.first, err);
     if (status == ANX_OK) {
         for (int i = 0; i < ANX_DTYPE_COUNT; i++) s.storage_class[i] = ANX_PICKLE_NO_MEMO;
         for (size_t i = 0; i < layout->n_storages; i++) s.keys[i] = ANX_PICKLE_NO_MEMO;
         anx_pickle_init(w);
-        status = put_dict(w, &s, layout, pickling, first, memos, err);
+        status = put_dict(w, &s, layout, pickling, &p, err);
         anx_pickle_put_op(w, ANX_PICKLE_OP_STOP);
         if (status == ANX_OK && w->failed) status = out_of_memory(err);
     }
     free(s.keys);
-    free(memos);
-    free(first);
+    free(p.memos);
+    free(p.names);
+    free(p.first);
     return status;
 }

@@ -33,7 +33,8 @@ anx_status anx_saving_init(const anx_checkpoint *checkpoint, anx_saving *out, an
                                             .offset = entry->offset,
                                             .is_parameter = entry->is_parameter,
                                             .requires_grad = entry->requires_grad,
-                                            .object = entry->object};
+                                            .object = entry->object,
+                                            .key = entry->key};
     }
     for (size_t i = 0; i < n_pairs; i++)
         if (strcmp(impl->safetensors->metadata[i].key, anx_state_dict_pair) != 0 || !impl->has_text)

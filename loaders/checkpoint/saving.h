@@ -20,6 +20,7 @@ typedef struct anx_saving_item {
     int64_t offset;                   /* of its first element in the storage, in elements */
     bool is_parameter, requires_grad; /* for formats that keep that */
     const void *object;               /* the same for names of one and the same tensor; NULL: of its own */
+    const anx_pickle_value *key;      /* the name where it may be the same text object as one in metadata; or NULL */
 } anx_saving_item;
 
 typedef struct anx_saving {

@@ -200,6 +200,7 @@ static anx_status change_names(anx_saving *saving, const change *c, size_t *n, a
         if (rest[0] == '.' && head[0] == '\0') rest++; /* a module renamed to nothing */
         saving->items[i].name = join(saving, head, rest);
         if (saving->items[i].name == NULL) return out_of_memory(err);
+        saving->items[i].key = NULL;
         changed++;
     }
     *n = changed;

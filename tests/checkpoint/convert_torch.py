@@ -107,6 +107,9 @@ def cases():
     if NEWEST:  # 1.13's restricted unpickler takes no floats
         deep._metadata["features"]["real"] = 1.5
     yield "deep_metadata", deep
+    interned = Model()
+    interned.register_buffer("version", torch.ones(3))  # the same text as that of _metadata, and the same object
+    yield "interned", interned.state_dict()
     unicode = collections.OrderedDict()
     unicode["schl\u00fcssel.\u540d"] = torch.randn(2)
     unicode["tab\there"] = torch.randn(2)
@@ -159,7 +162,7 @@ def judge_case(folder, name, state):
                       if NEWEST else t.is_contiguous() for t in state.values())
     storages = [t.data_ptr() for t in state.values() if t.numel()]
     apart = plain_views and len(set(storages)) == len(storages) and not any(
-        isinstance(t, torch.nn.Parameter) or t.requires_grad for t in state.values()) and name != "deep_metadata"
+        isinstance(t, torch.nn.Parameter) or t.requires_grad for t in state.values()) and name not in ("deep_metadata", "interned")
     for middle in ("file.safetensors", "file.bin"):
         path = os.path.join(folder, middle)
         convert(source, path, "--force")
