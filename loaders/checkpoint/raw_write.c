@@ -51,10 +51,14 @@ anx_status anx_raw_save(const anx_saving *saving, const char *path, anx_file_wri
 
 enum { max_listed = 20000 }; /* the header is put together in memory */
 
+static char identifier_letter(char c) {
+    return (char)(isalnum((unsigned char)c) ? toupper((unsigned char)c) : '_');
+}
+
 /* The letters of a C macro's name: what is neither letter nor digit becomes '_', and a digit does not come first. */
-static void put_identifier(FILE *to, const char *name, bool first) {
-    if (first && !isalpha((unsigned char)name[0])) fputc('_', to);
-    for (; *name != '\0'; name++) fputc(isalnum((unsigned char)*name) ? toupper((unsigned char)*name) : '_', to);
+static void put_identifier(FILE *to, const char *name) {
+    if (!isalpha((unsigned char)name[0])) fputc('_', to);
+    for (; *name != '\0'; name++) fputc(identifier_letter(*name), to);
 }
 
 /* In quotes: without trigraphs, and without a '*' '/' that would end a comment. */
@@ -78,16 +82,14 @@ static char *stem(const char *path) {
 
 /* What the macros of a name are called, malloc'd; NULL when out of memory. n > 1: the n-th to be called so. */
 static char *identifier(const char *name, uint32_t n) {
-    char *text = NULL;
-    size_t n_bytes = 0;
-    FILE *stream = open_memstream(&text, &n_bytes);
-    if (stream == NULL) return NULL;
-    put_identifier(stream, name, false);
-    if (n > 1) fprintf(stream, "_%" PRIu32, n);
-    const bool good = ferror(stream) == 0;
-    if (fclose(stream) == 0 && good) return text;
-    free(text);
-    return NULL;
+    enum { number_bytes = 12 };
+    const size_t length = strlen(name);
+    char *text = malloc(length + number_bytes);
+    if (text == NULL) return NULL;
+    for (size_t i = 0; i < length; i++) text[i] = identifier_letter(name[i]);
+    text[length] = '\0';
+    if (n > 1) snprintf(text + length, number_bytes, "_%" PRIu32, n);
+    return text;
 }
 
 /* Adds that identifier; EXISTS where it is another's, OUT_OF_MEMORY. */
@@ -123,13 +125,13 @@ static anx_status name_identifiers(const anx_saving *saving, anx_state_dict *out
 
 static void put_macro(FILE *to, const char *prefix, const char *identifier, const char *what, int64_t value) {
     fputs("#define ", to);
-    put_identifier(to, prefix, true);
+    put_identifier(to, prefix);
     fprintf(to, "_%s_%s %" PRId64 "\n", identifier, what, value);
 }
 
 static void put_table(FILE *to, const char *prefix, const anx_saving *saving) {
     fputs("\n/* The same as a table, for programs that go through all of them. */\n#define ", to);
-    put_identifier(to, prefix, true);
+    put_identifier(to, prefix);
     fputs("_TABLE \\\n", to);
     int64_t at = 0;
     for (size_t i = 0; i < saving->n_items; i++) {
@@ -150,13 +152,13 @@ static void put_header(FILE *to, const char *prefix, const anx_saving *saving, c
     fprintf(to,
             "/*\n * Where the tensors are in a file of float32 values, little-endian, one after the other in row-major "
             "order.\n * Offsets and counts are in floats.\n */\n#ifndef ");
-    put_identifier(to, prefix, true);
+    put_identifier(to, prefix);
     fputs("_WEIGHTS_H\n#define ", to);
-    put_identifier(to, prefix, true);
+    put_identifier(to, prefix);
     fputs("_WEIGHTS_H\n\n#define ", to);
-    put_identifier(to, prefix, true);
+    put_identifier(to, prefix);
     fprintf(to, "_TENSORS %zu\n#define ", saving->n_items);
-    put_identifier(to, prefix, true);
+    put_identifier(to, prefix);
     fprintf(to, "_FLOATS %" PRIu64 "\n", total_bytes / sizeof(float));
     int64_t at = 0;
     for (size_t i = 0; i < saving->n_items; i++) {

@@ -1,4 +1,5 @@
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,11 +110,12 @@ static anx_status make_header(const anx_saving_item *const *sorted, size_t n, co
     *total = 0;
     FILE *to = open_memstream(json, n_bytes);
     if (to == NULL) return out_of_memory(err);
+    errno = 0; /* a stream that could not grow, and fclose without room for the last byte, say nothing but this */
     anx_status status = n_pairs > 0 ? put_metadata(to, pairs, n_pairs, err) : ANX_OK;
     for (size_t i = 0; i < n && status == ANX_OK; i++) status = put_tensor(to, sorted[i], total, err);
     fputs(n_pairs + n > 0 ? "}" : "{}", to);
     const bool good = ferror(to) == 0;
-    if ((fclose(to) != 0 || !good) && status == ANX_OK) status = out_of_memory(err);
+    if ((fclose(to) != 0 || !good || errno == ENOMEM || *json == NULL) && status == ANX_OK) status = out_of_memory(err);
     return status;
 }
 
