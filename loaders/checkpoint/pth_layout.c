@@ -43,6 +43,9 @@ static int by_first_item(const void *pa, const void *pb) {
 static anx_status number_storages(anx_pth_layout *l, anx_error *err) {
     const size_t n = l->n_storages;
     anx_status status = ANX_OK;
+    size_t in_order = 1;
+    while (in_order < n && l->storages[in_order - 1].first_item < l->storages[in_order].first_item) in_order++;
+    if (in_order >= n) return ANX_OK; /* as a file has them mostly */
     numbered *order = calloc(n + 1, sizeof *order);
     size_t *moved = calloc(n + 1, sizeof *moved);
     anx_pth_storage *storages = calloc(n + 1, sizeof *storages);

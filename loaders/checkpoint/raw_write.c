@@ -193,6 +193,7 @@ anx_status anx_raw_header_write(const anx_saving *saving, const char *raw_path, 
         status = anx_text_stream_close(&s, &bytes, &n_bytes, err);
     }
     if (status == ANX_OK) status = anx_file_writer_write(file, bytes, n_bytes, err);
+    anx_state_dict_fini(&identifiers);
     free(bytes);
     free(prefix);
     return status;

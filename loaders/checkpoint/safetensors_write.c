@@ -1,5 +1,4 @@
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "loaders/checkpoint/text.h"
 #include "loaders/file.h"
 #include "src/base/checked.h"
+#include "src/base/text_stream.h"
 
 /* Laid out as the reference writer does (safetensors/src/tensor.rs, prepare): its files and ours are the same bytes. */
 
@@ -44,12 +44,13 @@ static bool add_integers(cJSON *object, const char *name, const int64_t *values,
 /* ---- the header: one member at a time, since a tree of very many tensors takes far more room than its text ---- */
 
 /* Appends the members of `object`, which is deleted, to the text of a larger one. NULL: out of memory. */
-static anx_status put_members(FILE *to, cJSON *object, anx_error *err) {
+static anx_status put_members(FILE *to, bool *first, cJSON *object, anx_error *err) {
     char *json = object != NULL ? cJSON_PrintUnformatted(object) : NULL;
     cJSON_Delete(object);
     if (json == NULL) return out_of_memory(err);
     const size_t n = strlen(json);
-    fputs(ftell(to) == 0 ? "{" : ",", to);
+    fputs(*first ? "{" : ",", to);
+    *first = false;
     fwrite(json + 1, 1, n - 2, to); /* without its braces */
     free(json);
     return ANX_OK;
@@ -65,7 +66,7 @@ static anx_status check_pair(const anx_safetensors_meta *pair, const anx_safeten
     return ANX_OK;
 }
 
-static anx_status put_metadata(FILE *to, const anx_safetensors_meta *metadata, size_t n, anx_error *err) {
+static anx_status put_metadata(FILE *to, bool *first, const anx_safetensors_meta *metadata, size_t n, anx_error *err) {
     anx_status status = ANX_OK;
     const anx_safetensors_meta **sorted = calloc(n + 1, sizeof *sorted);
     cJSON *root = cJSON_CreateObject(), *object = root != NULL ? cJSON_AddObjectToObject(root, "__metadata__") : NULL;
@@ -78,13 +79,13 @@ static anx_status put_metadata(FILE *to, const anx_safetensors_meta *metadata, s
             status = out_of_memory(err);
     }
     free(sorted);
-    if (status == ANX_OK) return put_members(to, root, err);
+    if (status == ANX_OK) return put_members(to, first, root, err);
     cJSON_Delete(root);
     return status;
 }
 
 /* *at: where its elements begin in the data, moved on to where the next one's do. */
-static anx_status put_tensor(FILE *to, const anx_saving_item *item, int64_t *at, anx_error *err) {
+static anx_status put_tensor(FILE *to, bool *first, const anx_saving_item *item, int64_t *at, anx_error *err) {
     const char *name = item->name;
     const anx_tensor *t = &item->elements.tensor;
     const int64_t begin = *at;
@@ -99,7 +100,7 @@ static anx_status put_tensor(FILE *to, const anx_saving_item *item, int64_t *at,
     if (object != NULL && cJSON_AddStringToObject(object, "dtype", anx_safetensors_dtype_name(item->dtype)) != NULL &&
         add_integers(object, "shape", t->shape, t->rank) &&
         add_integers(object, "data_offsets", (int64_t[]){begin, *at}, 2))
-        return put_members(to, root, err);
+        return put_members(to, first, root, err);
     cJSON_Delete(root);
     return out_of_memory(err);
 }
@@ -107,16 +108,16 @@ static anx_status put_tensor(FILE *to, const anx_saving_item *item, int64_t *at,
 /* The whole header into *json, malloc'd; *total: the bytes of the data. */
 static anx_status make_header(const anx_saving_item *const *sorted, size_t n, const anx_safetensors_meta *pairs,
                               size_t n_pairs, char **json, size_t *n_bytes, int64_t *total, anx_error *err) {
+    anx_text_stream s;
     *total = 0;
-    FILE *to = open_memstream(json, n_bytes);
-    if (to == NULL) return out_of_memory(err);
-    errno = 0; /* a stream that could not grow, and fclose without room for the last byte, say nothing but this */
-    anx_status status = n_pairs > 0 ? put_metadata(to, pairs, n_pairs, err) : ANX_OK;
-    for (size_t i = 0; i < n && status == ANX_OK; i++) status = put_tensor(to, sorted[i], total, err);
-    fputs(n_pairs + n > 0 ? "}" : "{}", to);
-    const bool good = ferror(to) == 0;
-    if ((fclose(to) != 0 || !good || errno == ENOMEM || *json == NULL) && status == ANX_OK) status = out_of_memory(err);
-    return status;
+    anx_status status = anx_text_stream_open(&s, err);
+    if (status != ANX_OK) return status;
+    bool first = true;
+    if (n_pairs > 0) status = put_metadata(s.to, &first, pairs, n_pairs, err);
+    for (size_t i = 0; i < n && status == ANX_OK; i++) status = put_tensor(s.to, &first, sorted[i], total, err);
+    fputs(first ? "{}" : "}", s.to);
+    const anx_status closed = anx_text_stream_close(&s, json, n_bytes, status == ANX_OK ? err : NULL);
+    return status == ANX_OK ? closed : status;
 }
 
 static anx_status write_header(anx_file_writer *writer, const char *json, size_t length, anx_error *err) {

@@ -191,7 +191,7 @@ refused("a name that clears the screen", f"entry 'm/\\x1b[2J\\x1b[H/..': {CLIMBS
 refused("a name that is not UTF-8", "entry 'm/\\xff\\xfe': the name is not UTF-8, as its flags claim",
         with_entry(b"m/\xff\xfe"))
 refused("a name that hides behind an override of the writing direction",
-        "entry 'other/\u202egpj.exe': it is not in the folder 'm/' of the entries before it",
+        "entry 'other/\\xe2\\x80\\xaegpj.exe': it is not in the folder 'm/' of the entries before it",
         with_entry("other/\u202egpj.exe"))
 refused("a second folder", "entry 'evil/data/0': it is not in the folder 'm/' of the entries before it",
         with_entry("evil/data/0"))
