@@ -25,7 +25,6 @@ typedef struct anx_checkpoint_entry {
     int64_t offset;                   /* of the first element in the storage, in elements */
     bool is_parameter, requires_grad; /* a torch.nn.Parameter; what it said of itself */
     const void *object;               /* the same for keys of one and the same tensor */
-    const anx_pickle_value *key;      /* the key as the file's pickle has it; NULL for formats without one */
 } anx_checkpoint_entry;
 
 typedef struct anx_checkpoint_impl {

@@ -204,8 +204,7 @@ anx_status anx_pth_layout_by_storage(const anx_saving *saving, anx_pth_layout *o
                              .offset = item->storage != NULL ? item->offset : 0,
                              .is_parameter = item->is_parameter,
                              .requires_grad = item->requires_grad,
-                             .object = item->object,
-                             .key = item->key};
+                             .object = item->object};
     }
     if (status != ANX_OK) goto out;
     if (n > 0) qsort(uses, n, sizeof *uses, by_storage);

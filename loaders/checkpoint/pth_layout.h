@@ -24,8 +24,7 @@ typedef struct anx_pth_tensor {
     size_t storage;    /* index */
     int64_t offset;    /* elements */
     bool is_parameter, requires_grad;
-    const void *object;          /* the same for names of one and the same tensor; NULL: an object of its own */
-    const anx_pickle_value *key; /* as in anx_saving_item */
+    const void *object; /* the same for names of one and the same tensor; NULL: an object of its own */
 } anx_pth_tensor;
 
 typedef struct anx_pth_layout {

@@ -147,9 +147,11 @@ static anx_status put_metadata(anx_pickle_writer *w, shared *s, const anx_pth_pi
 
 /* What is known of each tensor. */
 typedef struct progress {
-    size_t *first;             /* the first that is the same object */
-    anx_pickle_memo *memos;    /* of the tensor */
-    anx_pickle_written *names; /* its key: Python's interned texts may be in _metadata too (a buffer "version") */
+    size_t *first;          /* the first that is the same object */
+    anx_pickle_memo *memos; /* of the tensor */
+    /* Its key, which may be in _metadata too: Python's interned texts, as of a buffer "version". NULL: none is needed.
+     */
+    anx_pickle_written *names;
 } progress;
 
 static anx_status put_dict(anx_pickle_writer *w, shared *s, const anx_pth_layout *l, const anx_pth_pickling *pickling,
@@ -165,14 +167,15 @@ static anx_status put_dict(anx_pickle_writer *w, shared *s, const anx_pth_layout
     for (size_t i = 0; i < n; i++) {
         const anx_pth_tensor *t = &l->tensors[i];
         item(w, i, n);
-        p->names[i] = (anx_pickle_written){t->key, anx_pickle_put_string(w, t->name)};
+        const anx_pickle_memo name = anx_pickle_put_string(w, t->name);
+        if (p->names != NULL) p->names[i] = (anx_pickle_written){pickling->keys[i], name};
         if (p->first[i] != i)
             anx_pickle_get(w, p->memos[p->first[i]]);
         else
             p->memos[i] = put_tensor(w, s, t, &l->storages[t->storage]);
     }
     item(w, n, n);
-    return pickling->plain_dict ? ANX_OK : put_metadata(w, s, pickling, p->names, n, err);
+    return pickling->plain_dict ? ANX_OK : put_metadata(w, s, pickling, p->names, p->names != NULL ? n : 0, err);
 }
 
 anx_status anx_pth_pickle(const anx_pth_layout *layout, const anx_pth_pickling *pickling, anx_pickle_writer *w,
@@ -183,10 +186,12 @@ anx_status anx_pth_pickle(const anx_pth_layout *layout, const anx_pth_pickling *
                 .storage = ANX_PICKLE_NO_MEMO,
                 .cpu = ANX_PICKLE_NO_MEMO,
                 .version = ANX_PICKLE_NO_MEMO};
-    progress p = {.memos = calloc(layout->n_tensors + 1, sizeof *p.memos),
-                  .names = calloc(layout->n_tensors + 1, sizeof *p.names)};
+    const bool needs_names = pickling->metadata != NULL && pickling->keys != NULL && !pickling->plain_dict;
+    progress p = {.memos = calloc(layout->n_tensors + 1, sizeof *p.memos)};
+    if (needs_names) p.names = calloc(layout->n_tensors + 1, sizeof *p.names);
     s.keys = calloc(layout->n_storages + 1, sizeof *s.keys);
-    anx_status status = p.memos != NULL && p.names != NULL && s.keys != NULL ? ANX_OK : out_of_memory(err);
+    anx_status status =
+        p.memos != NULL && s.keys != NULL && (p.names != NULL || !needs_names) ? ANX_OK : out_of_memory(err);
     if (status == ANX_OK) status = find_first_names(layout, &p.first, err);
     if (status == ANX_OK) {
         for (int i = 0; i < ANX_DTYPE_COUNT; i++) s.storage_class[i] = ANX_PICKLE_NO_MEMO;

@@ -9,6 +9,7 @@ typedef struct anx_pth_pickling {
     bool plain_dict; /* a dict, which has no _metadata; otherwise an OrderedDict */
     /* The _metadata: given, or made of module names with {"version": 1} each, or none. */
     const anx_pickle_value *metadata;
+    const anx_pickle_value *const *keys; /* with metadata: as in anx_saving */
     const char *const *modules;
     size_t n_modules;
 } anx_pth_pickling;

@@ -168,7 +168,8 @@ anx_status anx_pth_save(const anx_saving *saving, const char *path, anx_file_wri
                         anx_error *err) {
     char *folder = NULL;
     contents c = {.rounding = rounding};
-    const anx_pth_pickling pickling = {.plain_dict = saving->plain_dict, .metadata = saving->metadata};
+    const anx_pth_pickling pickling = {
+        .plain_dict = saving->plain_dict, .metadata = saving->metadata, .keys = saving->keys};
     anx_pickle_writer pickle = {0};
     const bool named = strcmp(path, "-") != 0; /* torch.save calls what it writes to a file object "archive" */
     anx_status status = named ? anx_pth_folder(path, &folder, err) : ANX_OK;

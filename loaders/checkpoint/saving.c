@@ -13,6 +13,18 @@ static anx_status out_of_memory(anx_error *err) {
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
 }
 
+/* The keys of the tensors, where there is _metadata whose texts they may be. */
+static anx_status find_keys(const anx_checkpoint_impl *impl, anx_saving *saving, anx_error *err) {
+    const anx_pickle_value *dict = impl->state_dict;
+    if (impl->metadata == NULL || dict == NULL) return ANX_OK;
+    saving->keys = calloc(saving->n_items + 1, sizeof *saving->keys);
+    if (saving->keys == NULL) return out_of_memory(err);
+    size_t n = 0;
+    for (size_t i = 0; i < dict->u.dict.count && n < saving->n_items; i++)
+        if (dict->u.dict.items[2 * i + 1]->kind == ANX_PICKLE_TENSOR) saving->keys[n++] = dict->u.dict.items[2 * i];
+    return ANX_OK;
+}
+
 anx_status anx_saving_init(const anx_checkpoint *checkpoint, anx_saving *out, anx_error *err) {
     const anx_checkpoint_impl *impl = anx_checkpoint_impl_of(checkpoint);
     const size_t n = checkpoint->tensors.count;
@@ -33,8 +45,7 @@ anx_status anx_saving_init(const anx_checkpoint *checkpoint, anx_saving *out, an
                                             .offset = entry->offset,
                                             .is_parameter = entry->is_parameter,
                                             .requires_grad = entry->requires_grad,
-                                            .object = entry->object,
-                                            .key = entry->key};
+                                            .object = entry->object};
     }
     for (size_t i = 0; i < n_pairs; i++)
         if (strcmp(impl->safetensors->metadata[i].key, anx_state_dict_pair) != 0 || !impl->has_text)
@@ -45,14 +56,19 @@ anx_status anx_saving_init(const anx_checkpoint *checkpoint, anx_saving *out, an
     saving.by_name = impl->safetensors != NULL && !impl->has_text;
     saving.metadata = impl->metadata;
     saving.plain_dict = impl->plain_dict;
-    *out = saving;
-    return ANX_OK;
+    const anx_status status = find_keys(impl, &saving, err);
+    if (status == ANX_OK)
+        *out = saving;
+    else
+        anx_saving_fini(&saving);
+    return status;
 }
 
 void anx_saving_fini(anx_saving *saving) {
     if (saving == NULL) return;
     free(saving->items);
     free(saving->pairs);
+    free(saving->keys);
     anx_arena_fini(&saving->arena);
     *saving = (anx_saving)ANX_SAVING_INIT;
 }

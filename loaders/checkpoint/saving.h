@@ -20,7 +20,6 @@ typedef struct anx_saving_item {
     int64_t offset;                   /* of its first element in the storage, in elements */
     bool is_parameter, requires_grad; /* for formats that keep that */
     const void *object;               /* the same for names of one and the same tensor; NULL: of its own */
-    const anx_pickle_value *key;      /* the name where it may be the same text object as one in metadata; or NULL */
 } anx_saving_item;
 
 typedef struct anx_saving {
@@ -28,8 +27,11 @@ typedef struct anx_saving {
     size_t n_items;
     bool plain_dict;                  /* a dict, not an OrderedDict, where the format knows the difference */
     const anx_pickle_value *metadata; /* the state_dict's _metadata, or NULL; borrowed */
-    bool by_name;                     /* the items came in no order of their own (a safetensors of other writers) */
-    bool has_pairs;                   /* it came from a safetensors, with these text pairs; borrowed texts */
+    /* Of each item the key as the pickle had it, which may be a text of _metadata too: Python's interned ones are.
+       NULL, also as a whole: none, or changed. */
+    const anx_pickle_value **keys;
+    bool by_name;   /* the items came in no order of their own (a safetensors of other writers) */
+    bool has_pairs; /* it came from a safetensors, with these text pairs; borrowed texts */
     anx_safetensors_meta *pairs;
     size_t n_pairs;
     anx_arena arena; /* names and _metadata that were changed */

@@ -19,7 +19,9 @@ void anx_saving_keep(anx_saving *saving, const char *const *patterns, size_t n_p
         bool matches = false;
         for (size_t k = 0; k < n_patterns && !matches; k++)
             matches = fnmatch(patterns[k], saving->items[i].name, 0) == 0;
-        if (matches) saving->items[kept++] = saving->items[i];
+        if (!matches) continue;
+        if (saving->keys != NULL) saving->keys[kept] = saving->keys[i];
+        saving->items[kept++] = saving->items[i];
     }
     saving->n_items = kept;
     *n = kept;
@@ -200,7 +202,7 @@ static anx_status change_names(anx_saving *saving, const change *c, size_t *n, a
         if (rest[0] == '.' && head[0] == '\0') rest++; /* a module renamed to nothing */
         saving->items[i].name = join(saving, head, rest);
         if (saving->items[i].name == NULL) return out_of_memory(err);
-        saving->items[i].key = NULL;
+        if (saving->keys != NULL) saving->keys[i] = NULL;
         changed++;
     }
     *n = changed;

@@ -161,8 +161,7 @@ anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err) {
                                                    .offset = t->offset,
                                                    .is_parameter = t->is_parameter,
                                                    .requires_grad = t->requires_grad,
-                                                   .object = value,
-                                                   .key = dict->u.dict.items[2 * i]},
+                                                   .object = value},
                            err);
     }
     return status;
