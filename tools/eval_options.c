@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/file.h"
 #include "tools/common/cli.h"
 #include "tools/common/engine_options.h"
 
@@ -131,6 +132,17 @@ static bool is_same(const char *a, const char *b) {
     return a != NULL && b != NULL && strcmp(a, b) == 0;
 }
 
+/* A report must not take the place of what is read. */
+static int check_report(const char *option, const char *path, const anx_eval_options *o) {
+    if (path == NULL || is_standard_output(path)) return ANX_EXIT_OK;
+    if (o->weights != NULL && anx_file_is_same(path, o->weights))
+        return anx_cli_usage("%s '%s' is the file that --weights names", option, path);
+    if (o->labels != NULL && anx_file_is_same(path, o->labels))
+        return anx_cli_usage("%s '%s' is the file that --labels names", option, path);
+    if (anx_file_is_same(path, o->val_dir)) return anx_cli_usage("%s '%s' is the file of the images", option, path);
+    return ANX_EXIT_OK;
+}
+
 /* Options that are each right, but not together. */
 static int check_together(const anx_eval_options *o) {
     if (o->val_dir == NULL) return anx_cli_usage("--val-dir is missing: the images to evaluate");
@@ -142,7 +154,9 @@ static int check_together(const anx_eval_options *o) {
         return anx_cli_usage("only one of --json and --predictions can go to standard output");
     if (is_same(o->json, o->predictions) || is_same(o->json, o->resume) || is_same(o->predictions, o->resume))
         return anx_cli_usage("--json, --predictions and --resume need a file each");
-    return ANX_EXIT_OK;
+    int code = check_report("--json", o->json, o);
+    if (code == ANX_EXIT_OK) code = check_report("--predictions", o->predictions, o);
+    return code == ANX_EXIT_OK ? check_report("--resume", o->resume, o) : code;
 }
 
 int anx_eval_parse(int argc, char **argv, anx_eval_options *out, bool *stop) {

@@ -124,6 +124,14 @@ static int parse_options(int argc, char **argv, check_options *o, bool *stop) {
         return anx_cli_usage("--against judges a dump instead of a device: give one or the other");
     if (is_standard_output(o->json) && is_standard_output(o->junit))
         return anx_cli_usage("only one of --json and --junit can go to standard output");
+    for (int i = 0; i < 2; i++) {
+        const char *report = i == 0 ? o->json : o->junit, *name = i == 0 ? "--json" : "--junit";
+        if (report == NULL || is_standard_output(report)) continue;
+        if (anx_file_is_same(report, argv[optind]))
+            return anx_cli_usage("%s '%s' is the checkpoint itself", name, report);
+        if (o->judge.against != NULL && anx_file_is_same(report, o->judge.against))
+            return anx_cli_usage("%s '%s' is the dump itself", name, report);
+    }
     o->judge.checkpoint = argv[optind];
     o->judge.images = o->images;
     *stop = false;

@@ -30,6 +30,10 @@ usage "only one of --json and --predictions can go to standard output" --val-dir
 usage "--json, --predictions and --resume need a file each" --val-dir v --json a --predictions a
 usage "--json, --predictions and --resume need a file each" --val-dir v --json a --resume a
 usage "--json, --predictions and --resume need a file each" --val-dir v --predictions a --resume a
+touch weights.pth labels.txt
+usage "--json './weights.pth' is the file that --weights names" --val-dir v --weights weights.pth --json ./weights.pth
+usage "--predictions 'labels.txt' is the file that --labels names" --val-dir v --labels labels.txt --predictions labels.txt
+rm weights.pth labels.txt
 usage "unexpected argument 'more'" --val-dir v more
 usage "unknown option '--vall'" --vall v
 expect 64 "$eval" predict

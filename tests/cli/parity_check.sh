@@ -140,6 +140,10 @@ usage "--points: no point matches 'featurs.*'" --points 'logits,featurs.*' a.pth
 usage "--points: no point matches ''" --points '' a.pth
 usage "--against judges a dump instead of a device: give one or the other" --against d --device cpu a.pth
 usage "only one of --json and --junit can go to standard output" --json - --junit - a.pth
+ln -s narrow.pth narrow-link
+usage "--json 'narrow-link' is the checkpoint itself" --json narrow-link narrow.pth
+usage "--junit 'narrow.pth' is the checkpoint itself" --junit narrow.pth ./narrow.pth
+rm narrow-link
 usage "option '--json' needs a value" a.pth --json
 usage "unknown option '--jsn'" --jsn a.pth
 
