@@ -18,7 +18,7 @@
 #include "src/model/graph.h"
 
 /* Raised whenever anything in this header changes for a plugin; checked before any other member is used. */
-#define ANX_BACKEND_ABI_VERSION 2u
+#define ANX_BACKEND_ABI_VERSION 3u
 
 typedef struct anx_device anx_device;
 typedef struct anx_plan anx_plan;
@@ -32,17 +32,23 @@ typedef enum anx_math_mode {
 typedef enum anx_plan_mode {
     ANX_PLAN_INFER = 0, /* fused, blocked layouts; values between groups live only until the next group has run */
     ANX_PLAN_OBSERVE,   /* one group per node; every value stays readable until the next run of its group */
-    ANX_PLAN_TRAIN      /* activations kept for the backward pass */
+    /*
+     * Activations kept for the backward pass; each node its own group or fused as the device likes. Dropout multiplies
+     * by its MASK, which is all ones until it is written (PyTorch's masks are drawn on the host). Backward overwrites
+     * gradients, it does not add to those of an earlier pass.
+     */
+    ANX_PLAN_TRAIN
 } anx_plan_mode;
 
 typedef enum anx_value_kind {
     ANX_VALUE_OUTPUT =
         0,           /* output of node `index`; ANX_NODE_INPUT is the network's input. Host: (N, C, H, W) or (N, F) */
     ANX_VALUE_PARAM, /* parameter `index` of the graph */
-    ANX_VALUE_GRAD,  /* train: gradient of the loss by OUTPUT */
+    ANX_VALUE_GRAD,  /* train: gradient of the loss by OUTPUT; written for the last group that runs backward */
     ANX_VALUE_PARAM_GRAD, /* train: gradient by PARAM */
-    ANX_VALUE_MASK,       /* train: factors (0 or 1/(1-p)) of dropout node `index` */
-    ANX_VALUE_ARGMAX      /* train: winners of max-pool node `index`, int64 index into the H*W input plane */
+    ANX_VALUE_MASK,       /* train: factors (0 or 1/(1-p)) of dropout node `index`, in its output's shape */
+    ANX_VALUE_ARGMAX      /* train: winners of max-pool node `index`, int64 index into the H*W input plane, in its
+                             output's shape; known after forward, and may be written before backward */
 } anx_value_kind;
 
 typedef struct anx_value {
@@ -80,6 +86,9 @@ typedef struct anx_plan_desc {
     const anx_tensor *params; /* graph->n_params contiguous float32 tensors in graph order; their memory must stay
                                  valid and unchanged until the plan is destroyed or the parameter is written anew */
     int n_params;
+    /* train: for each parameter whether its gradient is wanted; NULL: all of them. Nothing is computed backward below
+       the lowest node that has such a parameter: its PARAM_GRADs and GRADs cannot be read. */
+    const bool *trained;
 } anx_plan_desc;
 
 /* One unit of execution. */
