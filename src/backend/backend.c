@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/backend/training.h"
+
 struct anx_device {
     const anx_backend *backend;
     void *impl;
@@ -14,6 +16,7 @@ struct anx_plan {
     const anx_graph *graph;
     int64_t batch;
     anx_plan_mode mode;
+    anx_training *training; /* NULL for a plan of another mode than TRAIN */
     void *impl;
 };
 
@@ -130,6 +133,11 @@ anx_status anx_plan_create(anx_device *device, const anx_plan_desc *desc, anx_pl
         free(plan);
         return status;
     }
+    if (desc->mode == ANX_PLAN_TRAIN) status = anx_training_create(plan, desc->trained, &plan->training, err);
+    if (status != ANX_OK) {
+        anx_plan_destroy(plan);
+        return status;
+    }
     *out = plan;
     return ANX_OK;
 }
@@ -137,6 +145,7 @@ anx_status anx_plan_create(anx_device *device, const anx_plan_desc *desc, anx_pl
 void anx_plan_destroy(anx_plan *plan) {
     if (plan == NULL) return;
     plan->device->backend->plan_destroy(plan->impl);
+    anx_training_destroy(plan->training);
     free(plan);
 }
 
@@ -220,11 +229,15 @@ static anx_status check_host(const anx_plan *plan, anx_value value, const anx_te
 
 anx_status anx_plan_write(anx_plan *plan, anx_value value, const anx_tensor *host, anx_error *err) {
     anx_status status = check_host(plan, value, host, err);
-    return status != ANX_OK ? status : plan->device->backend->plan_write(plan->impl, value, host, err);
+    if (status == ANX_OK) status = anx_training_check_value(plan->training, plan, value, host, err);
+    if (status == ANX_OK) status = plan->device->backend->plan_write(plan->impl, value, host, err);
+    if (status == ANX_OK && plan->training != NULL) anx_training_wrote(plan->training, value);
+    return status;
 }
 
 anx_status anx_plan_read(anx_plan *plan, anx_value value, anx_tensor *host, anx_error *err) {
     anx_status status = check_host(plan, value, host, err);
+    if (status == ANX_OK) status = anx_training_check_value(plan->training, plan, value, NULL, err);
     return status != ANX_OK ? status : plan->device->backend->plan_read(plan->impl, value, host, err);
 }
 
@@ -236,15 +249,18 @@ static anx_status check_groups(const anx_plan *plan, int first, int count, anx_e
 }
 
 anx_status anx_plan_run_groups(anx_plan *plan, int first, int count, anx_error *err) {
-    const anx_status status = check_groups(plan, first, count, err);
-    return status != ANX_OK ? status : plan->device->backend->plan_run(plan->impl, first, count, err);
+    anx_status status = check_groups(plan, first, count, err);
+    if (status == ANX_OK) status = plan->device->backend->plan_run(plan->impl, first, count, err);
+    if (status == ANX_OK && plan->training != NULL) anx_training_ran(plan->training, first, count);
+    return status;
 }
 
 anx_status anx_plan_run_groups_backward(anx_plan *plan, int first, int count, anx_error *err) {
-    if (plan->mode != ANX_PLAN_TRAIN)
-        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "only a plan made for training runs backward");
-    const anx_status status = check_groups(plan, first, count, err);
-    return status != ANX_OK ? status : plan->device->backend->plan_run_backward(plan->impl, first, count, err);
+    anx_status status = check_groups(plan, first, count, err);
+    if (status == ANX_OK) status = anx_training_check_backward(plan->training, plan, first, count, err);
+    if (status == ANX_OK) status = plan->device->backend->plan_run_backward(plan->impl, first, count, err);
+    if (status == ANX_OK && plan->training != NULL) anx_training_ran_backward(plan->training, plan, first, count);
+    return status;
 }
 
 anx_status anx_plan_run(anx_plan *plan, anx_error *err) {
@@ -254,7 +270,9 @@ anx_status anx_plan_run(anx_plan *plan, anx_error *err) {
 float *anx_plan_host_pointer(anx_plan *plan, anx_value value) {
     const anx_backend *backend = plan->device->backend;
     if (backend->plan_host_pointer == NULL || !value_is_valid(plan, value)) return NULL;
-    return backend->plan_host_pointer(plan->impl, value);
+    float *const address = backend->plan_host_pointer(plan->impl, value);
+    if (address != NULL && plan->training != NULL) anx_training_wrote(plan->training, value); /* as it may be, now */
+    return address;
 }
 
 anx_status anx_plan_forward(anx_plan *plan, const anx_tensor *input, anx_tensor *logits, anx_error *err) {

@@ -119,3 +119,42 @@ anx_status anx_reference_linear(const anx_reference_job *job, anx_error *err) {
     free(widened);
     return ANX_OK;
 }
+
+/* db: the images' gradients added in order. */
+static void sum_images(const double *dy, int64_t batch, int64_t out, double *sum) {
+    for (int64_t o = 0; o < out; o++) sum[o] = 0.0;
+    for (int64_t n = 0; n < batch; n++)
+        for (int64_t o = 0; o < out; o++) sum[o] += dy[n * out + o];
+}
+
+/* dX = dY W, each element over the outputs in order; dW = dY^T X, over the images in order. */
+void anx_reference_linear_back(const anx_reference_back_job *job) {
+    const int64_t in = job->node->in.dim[0], out = job->node->out.dim[0];
+    if (job->dx != NULL)
+        anx_reference_multiply(&(anx_reference_product){.rows = job->batch,
+                                                        .columns = in,
+                                                        .depth = out,
+                                                        .a = job->dy,
+                                                        .a_row = out,
+                                                        .a_step = 1,
+                                                        .b32 = job->weight,
+                                                        .b_step = in,
+                                                        .c = job->dx,
+                                                        .c_row = in,
+                                                        .threads = job->threads,
+                                                        .isa = job->isa});
+    if (job->dweight != NULL)
+        anx_reference_multiply(&(anx_reference_product){.rows = out,
+                                                        .columns = in,
+                                                        .depth = job->batch,
+                                                        .a = job->dy,
+                                                        .a_row = 1,
+                                                        .a_step = out,
+                                                        .b64 = job->x,
+                                                        .b_step = in,
+                                                        .c = job->dweight,
+                                                        .c_row = in,
+                                                        .threads = job->threads,
+                                                        .isa = job->isa});
+    if (job->dbias != NULL) sum_images(job->dy, job->batch, out, job->dbias);
+}

@@ -1,6 +1,7 @@
 #include "src/backend/reference/ops.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "src/backend/reference/kernels.h"
 #include "src/backend/reference/vector.h"
@@ -19,6 +20,11 @@ static void relu(const anx_reference_job *job, int64_t elems) {
         const double v = anx_reference_input(job, i);
         job->y[i] = v < 0.0 ? 0.0 : v;
     }
+}
+
+/* torch.nn.Dropout in training: 0 times infinity is NaN, as in PyTorch. */
+static void drop_out(const anx_reference_job *job, int64_t elems) {
+    for (int64_t i = 0; i < elems; i++) job->y[i] = anx_reference_input(job, i) * job->mask[i];
 }
 
 /* Dropout outside training, and flatten, whose elements keep their order. */
@@ -46,7 +52,7 @@ static int64_t extent_elems(const anx_extent *extent) {
     return elems;
 }
 
-static anx_status run_job(const anx_reference_job *job, anx_error *err) {
+anx_status anx_reference_run(const anx_reference_job *job, anx_error *err) {
     const anx_node *node = job->node;
     const int64_t elems = job->batch * extent_elems(&node->out);
     switch (node->layer->op) {
@@ -56,11 +62,45 @@ static anx_status run_job(const anx_reference_job *job, anx_error *err) {
     case ANX_OP_MAX_POOL2D: anx_reference_max_pool2d(job); return ANX_OK;
     case ANX_OP_RELU: relu(job, elems); return ANX_OK;
     case ANX_OP_DROPOUT:
+        if (job->mask != NULL)
+            drop_out(job, elems);
+        else
+            copy(job, elems);
+        return ANX_OK;
     case ANX_OP_FLATTEN: copy(job, elems); return ANX_OK;
     case ANX_OP_SOFTMAX: softmax(job, extent_elems(&node->out)); return ANX_OK;
     case ANX_OP_COUNT: break;
     }
     return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the reference has no operation '%s'", anx_op_name(node->layer->op));
+}
+
+/* torch's threshold_backward on the output: dy where y > 0 or NaN, else 0. */
+static void relu_back(const anx_reference_back_job *job, int64_t elems) {
+    for (int64_t i = 0; i < elems; i++) job->dx[i] = job->y[i] <= 0.0 ? 0.0 : job->dy[i];
+}
+
+static void dropout_back(const anx_reference_back_job *job, int64_t elems) {
+    for (int64_t i = 0; i < elems; i++) job->dx[i] = job->dy[i] * job->mask[i];
+}
+
+anx_status anx_reference_run_back(const anx_reference_back_job *job, anx_error *err) {
+    const anx_op op = job->node->layer->op;
+    const int64_t elems = job->batch * extent_elems(&job->node->out);
+    if (op == ANX_OP_CONV2D) return anx_reference_conv2d_back(job, err);
+    if (op == ANX_OP_LINEAR) {
+        anx_reference_linear_back(job);
+        return ANX_OK;
+    }
+    if (job->dx == NULL) return ANX_OK; /* the rest have no parameters */
+    switch (op) {
+    case ANX_OP_ADAPTIVE_AVG_POOL2D: anx_reference_adaptive_avg_pool2d_back(job); return ANX_OK;
+    case ANX_OP_MAX_POOL2D: anx_reference_max_pool2d_back(job); return ANX_OK;
+    case ANX_OP_RELU: relu_back(job, elems); return ANX_OK;
+    case ANX_OP_DROPOUT: dropout_back(job, elems); return ANX_OK;
+    case ANX_OP_FLATTEN: memcpy(job->dx, job->dy, (size_t)elems * sizeof *job->dx); return ANX_OK;
+    default: break;
+    }
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the reference has no way back through '%s'", anx_op_name(op));
 }
 
 static anx_status check_node(const anx_graph *graph, int node, int64_t batch, int threads, anx_error *err) {
@@ -110,7 +150,7 @@ anx_status anx_reference_node(const anx_graph *graph, int node, int64_t batch, c
         job.x32 = x->data;
     status = check_param(graph, nd->weight, weight, &job.weight, err);
     if (status == ANX_OK) status = check_param(graph, nd->bias, bias, &job.bias, err);
-    if (status == ANX_OK && y != NULL) status = run_job(&job, err);
+    if (status == ANX_OK && y != NULL) status = anx_reference_run(&job, err);
 
 out:
     if (status != ANX_OK) anx_error_in_layer(err, nd->layer->name);
@@ -137,7 +177,7 @@ anx_status anx_reference_gauge(const anx_graph *graph, int node, int64_t batch, 
              ((nd->bias != ANX_NO_PARAM) && bias == NULL))
         status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the input, the parameters or the result is missing");
     else
-        status = run_job(&job, err);
+        status = anx_reference_run(&job, err);
     if (status != ANX_OK) anx_error_in_layer(err, nd->layer->name);
     return status;
 }

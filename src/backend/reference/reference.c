@@ -1,13 +1,14 @@
 /*
- * The backend named "reference": one group per node in every mode, each computed by anx_reference_node. Values are
- * kept in double and never overwritten by another node, so all of them can be read after any run. Parameters are the
+ * The backend named "reference": one group per node in every mode. Values are kept in double and never overwritten by
+ * another node, so all of them can be read after any run. Parameters are the
  * caller's float32 tensors, used where they lie; one that is written anew gets a copy of its own.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/backend/backends.h"
-#include "src/backend/reference/ops.h"
+#include "src/backend/reference/kernels.h"
+#include "src/backend/reference/training.h"
 #include "src/base/checked.h"
 #include "src/base/threads.h"
 
@@ -19,11 +20,12 @@ typedef struct plan {
     const anx_graph *graph;
     int64_t batch;
     int threads;
-    anx_group *groups;    /* n_nodes; group i is node i */
-    int *node_of_group;   /* n_nodes: what the groups' lists of nodes point into */
-    double *values;       /* the network's input, then every node's output */
-    int64_t *value_first; /* n_nodes + 1: where each begins in `values`; [0] is the input's */
-    anx_tensor *params;   /* n_params: views of the caller's, or owning what was written */
+    anx_group *groups;                /* n_nodes; group i is node i */
+    int *node_of_group;               /* n_nodes: what the groups' lists of nodes point into */
+    double *values;                   /* the network's input, then every node's output */
+    int64_t *value_first;             /* n_nodes + 1: where each begins in `values`; [0] is the input's */
+    anx_tensor *params;               /* n_params: views of the caller's, or owning what was written */
+    anx_reference_training *training; /* of a plan of mode TRAIN; else NULL */
 } plan;
 
 /* ---- devices -------------------------------------------------------------------------------------------- */
@@ -71,6 +73,7 @@ static void plan_destroy(void *impl) {
     plan *p = impl;
     if (p == NULL) return;
     for (int i = 0; p->params != NULL && i < p->graph->n_params; i++) anx_tensor_fini(&p->params[i]);
+    anx_reference_training_destroy(p->training);
     free(p->params);
     free(p->value_first);
     free(p->values);
@@ -128,6 +131,9 @@ static anx_status plan_create(void *impl, const anx_plan_desc *desc, void **out,
                                (long long)desc->batch);
         goto out;
     }
+    if (desc->mode == ANX_PLAN_TRAIN)
+        status = anx_reference_training_create(graph, desc->batch, desc->trained, &p->training, err);
+    if (status != ANX_OK) goto out;
     *out = p;
     p = NULL;
 out:
@@ -145,28 +151,49 @@ static const anx_group *plan_group(const void *impl, int group) {
 
 /* ---- values --------------------------------------------------------------------------------------------- */
 
-static anx_status not_kept(anx_value value, anx_error *err) {
-    return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the reference keeps outputs and parameters, no value of kind %d",
-                         (int)value.kind);
-}
-
 static double *value_at(const plan *p, int node) {
     return p->values + p->value_first[node + 1];
 }
 
+/* The elements of a value that is kept in double; NULL for another. */
+static double *doubles_of(const plan *p, anx_value value) {
+    if (value.kind == ANX_VALUE_OUTPUT) return value_at(p, value.index);
+    return p->training == NULL ? NULL : anx_reference_training_value(p->training, value);
+}
+
+static anx_status not_kept(anx_value value, anx_error *err) {
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the reference keeps no value of kind %d with index %d",
+                         (int)value.kind, value.index);
+}
+
+static anx_status write_param(plan *p, int param, const anx_tensor *host, anx_error *err) {
+    anx_tensor copy = ANX_TENSOR_INIT;
+    anx_status status = anx_tensor_convert(host, ANX_F32, &copy, err);
+    if (status != ANX_OK) return status;
+    anx_tensor_fini(&p->params[param]);
+    p->params[param] = copy;
+    return ANX_OK;
+}
+
+static void read_param(const plan *p, int param, anx_tensor *host) {
+    const float *from = p->params[param].data;
+    const int64_t elems = anx_tensor_elems(host);
+    if (host->dtype == ANX_F32)
+        memcpy(host->data, from, (size_t)elems * sizeof *from);
+    else
+        for (int64_t i = 0; i < elems; i++) ((double *)host->data)[i] = (double)from[i];
+}
+
 static anx_status plan_write(void *impl, anx_value value, const anx_tensor *host, anx_error *err) {
     plan *p = impl;
-    if (value.kind == ANX_VALUE_PARAM) {
-        anx_tensor copy = ANX_TENSOR_INIT;
-        anx_status status = anx_tensor_convert(host, ANX_F32, &copy, err);
-        if (status != ANX_OK) return status;
-        anx_tensor_fini(&p->params[value.index]);
-        p->params[value.index] = copy;
+    const int64_t elems = anx_tensor_elems(host);
+    if (value.kind == ANX_VALUE_PARAM) return write_param(p, value.index, host, err);
+    if (value.kind == ANX_VALUE_ARGMAX && p->training != NULL) {
+        memcpy(p->training->argmax[value.index], host->data, anx_tensor_bytes(host));
         return ANX_OK;
     }
-    if (value.kind != ANX_VALUE_OUTPUT) return not_kept(value, err);
-    const int64_t elems = anx_tensor_elems(host);
-    double *to = value_at(p, value.index);
+    double *to = doubles_of(p, value);
+    if (to == NULL) return not_kept(value, err);
     if (host->dtype == ANX_F64)
         memcpy(to, host->data, (size_t)elems * sizeof *to);
     else
@@ -178,15 +205,15 @@ static anx_status plan_read(void *impl, anx_value value, anx_tensor *host, anx_e
     plan *p = impl;
     const int64_t elems = anx_tensor_elems(host);
     if (value.kind == ANX_VALUE_PARAM) {
-        const float *from = p->params[value.index].data;
-        if (host->dtype == ANX_F32)
-            memcpy(host->data, from, (size_t)elems * sizeof *from);
-        else
-            for (int64_t i = 0; i < elems; i++) ((double *)host->data)[i] = (double)from[i];
+        read_param(p, value.index, host);
         return ANX_OK;
     }
-    if (value.kind != ANX_VALUE_OUTPUT) return not_kept(value, err);
-    const double *from = value_at(p, value.index);
+    if (value.kind == ANX_VALUE_ARGMAX && p->training != NULL) {
+        memcpy(host->data, p->training->argmax[value.index], anx_tensor_bytes(host));
+        return ANX_OK;
+    }
+    const double *from = doubles_of(p, value);
+    if (from == NULL) return not_kept(value, err);
     if (host->dtype == ANX_F64)
         memcpy(host->data, from, (size_t)elems * sizeof *from);
     else
@@ -194,19 +221,43 @@ static anx_status plan_read(void *impl, anx_value value, anx_tensor *host, anx_e
     return ANX_OK;
 }
 
+/* ---- running -------------------------------------------------------------------------------------------- */
+
+static const float *param_data(const plan *p, int param) {
+    return param == ANX_NO_PARAM ? NULL : p->params[param].data;
+}
+
 static anx_status run_node(plan *p, int node, anx_error *err) {
     const anx_node *nd = &p->graph->nodes[node];
-    int64_t shape[4];
-    const int rank = anx_graph_node_shape(p->graph, nd->inputs[0], p->batch, shape);
-    const anx_tensor x = anx_tensor_view(ANX_F64, rank, shape, value_at(p, nd->inputs[0]));
-    const anx_tensor *weight = nd->weight == ANX_NO_PARAM ? NULL : &p->params[nd->weight];
-    const anx_tensor *bias = nd->bias == ANX_NO_PARAM ? NULL : &p->params[nd->bias];
-    return anx_reference_node(p->graph, node, p->batch, &x, weight, bias, value_at(p, node), p->threads, err);
+    const anx_reference_job job = {.node = nd,
+                                   .batch = p->batch,
+                                   .x64 = value_at(p, nd->inputs[0]),
+                                   .weight = param_data(p, nd->weight),
+                                   .bias = param_data(p, nd->bias),
+                                   .mask = p->training == NULL ? NULL : p->training->mask[node],
+                                   .argmax = p->training == NULL ? NULL : p->training->argmax[node],
+                                   .y = value_at(p, node),
+                                   .threads = p->threads,
+                                   .isa = anx_reference_best_isa()};
+    const anx_status status = anx_reference_run(&job, err);
+    if (status != ANX_OK) anx_error_in_layer(err, nd->layer->name);
+    return status;
 }
 
 static anx_status plan_run(void *impl, int first, int count, anx_error *err) {
     anx_status status = ANX_OK;
     for (int group = first; status == ANX_OK && group < first + count; group++) status = run_node(impl, group, err);
+    return status;
+}
+
+static anx_status plan_run_backward(void *impl, int first, int count, anx_error *err) {
+    const plan *p = impl;
+    anx_status status = ANX_OK;
+    for (int node = first + count - 1; status == ANX_OK && node >= first; node--) {
+        const anx_node *nd = &p->graph->nodes[node];
+        status = anx_reference_training_run_back(p->training, node, value_at(p, nd->inputs[0]), value_at(p, node),
+                                                 param_data(p, nd->weight), p->threads, err);
+    }
     return status;
 }
 
@@ -226,4 +277,5 @@ const anx_backend anx_backend_reference = {
     .plan_write = plan_write,
     .plan_read = plan_read,
     .plan_run = plan_run,
+    .plan_run_backward = plan_run_backward,
 };

@@ -1,0 +1,198 @@
+#include "src/backend/training.h"
+
+#include <stdlib.h>
+
+/* ---- which values there are ------------------------------------------------------------------------------ */
+
+static bool is_trained(const bool *trained, int param) {
+    return param != ANX_NO_PARAM && (trained == NULL || trained[param]);
+}
+
+void anx_train_gradients(const anx_graph *graph, const bool *trained, bool *has_grad) {
+    for (int node = 0; node < graph->n_nodes; node++) {
+        const anx_node *nd = &graph->nodes[node];
+        has_grad[node] = is_trained(trained, nd->weight) || is_trained(trained, nd->bias);
+        for (int i = 0; i < nd->n_inputs; i++)
+            if (nd->inputs[i] != ANX_NODE_INPUT && has_grad[nd->inputs[i]]) has_grad[node] = true;
+        if (node > graph->logits) has_grad[node] = false;
+    }
+}
+
+bool anx_train_has_param_grad(const anx_graph *graph, const bool *trained, int param) {
+    return is_trained(trained, param) && graph->params[param].node <= graph->logits;
+}
+
+static bool reads(const anx_node *node, int source) {
+    for (int i = 0; i < node->n_inputs; i++)
+        if (node->inputs[i] == source) return true;
+    return false;
+}
+
+bool anx_train_adds(const anx_graph *graph, int node) {
+    for (int later = node + 1; later <= graph->logits; later++)
+        if (reads(&graph->nodes[later], graph->nodes[node].inputs[0])) return true;
+    return false;
+}
+
+/* ---- what was done --------------------------------------------------------------------------------------- */
+
+void anx_training_destroy(anx_training *t) {
+    if (t == NULL) return;
+    free(t->has_grad);
+    free(t->has_param_grad);
+    free(t->group_of);
+    free(t->ran);
+    free(t->ran_backward);
+    free(t->known);
+    free(t);
+}
+
+anx_status anx_training_create(const anx_plan *plan, const bool *trained, anx_training **out, anx_error *err) {
+    const anx_graph *graph = anx_plan_graph(plan);
+    const size_t nodes = (size_t)graph->n_nodes, groups = (size_t)anx_plan_group_count(plan);
+    anx_training *t = calloc(1, sizeof *t);
+    if (t == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    t->has_grad = calloc(nodes, sizeof *t->has_grad);
+    t->has_param_grad = calloc((size_t)graph->n_params + 1, sizeof *t->has_param_grad);
+    t->group_of = calloc(nodes, sizeof *t->group_of);
+    t->ran = calloc(groups, sizeof *t->ran);
+    t->ran_backward = calloc(groups, sizeof *t->ran_backward);
+    t->known = calloc(nodes, sizeof *t->known);
+    if (t->has_grad == NULL || t->has_param_grad == NULL || t->group_of == NULL || t->ran == NULL ||
+        t->ran_backward == NULL || t->known == NULL) {
+        anx_training_destroy(t);
+        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    }
+    anx_train_gradients(graph, trained, t->has_grad);
+    for (int i = 0; i < graph->n_params; i++) t->has_param_grad[i] = anx_train_has_param_grad(graph, trained, i);
+    for (int g = 0; g < anx_plan_group_count(plan); g++)
+        for (int i = 0; i < anx_plan_group(plan, g)->n_nodes; i++) t->group_of[anx_plan_group(plan, g)->nodes[i]] = g;
+    *out = t;
+    return ANX_OK;
+}
+
+void anx_training_wrote(anx_training *t, anx_value value) {
+    if (value.kind == ANX_VALUE_GRAD) t->known[value.index] = true;
+}
+
+void anx_training_ran(anx_training *t, int first, int count) {
+    for (int g = first; g < first + count; g++) t->ran[g] = true;
+}
+
+void anx_training_ran_backward(anx_training *t, const anx_plan *plan, int first, int count) {
+    for (int g = first; g < first + count; g++) {
+        const anx_group *group = anx_plan_group(plan, g);
+        t->ran_backward[g] = true;
+        for (int i = 0; i < group->n_inputs; i++)
+            if (group->inputs[i] != ANX_NODE_INPUT) t->known[group->inputs[i]] = t->has_grad[group->inputs[i]];
+    }
+}
+
+/* ---- values ---------------------------------------------------------------------------------------------- */
+
+static anx_status in_layer(const anx_plan *plan, int node, anx_status status, anx_error *err) {
+    if (status == ANX_OK) return status;
+    anx_error_in_layer(err, node == ANX_NODE_INPUT ? "input" : anx_plan_graph(plan)->nodes[node].layer->name);
+    return status;
+}
+
+/* Whether the backend may keep it from its caller: the output of a node inside a fused group. */
+static bool ends_group(const anx_training *t, const anx_plan *plan, int node) {
+    const anx_group *group = anx_plan_group(plan, t->group_of[node]);
+    return group->nodes[group->n_nodes - 1] == node;
+}
+
+static anx_status check_grad(const anx_training *t, const anx_plan *plan, int node, bool reading, anx_error *err) {
+    if (node == ANX_NODE_INPUT || !t->has_grad[node])
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED,
+                             "no gradient is computed here: no parameter up to this layer is trained, or it lies "
+                             "behind the logits");
+    if (reading && ends_group(t, plan, node) && !t->known[node])
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                             "the gradient was neither written nor computed: run what reads this layer backward first");
+    return ANX_OK;
+}
+
+static anx_status check_param_grad(const anx_training *t, const anx_graph *graph, int param, bool reading,
+                                   anx_error *err) {
+    if (!t->has_param_grad[param])
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "no gradient is computed for '%s', which is not trained",
+                             graph->params[param].name);
+    if (!reading)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the gradient of a parameter is computed, not written");
+    if (!t->ran_backward[t->group_of[graph->params[param].node]])
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                             "the gradient of '%s' is not known before its layer has run backward",
+                             graph->params[param].name);
+    return ANX_OK;
+}
+
+/* Whether index `at` of the input plane lies in the window of output element i. */
+static bool in_window(const anx_node *node, int64_t i, int64_t at) {
+    const anx_pool2d_params *pool = &node->layer->u.pool;
+    const int64_t out_h = node->out.dim[1], out_w = node->out.dim[2], w = node->in.dim[2];
+    if (at < 0 || at >= node->in.dim[1] * w) return false;
+    const int64_t top = i / out_w % out_h * pool->stride_h - pool->pad_h,
+                  left = i % out_w * pool->stride_w - pool->pad_w;
+    const int64_t y = at / w, x = at % w;
+    return y >= top && y < top + pool->kernel_h && x >= left && x < left + pool->kernel_w;
+}
+
+static anx_status check_argmax(const anx_training *t, const anx_node *node, int group, const anx_tensor *host,
+                               anx_error *err) {
+    if (host == NULL)
+        return t->ran[group] ? ANX_OK
+                             : anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                                             "the windows' winners are not known before the layer has run");
+    const int64_t *winners = host->data;
+    for (int64_t i = 0; i < anx_tensor_elems(host); i++)
+        if (!in_window(node, i, winners[i]))
+            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                                 "winner %lld is index %lld of the input plane, which is not in its window",
+                                 (long long)i, (long long)winners[i]);
+    return ANX_OK;
+}
+
+anx_status anx_training_check_value(const anx_training *t, const anx_plan *plan, anx_value value,
+                                    const anx_tensor *host, anx_error *err) {
+    const anx_graph *graph = anx_plan_graph(plan);
+    if (value.kind == ANX_VALUE_OUTPUT || value.kind == ANX_VALUE_PARAM) return ANX_OK;
+    if (t == NULL)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED,
+                             "only a plan made for training has gradients, masks and the winners of windows");
+    switch (value.kind) {
+    case ANX_VALUE_GRAD: return in_layer(plan, value.index, check_grad(t, plan, value.index, host == NULL, err), err);
+    case ANX_VALUE_PARAM_GRAD:
+        return in_layer(plan, graph->params[value.index].node,
+                        check_param_grad(t, graph, value.index, host == NULL, err), err);
+    case ANX_VALUE_ARGMAX:
+        return in_layer(plan, value.index,
+                        check_argmax(t, &graph->nodes[value.index], t->group_of[value.index], host, err), err);
+    default: return ANX_OK;
+    }
+}
+
+/* ---- running backward ------------------------------------------------------------------------------------ */
+
+anx_status anx_training_check_backward(const anx_training *t, const anx_plan *plan, int first, int count,
+                                       anx_error *err) {
+    if (t == NULL) return anx_error_set(err, ANX_ERR_UNSUPPORTED, "only a plan made for training runs backward");
+    if (count == 0) return ANX_OK;
+    const anx_graph *graph = anx_plan_graph(plan);
+    const int last = first + count - 1, logits = t->group_of[graph->logits];
+    if (last > logits)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED,
+                             "the way back starts at the logits (group %d) or before, not behind them at group %d",
+                             logits, last);
+    for (int g = first; g <= last; g++)
+        if (!t->ran[g]) {
+            const int node = anx_plan_group(plan, g)->nodes[0];
+            return in_layer(
+                plan, node,
+                anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the layer was to run backward before it ran forward"),
+                err);
+        }
+    const anx_group *group = anx_plan_group(plan, last);
+    const int output = group->nodes[group->n_nodes - 1];
+    return in_layer(plan, output, check_grad(t, plan, output, true, err), err);
+}
