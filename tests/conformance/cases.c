@@ -1,5 +1,8 @@
 #include "tests/conformance/cases.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "tests/support/layer_rows.h"
 
 #define ROWS(...) ((const anx_layer[]){__VA_ARGS__})
@@ -136,4 +139,13 @@ const conformance_case *conformance_case_at(int i) {
 
 const conformance_case *conformance_refused_at(int i) {
     return i >= 0 && i < (int)(sizeof refused / sizeof refused[0]) ? &refused[i] : NULL;
+}
+
+void conformance_lift(const conformance_case *c, conformance_lifted *out) {
+    *out = (conformance_lifted){.c = *c};
+    if (c->arch.n_layers >= CONFORMANCE_MAX_ROWS) abort();
+    out->rows[0] = (anx_layer)CONV("lift", c->arch.in_channels, 1, 1, 1, 1, 0, 0, 1, 1, 1);
+    memcpy(out->rows + 1, c->arch.layers, (size_t)c->arch.n_layers * sizeof *out->rows);
+    out->c.arch.layers = out->rows;
+    out->c.arch.n_layers++;
 }

@@ -18,4 +18,14 @@ const conformance_case *conformance_case_at(int i);
 /* i-th network that must be refused when its graph is made, NULL past the end. */
 const conformance_case *conformance_refused_at(int i);
 
+enum { CONFORMANCE_MAX_ROWS = 24 };
+
+/* A case behind a convolution of 1x1 named "lift", so that the gradient by the case's own input is one of the
+   network's. Holds its own table: not to be copied. */
+typedef struct conformance_lifted {
+    conformance_case c;
+    anx_layer rows[CONFORMANCE_MAX_ROWS];
+} conformance_lifted;
+void conformance_lift(const conformance_case *c, conformance_lifted *out);
+
 #endif
