@@ -6,7 +6,7 @@
 
 #include "src/base/mt19937.h"
 #include "tests/support/anx_test.h"
-#include "tests/train/torch_tables.h"
+#include "tests/train/tables/sgd.h"
 
 static const anx_sgd_kernels *select_kernels(const char *isa) {
     const anx_sgd_kernels *kernels = NULL;

@@ -1,6 +1,7 @@
-"""Writes torch_tables.h: what PyTorch computes, for the tests in C. python torch_tables.py > torch_tables.h; then
-clang-format. Inputs are drawn from manual_seed as the tests draw them; floats are written as their bits."""
-import sys
+"""Writes tables/*.h: what PyTorch computes, for the tests in C (clang-format them afterwards). Inputs are drawn from
+manual_seed as the tests draw them; float32 values are written as their bits."""
+import contextlib
+import os
 
 import numpy as np
 import torch
@@ -48,16 +49,84 @@ def sgd():
     print("};")
 
 
+# the scheduler, its warm-up (in SequentialLR)
+SCHEDULES = [
+    (("StepLR", {"step_size": 3, "gamma": 0.3}), None),
+    (("StepLR", {"step_size": 2, "gamma": 0.1}), ("LinearLR", {"start_factor": 0.01, "total_iters": 4})),
+    (("MultiStepLR", {"milestones": [9, 2, 5, 5], "gamma": 0.7}), None),
+    (("ExponentialLR", {"gamma": 0.9}), ("ConstantLR", {"factor": 0.3, "total_iters": 3})),
+    (("CosineAnnealingLR", {"T_max": 4, "eta_min": 0.003}), None),
+    (("CosineAnnealingLR", {"T_max": 8, "eta_min": 0.00037}),
+     ("LinearLR", {"start_factor": 0.1, "total_iters": 2})),
+    (("LinearLR", {"start_factor": 0.2, "end_factor": 0.7, "total_iters": 6}), None),
+    (("ConstantLR", {"factor": 0.3, "total_iters": 3}), None),
+    (("ReduceLROnPlateau", {"patience": 1, "factor": 0.3, "min_lr": 0.001, "cooldown": 1}),
+     None),
+]
+METRICS = [1.0, 0.9, 0.95, 0.89999, float("nan"), 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]
+
+
+def c_options(name, options):
+    kinds = {"StepLR": "ANX_STEP_LR", "MultiStepLR": "ANX_MULTI_STEP_LR", "ExponentialLR": "ANX_EXPONENTIAL_LR",
+             "CosineAnnealingLR": "ANX_COSINE_ANNEALING_LR", "LinearLR": "ANX_LINEAR_LR",
+             "ConstantLR": "ANX_CONSTANT_LR", "ReduceLROnPlateau": "ANX_REDUCE_LR_ON_PLATEAU"}
+    fields = {"T_max": "t_max", "start_factor": "factor"}
+    values = {"eps": 1e-8, "threshold": 1e-4, **options} if name == "ReduceLROnPlateau" else dict(options)
+    if name == "LinearLR":
+        values.setdefault("end_factor", 1.0)
+    milestones = values.pop("milestones", None)
+    text = [f".kind = {kinds[name]}"] + [f".{fields.get(k, k)} = {v}" for k, v in values.items()]
+    if milestones:
+        text += [f".n_milestones = {len(milestones)}", f".milestones = (int64_t[]){{{', '.join(map(str, milestones))}}}"]
+    return ", ".join(text)
+
+
+def schedules():
+    print(f"enum {{ SCHEDULE_EPOCHS = {len(METRICS)} }};")
+    print(f"static const double schedule_metrics[SCHEDULE_EPOCHS] = {{{', '.join(map(str, METRICS)).replace('nan', 'NAN')}}};")
+    print("/* The rates of two groups that start from 0.01 and 0.3, at the start and after each epoch. */")
+    print("static const struct { anx_scheduler_options options, warmup; bool warm; "
+          "double lr[SCHEDULE_EPOCHS + 1][2]; } schedules[] = {")
+    for (name, options), warmup in SCHEDULES:
+        optimizer = torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (0.01, 0.3)],
+                                    lr=1.0)
+        scheduler = getattr(torch.optim.lr_scheduler, name)(optimizer, **options)
+        if warmup:
+            first = getattr(torch.optim.lr_scheduler, warmup[0])(optimizer, **warmup[1])
+            scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [first, scheduler],
+                                                              [warmup[1]["total_iters"]])
+        rates = [[group["lr"] for group in optimizer.param_groups]]
+        for metric in METRICS:
+            scheduler.step(*([metric] if name == "ReduceLROnPlateau" else []))
+            rates.append([group["lr"] for group in optimizer.param_groups])
+        table = ", ".join(f"{{{a.hex()}, {b.hex()}}}" for a, b in rates)
+        print(f"{{{{{c_options(name, options)}}}, {{{c_options(*warmup) if warmup else '.kind = ANX_LINEAR_LR'}}}, "
+              f"{int(warmup is not None)}, {{{table}}}}},")
+    print("};")
+
+
+def write(folder, section, include):
+    with open(os.path.join(folder, f"{section.__name__}.h"), "w", encoding="ascii") as file, \
+            contextlib.redirect_stdout(file):
+        guard = f"ANX_TESTS_TRAIN_TABLES_{section.__name__.upper()}_H"
+        print(f"/* Written by torch_tables.py with PyTorch {torch.__version__.split('+')[0]}. */")
+        print(f"#ifndef {guard}\n#define {guard}\n\n#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n")
+        if include:
+            print(f'#include "{include}"\n')
+        section()
+        print("\n#endif")
+
+
 def main():
     torch.set_num_threads(1)
-    print(f"/* Written by torch_tables.py with PyTorch {torch.__version__.split('+')[0]}. */")
-    print("#ifndef ANX_TESTS_TRAIN_TORCH_TABLES_H\n#define ANX_TESTS_TRAIN_TORCH_TABLES_H\n")
-    print("#include <stdbool.h>\n#include <stdint.h>\n")
-    for section in (sgd,):
-        section()
-        print()
-    print("#endif")
+    for section, include in SECTIONS:
+        write(os.path.join(os.path.dirname(os.path.abspath(__file__)), "tables"), section, include)
 
+
+SECTIONS = [
+    (sgd, None),
+    (schedules, "src/train/schedule.h"),
+]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

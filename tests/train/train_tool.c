@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/train/schedule.h"
 #include "src/train/sgd.h"
 
 /* ---- numbers and arrays --------------------------------------------------------------------------------- */
@@ -165,12 +166,111 @@ static void run_sgd_speed(void) {
     free(grad);
 }
 
+/* ---- schedules ------------------------------------------------------------------------------------------ */
+
+/* FACTOR END_FACTOR TOTAL_ITERS GAMMA STEP_SIZE T_MAX ETA_MIN MAXIMIZE ABSOLUTE THRESHOLD EPS MIN_LR PATIENCE COOLDOWN
+   N_MILESTONES MILESTONE... */
+static anx_scheduler_options take_scheduler(const char *name) {
+    anx_scheduler_options o = {.factor = take_double(), .end_factor = take_double()};
+    o.total_iters = take_int();
+    o.gamma = take_double();
+    o.step_size = take_int();
+    o.t_max = take_int();
+    o.eta_min = take_double();
+    o.maximize = take_int() != 0;
+    o.absolute_threshold = take_int() != 0;
+    o.threshold = take_double();
+    o.eps = take_double();
+    o.min_lr = take_double();
+    o.patience = take_int();
+    o.cooldown = take_int();
+    o.n_milestones = (int)take_int();
+    o.milestones = new_array((size_t)o.n_milestones, sizeof *o.milestones);
+    for (int i = 0; i < o.n_milestones; i++) o.milestones[i] = take_int();
+    if (!anx_scheduler_find(name, &o.kind)) fail("no such scheduler");
+    return o;
+}
+
+static void write_numbers(const int64_t *numbers, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const double value = (double)numbers[i];
+        write_array(&value, 1, sizeof value);
+    }
+}
+
+static void write_scheduler(const anx_scheduler *s) {
+    const size_t n = (size_t)s->n_groups;
+    write_numbers(&s->last_epoch, 1);
+    write_array(s->last_lr, n, sizeof(double));
+    if (s->schedulers != NULL) {
+        write_scheduler(&s->schedulers[0]);
+        write_scheduler(&s->schedulers[1]);
+    } else if (s->min_lrs != NULL) {
+        write_numbers((const int64_t[]){s->cooldown_counter, s->num_bad_epochs}, 2);
+        write_array(&s->best, 1, sizeof s->best);
+        write_array(s->min_lrs, n, sizeof(double));
+    } else {
+        write_numbers(&s->step_count, 1);
+        write_array(s->base_lrs, n, sizeof(double));
+    }
+}
+
+/* The scheduler that goes on from the state of s, made with other options and rates. */
+static anx_scheduler *resume(anx_scheduler *s, int n_groups, const anx_scheduler_options *main,
+                             const anx_scheduler_options *warmup) {
+    anx_scheduler_options other = *main, other_warmup = warmup != NULL ? *warmup : *main;
+    double *lr = new_array((size_t)n_groups, sizeof *lr);
+    anx_scheduler *fresh;
+    anx_error err = ANX_ERROR_INIT;
+    other.gamma = other.factor = other_warmup.factor = 0.25;
+    other.t_max = other.step_size = other_warmup.total_iters = 7;
+    other.n_milestones = 0;
+    check(anx_scheduler_create(&other, warmup != NULL ? &other_warmup : NULL, n_groups, lr, &fresh, &err), &err);
+    check(anx_scheduler_load(fresh, s, &err), &err);
+    anx_scheduler_destroy(s);
+    free(lr);
+    return fresh;
+}
+
+/*
+ * schedule NAME OPTIONS WARMUP|none [OPTIONS] STEPS RESUME_AT GROUPS LR...
+ * In: a double for each step, the metric. Out, all as doubles: the groups' rates and the state at the start and after
+ * each step. After RESUME_AT steps, a scheduler made anew goes on from the state.
+ */
+static void run_schedule(void) {
+    const char *name = take_text();
+    anx_scheduler_options main = take_scheduler(name), warmup = {.milestones = NULL};
+    const char *warmup_name = take_text();
+    const bool warm = strcmp(warmup_name, "none") != 0;
+    if (warm) warmup = take_scheduler(warmup_name);
+    const int steps = (int)take_int(), resume_at = (int)take_int(), n_groups = (int)take_int();
+    double *lr = new_array((size_t)n_groups, sizeof *lr);
+    for (int i = 0; i < n_groups; i++) lr[i] = take_double();
+    anx_scheduler *s;
+    anx_error err = ANX_ERROR_INIT;
+    check(anx_scheduler_create(&main, warm ? &warmup : NULL, n_groups, lr, &s, &err), &err);
+    for (int step = 0;; step++) {
+        write_array(lr, (size_t)n_groups, sizeof *lr);
+        write_scheduler(s);
+        if (step == steps) break;
+        if (step == resume_at) s = resume(s, n_groups, &main, warm ? &warmup : NULL);
+        double metric;
+        read_array(&metric, 1, sizeof metric);
+        anx_scheduler_step(s, metric, lr);
+    }
+    anx_scheduler_destroy(s);
+    free(main.milestones);
+    free(warmup.milestones);
+    free(lr);
+}
+
 /* ---- commands ------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
     void (*run)(void);
 } commands[] = {
+    {"schedule", run_schedule},
     {"sgd", run_sgd},
     {"sgd_speed", run_sgd_speed},
 };

@@ -1,7 +1,8 @@
 /* Written by torch_tables.py with PyTorch 2.15.0. */
-#ifndef ANX_TESTS_TRAIN_TORCH_TABLES_H
-#define ANX_TESTS_TRAIN_TORCH_TABLES_H
+#ifndef ANX_TESTS_TRAIN_TABLES_SGD_H
+#define ANX_TESTS_TRAIN_TABLES_SGD_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
