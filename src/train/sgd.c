@@ -2,53 +2,6 @@
 
 #include <float.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "src/train/sgd_kernels.h"
-
-/* ---- which loops ---------------------------------------------------------------------------------------- */
-
-#if defined(__x86_64__)
-static bool has_avx512(void) {
-    return __builtin_cpu_supports("avx512f") != 0;
-}
-
-static bool has_avx2(void) {
-    return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
-}
-#endif
-
-static bool has_any(void) {
-    return true;
-}
-
-/* Fastest first. */
-static const struct {
-    const char *name; /* in ANX_ISA */
-    const anx_sgd_kernels *kernels;
-    bool (*runs_here)(void);
-} sets[] = {
-#if defined(__x86_64__)
-    {"avx512", &anx_sgd_kernels_avx512, has_avx512},
-    {"avx2", &anx_sgd_kernels_avx2, has_avx2},
-#endif
-    {"portable", &anx_sgd_kernels_portable, has_any},
-};
-
-anx_status anx_sgd_kernels_select(const anx_sgd_kernels **out, anx_error *err) {
-    const char *cap = getenv("ANX_ISA");
-    const size_t count = sizeof sets / sizeof sets[0];
-    size_t i = 0;
-    if (cap != NULL && cap[0] != '\0')
-        while (i < count && strcmp(sets[i].name, cap) != 0) i++;
-    if (i == count)
-        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
-                             "ANX_ISA is '%s'; it may be avx512, avx2 or portable, or not set", cap);
-    while (!sets[i].runs_here()) i++;
-    *out = sets[i].kernels;
-    return ANX_OK;
-}
 
 /* ---- options -------------------------------------------------------------------------------------------- */
 
@@ -90,15 +43,15 @@ static anx_sgd_factors factors_of(const anx_sgd_options *o) {
 /* Threads begin and end at multiples of this, so that none shares a cache line with another in aligned memory. */
 enum { GRAIN = 64 };
 
-static void update_part(const anx_sgd_kernels *kernels, const anx_sgd_options *groups, const anx_sgd_slice *s,
+static void update_part(const anx_train_kernels *kernels, const anx_sgd_options *groups, const anx_sgd_slice *s,
                         size_t first, size_t n) {
     const anx_sgd_factors factors = factors_of(&groups[s->group]);
-    kernels->update(&factors, !s->has_buffer, n, s->grad + first, s->param + first,
-                    factors.has_momentum ? s->buffer + first : NULL);
+    kernels->sgd(&factors, !s->has_buffer, n, s->grad + first, s->param + first,
+                 factors.has_momentum ? s->buffer + first : NULL);
 }
 
 /* Elements begin .. end-1, counted through all slices that have a gradient. */
-static void update_range(const anx_sgd_kernels *kernels, const anx_sgd_options *groups, const anx_sgd_slice *slices,
+static void update_range(const anx_train_kernels *kernels, const anx_sgd_options *groups, const anx_sgd_slice *slices,
                          int n_slices, size_t begin, size_t end) {
     size_t at = 0;
     for (int i = 0; i < n_slices && at < end; i++) {
@@ -112,7 +65,7 @@ static void update_range(const anx_sgd_kernels *kernels, const anx_sgd_options *
     }
 }
 
-void anx_sgd_step(const anx_sgd_kernels *kernels, const anx_sgd_options *groups, anx_sgd_slice *slices, int n_slices,
+void anx_sgd_step(const anx_train_kernels *kernels, const anx_sgd_options *groups, anx_sgd_slice *slices, int n_slices,
                   int threads) {
     size_t total = 0;
     for (int i = 0; i < n_slices; i++) total += slices[i].grad != NULL ? slices[i].elems : 0;

@@ -16,7 +16,7 @@
 #ifndef ANX_SRC_TRAIN_SGD_H
 #define ANX_SRC_TRAIN_SGD_H
 
-#include "src/base/status.h"
+#include "src/train/kernels.h"
 
 /* The options of a parameter group. PyTorch's defaults: everything 0 or false but lr, 0.001. */
 typedef struct anx_sgd_options {
@@ -41,20 +41,11 @@ typedef struct anx_sgd_slice {
     bool has_buffer;   /* the buffer holds a momentum; false before the first step, which sets it */
 } anx_sgd_slice;
 
-/* The loops for one instruction set (sgd_body.h). */
-typedef struct anx_sgd_kernels anx_sgd_kernels;
-
-/*
- * The best loops that this processor runs; the environment's ANX_ISA (avx512, avx2, portable) may name lesser ones.
- * Errors: INVALID_ARGUMENT (ANX_ISA is none of them).
- */
-anx_status anx_sgd_kernels_select(const anx_sgd_kernels **out, anx_error *err);
-
 /*
  * One step: optimizer.step(). groups: the options by index, each of them checked. slices: n_slices, updated in place.
  * threads >= 1.
  */
-void anx_sgd_step(const anx_sgd_kernels *kernels, const anx_sgd_options *groups, anx_sgd_slice *slices, int n_slices,
+void anx_sgd_step(const anx_train_kernels *kernels, const anx_sgd_options *groups, anx_sgd_slice *slices, int n_slices,
                   int threads);
 
 #endif

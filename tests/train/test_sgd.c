@@ -8,11 +8,11 @@
 #include "tests/support/anx_test.h"
 #include "tests/train/tables/sgd.h"
 
-static const anx_sgd_kernels *select_kernels(const char *isa) {
-    const anx_sgd_kernels *kernels = NULL;
+static const anx_train_kernels *select_kernels(const char *isa) {
+    const anx_train_kernels *kernels = NULL;
     anx_error err = ANX_ERROR_INIT;
     setenv("ANX_ISA", isa, 1);
-    ANX_CHECK_OK(anx_sgd_kernels_select(&kernels, &err), &err);
+    ANX_CHECK_OK(anx_train_kernels_select(&kernels, &err), &err);
     unsetenv("ANX_ISA");
     return kernels;
 }
@@ -49,7 +49,7 @@ static void steps_are_pytorchs(void) {
 }
 
 /* Every case a group, with slices of uneven sizes in one arena, one of them empty. Three steps; param then buffer. */
-static float *train_arena(const anx_sgd_kernels *kernels, size_t piece, int threads) {
+static float *train_arena(const anx_train_kernels *kernels, size_t piece, int threads) {
     enum { MOST = 4000, ELEMS = 30011 };
     const anx_sgd_options groups[2] = {options_of(2), options_of(3)};
     float *arena = malloc(3 * ELEMS * sizeof *arena);
@@ -99,7 +99,7 @@ static void parameters_without_a_gradient_stay(void) {
         {.elems = 1, .param = &params[0], .buffer = &buffers[0]},
         {.elems = 1, .param = &params[1], .buffer = &buffers[1], .has_buffer = true},
     };
-    const anx_sgd_kernels *kernels = select_kernels("");
+    const anx_train_kernels *kernels = select_kernels("");
     anx_sgd_step(kernels, &options, slices, 2, 1);
     CU_ASSERT_TRUE(params[0] == 1.0f && params[1] == 2.0f && buffers[1] == 4.0f && !slices[0].has_buffer);
     slices[0].grad = slices[1].grad = &grad;
@@ -135,10 +135,10 @@ static void options_are_checked(void) {
 }
 
 static void unknown_loops_are_refused(void) {
-    const anx_sgd_kernels *kernels = NULL;
+    const anx_train_kernels *kernels = NULL;
     anx_error err = ANX_ERROR_INIT;
     setenv("ANX_ISA", "mmx", 1);
-    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_sgd_kernels_select(&kernels, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_train_kernels_select(&kernels, &err), &err);
     ANX_CHECK_MESSAGE("ANX_ISA is 'mmx'", &err);
     unsetenv("ANX_ISA");
 }

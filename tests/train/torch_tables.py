@@ -1,6 +1,7 @@
 """Writes tables/*.h: what PyTorch computes, for the tests in C (clang-format them afterwards). Inputs are drawn from
 manual_seed as the tests draw them; float32 values are written as their bits."""
 import contextlib
+import hashlib
 import os
 
 import numpy as np
@@ -105,6 +106,31 @@ def schedules():
     print("};")
 
 
+# rows, classes, label smoothing, the logits' scale
+LOSSES = [(1, 1, 0.0, 1.0), (3, 5, 0.0, 2.0), (3, 5, 0.1, 2.0), (2, 16, 0.3, 8.0), (5, 19, 0.0, 30.0), (9, 37, 0.1, 4.0),
+          (17, 37, 0.0, 90.0), (18, 40, 1.0, 4.0)]
+
+
+def losses():
+    print("""/* Logits are drawn uniformly from -scale .. scale after manual_seed(case), the target of row b is 7 b mod C.
+   Recorded: the loss, and of row N - 1 the log-probability and the gradient of the first and the last class,
+   and SHA-256 over all of both. */""")
+    print("static const struct { int64_t rows, classes; double label_smoothing; float scale; uint32_t loss, "
+          "first_log_prob, last_log_prob, first_grad, last_grad; const char *log_probs, *grad; } losses[] = {")
+    for seed, (rows, classes, smoothing, scale) in enumerate(LOSSES):
+        torch.manual_seed(seed)
+        logits = torch.empty(rows, classes).uniform_(-scale, scale).requires_grad_()
+        targets = torch.arange(rows) * 7 % classes
+        loss = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+        loss.backward()
+        log_probs = torch.log_softmax(logits, 1).detach()
+        digests = [hashlib.sha256(t.numpy().tobytes()).hexdigest() for t in (log_probs, logits.grad)]
+        values = torch.stack([loss.detach(), log_probs[-1, 0], log_probs[-1, -1], logits.grad[-1, 0],
+                              logits.grad[-1, -1]])
+        print(f'{{{rows}, {classes}, {smoothing}, {scale}f, {bits(values)}, "{digests[0]}", "{digests[1]}"}},')
+    print("};")
+
+
 def write(folder, section, include):
     with open(os.path.join(folder, f"{section.__name__}.h"), "w", encoding="ascii") as file, \
             contextlib.redirect_stdout(file):
@@ -124,6 +150,7 @@ def main():
 
 
 SECTIONS = [
+    (losses, None),
     (sgd, None),
     (schedules, "src/train/schedule.h"),
 ]

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/train/loss.h"
 #include "src/train/schedule.h"
 #include "src/train/sgd.h"
 
@@ -57,6 +58,12 @@ static float *read_floats(size_t n) {
     return x;
 }
 
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 /* ---- SGD ------------------------------------------------------------------------------------------------ */
 
 static anx_sgd_options *take_sgd_groups(int *n_groups) {
@@ -94,9 +101,9 @@ static void run_sgd(void) {
         slices[i].buffer = new_array(slices[i].elems, sizeof(float));
         grads[i] = new_array(slices[i].elems, sizeof(float));
     }
-    const anx_sgd_kernels *kernels;
+    const anx_train_kernels *kernels;
     anx_error err = ANX_ERROR_INIT;
-    check(anx_sgd_kernels_select(&kernels, &err), &err);
+    check(anx_train_kernels_select(&kernels, &err), &err);
     for (int step = 0; step < steps; step++) {
         for (int i = 0; i < n; i++) {
             unsigned char has;
@@ -122,12 +129,6 @@ static void run_sgd(void) {
     free(groups);
 }
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Three arrays read, two of them written, with the least of arithmetic. */
 static void stream(size_t n, const float *grad, float *param, float *buffer, int threads) {
 #pragma omp parallel for simd schedule(static) num_threads(threads)
@@ -145,9 +146,9 @@ static void run_sgd_speed(void) {
     float *grad = new_array(n, sizeof(float));
     anx_sgd_slice slice = {.elems = n, .grad = grad, .param = new_array(n, sizeof(float))};
     slice.buffer = new_array(n, sizeof(float));
-    const anx_sgd_kernels *kernels;
+    const anx_train_kernels *kernels;
     anx_error err = ANX_ERROR_INIT;
-    check(anx_sgd_kernels_select(&kernels, &err), &err);
+    check(anx_train_kernels_select(&kernels, &err), &err);
     double best_step = 1e9, best_stream = 1e9;
     for (int i = 0; i < 8; i++) {
         const double t0 = seconds();
@@ -164,6 +165,79 @@ static void run_sgd_speed(void) {
     free(slice.param);
     free(slice.buffer);
     free(grad);
+}
+
+/* ---- cross-entropy -------------------------------------------------------------------------------------- */
+
+static void write_f64_loss(const anx_cross_entropy *ce, const float *logits, size_t n) {
+    double *x = new_array(n, sizeof *x), *log_probs = new_array(n, sizeof *x), *grad = new_array(n, sizeof *x);
+    for (size_t i = 0; i < n; i++) x[i] = (double)logits[i];
+    const double loss = anx_cross_entropy_f64(ce, x, log_probs, grad);
+    write_array(&loss, 1, sizeof loss);
+    write_array(log_probs, n, sizeof *log_probs);
+    write_array(grad, n, sizeof *grad);
+    free(x);
+    free(log_probs);
+    free(grad);
+}
+
+/*
+ * loss THREADS ROWS CLASSES SMOOTHING. In: logits, int64 targets. Out: the loss, log-probabilities, gradient; the same
+ * in double; the number of rows whose largest logit is the target's, int64.
+ */
+static void run_loss(void) {
+    const int threads = (int)take_int();
+    anx_cross_entropy ce = {.rows = take_int(), .classes = take_int()};
+    ce.label_smoothing = take_double();
+    const size_t n = (size_t)(ce.rows * ce.classes);
+    float *logits = read_floats(n), *log_probs = new_array(n, sizeof(float)), *grad = new_array(n, sizeof(float));
+    int64_t *targets = new_array((size_t)ce.rows, sizeof *targets);
+    read_array(targets, (size_t)ce.rows, sizeof *targets);
+    ce.targets = targets;
+    ce.scratch = new_array((size_t)ce.rows, sizeof *ce.scratch);
+    const anx_train_kernels *kernels;
+    anx_error err = ANX_ERROR_INIT;
+    check(anx_train_kernels_select(&kernels, &err), &err);
+    check(anx_cross_entropy_check(&ce, &err), &err);
+    const float loss = anx_cross_entropy_forward(kernels, &ce, logits, log_probs, threads);
+    anx_cross_entropy_backward(kernels, &ce, log_probs, grad, threads);
+    write_array(&loss, 1, sizeof loss);
+    write_array(log_probs, n, sizeof *log_probs);
+    write_array(grad, n, sizeof *grad);
+    write_f64_loss(&ce, logits, n);
+    const int64_t top1 = anx_top1_count(&ce, logits);
+    write_array(&top1, 1, sizeof top1);
+    free(logits);
+    free(log_probs);
+    free(grad);
+    free(targets);
+    free(ce.scratch);
+}
+
+/* loss_speed THREADS ROWS CLASSES: the best of nine forwards and backwards, as text. */
+static void run_loss_speed(void) {
+    const int threads = (int)take_int();
+    anx_cross_entropy ce = {.rows = take_int(), .classes = take_int()};
+    const size_t n = (size_t)(ce.rows * ce.classes);
+    float *logits = new_array(n, sizeof(float)), *log_probs = new_array(n, sizeof(float));
+    int64_t *targets = new_array((size_t)ce.rows, sizeof *targets);
+    for (size_t i = 0; i < n; i++) logits[i] = (float)(i % 97) * 0.1f;
+    ce.targets = targets;
+    const anx_train_kernels *kernels;
+    anx_error err = ANX_ERROR_INIT;
+    check(anx_train_kernels_select(&kernels, &err), &err);
+    double best = 1e9;
+    for (int i = 0; i < 9; i++) {
+        const double start = seconds();
+        anx_cross_entropy_forward(kernels, &ce, logits, log_probs, threads);
+        anx_cross_entropy_backward(kernels, &ce, log_probs, logits, threads);
+        const double now = seconds() - start;
+        best = now < best ? now : best;
+    }
+    printf("%.3g ms\n", 1e3 * best);
+    free(logits);
+    free(log_probs);
+    free(targets);
 }
 
 /* ---- schedules ------------------------------------------------------------------------------------------ */
@@ -270,9 +344,8 @@ static const struct {
     const char *name;
     void (*run)(void);
 } commands[] = {
-    {"schedule", run_schedule},
-    {"sgd", run_sgd},
-    {"sgd_speed", run_sgd_speed},
+    {"loss", run_loss}, {"loss_speed", run_loss_speed}, {"schedule", run_schedule},
+    {"sgd", run_sgd},   {"sgd_speed", run_sgd_speed},
 };
 
 int main(int argc, char **argv) {
