@@ -1,9 +1,15 @@
 /*
- * run_plan DEVICE infer|observe ARCH CLASSES HEIGHT WIDTH BATCH THREADS PARAMS INPUT OUTPUT
+ * run_plan DEVICE infer|observe|train ARCH CLASSES HEIGHT WIDTH BATCH THREADS PARAMS INPUT OUTPUT
+ *          [GRADIENT MASKS TRAINED]
  *
  * Runs a plan on raw little-endian float32 files: PARAMS holds the parameters in graph order, INPUT a (N, 3, H, W)
  * batch; OUTPUT gets the output of every group of the plan, each as its (N, ...) elements, in order. For each one a
  * line "NAME ELEMS" goes to stdout, before them one with the device's instruction set.
+ *
+ * With train, the plan then runs backward from the logits, whose gradient GRADIENT holds. MASKS holds the factors of
+ * all dropout rows, in order, or is "-". TRAINED has a 1 or a 0 for each parameter, whether it is trained. OUTPUT gets
+ * besides, where there are such: the gradients by the rows' outputs ("grad:NAME") and by the parameters
+ * ("param:NAME").
  *
  * ARCH is an architecture's name, or a network written out: the input's channels, then rows, separated by ';', each
  * an operation's name and its numbers. Rows are named "0", "1", ...
@@ -19,6 +25,7 @@
 
 typedef struct request {
     const char *device, *params, *input, *output;
+    const char *gradient, *masks, *trained; /* train */
     anx_plan_mode mode;
     const anx_arch *arch;
     int64_t classes, height, width, batch;
@@ -134,32 +141,77 @@ static anx_status map_params(const request *r, const anx_graph *graph, anx_file_
     return ANX_OK;
 }
 
-static anx_status write_input(const request *r, anx_plan *plan, anx_error *err) {
+/* Copies the next values of a file into one of the plan; *used: bytes of the file used up to here. */
+static anx_status write_part(anx_plan *plan, anx_value value, const anx_file_map *map, size_t *used, anx_error *err) {
     int64_t shape[4];
-    const int rank = anx_plan_value_shape(plan, anx_value_output(ANX_NODE_INPUT), shape);
+    const int rank = anx_plan_value_shape(plan, value, shape);
+    const anx_tensor host = anx_tensor_view(ANX_F32, rank, shape, map->bytes + *used);
+    if (map->n_bytes - *used < anx_tensor_bytes(&host))
+        return anx_error_set(err, ANX_ERR_MISMATCH, "a file of %zu bytes is too small for this batch", map->n_bytes);
+    *used += anx_tensor_bytes(&host);
+    return anx_plan_write(plan, value, &host, err);
+}
+
+static anx_status write_file(const char *path, anx_plan *plan, anx_value value, anx_error *err) {
+    size_t used = 0;
     anx_file_map map = ANX_FILE_MAP_INIT;
-    anx_status status = anx_file_map_init(&map, r->input, err);
+    anx_status status = anx_file_map_init(&map, path, err);
     if (status != ANX_OK) return status;
-    const anx_tensor input = anx_tensor_view(ANX_F32, rank, shape, map.bytes);
-    if (map.n_bytes != anx_tensor_bytes(&input))
-        status = anx_error_set(err, ANX_ERR_MISMATCH, "%s holds %zu bytes, not this batch", r->input, map.n_bytes);
-    if (status == ANX_OK) status = anx_plan_write(plan, anx_value_output(ANX_NODE_INPUT), &input, err);
+    status = write_part(plan, value, &map, &used, err);
+    if (status == ANX_OK && used != map.n_bytes)
+        status = anx_error_set(err, ANX_ERR_MISMATCH, "%s holds %zu bytes, not this batch", path, map.n_bytes);
     anx_file_map_fini(&map);
     return status;
 }
 
-static anx_status append_output(anx_plan *plan, int node, FILE *file, anx_error *err) {
+static anx_status write_masks(const char *path, anx_plan *plan, anx_error *err) {
+    const anx_graph *graph = anx_plan_graph(plan);
+    size_t used = 0;
+    anx_file_map map = ANX_FILE_MAP_INIT;
+    anx_status status = anx_file_map_init(&map, path, err);
+    if (status != ANX_OK) return status;
+    for (int i = 0; i < graph->n_nodes && status == ANX_OK; i++)
+        if (graph->nodes[i].layer->op == ANX_OP_DROPOUT)
+            status = write_part(plan, (anx_value){ANX_VALUE_MASK, i}, &map, &used, err);
+    anx_file_map_fini(&map);
+    return status;
+}
+
+static anx_status append_value(anx_plan *plan, anx_value value, const char *prefix, const char *name, FILE *file,
+                               anx_error *err) {
     int64_t shape[4];
-    const int rank = anx_plan_value_shape(plan, anx_value_output(node), shape);
+    const int rank = anx_plan_value_shape(plan, value, shape);
     anx_tensor host = ANX_TENSOR_INIT;
     anx_status status = anx_tensor_alloc(ANX_F32, rank, shape, &host, err);
-    if (status == ANX_OK) status = anx_plan_read(plan, anx_value_output(node), &host, err);
+    if (status == ANX_OK) status = anx_plan_read(plan, value, &host, err);
     const size_t elems = status == ANX_OK ? (size_t)anx_tensor_elems(&host) : 0;
     if (status == ANX_OK && fwrite(host.data, sizeof(float), elems, file) != elems)
         status = anx_error_set(err, ANX_ERR_IO, "cannot write the output");
-    printf("%s %zu\n", anx_plan_graph(plan)->nodes[node].layer->name, elems);
+    if (status == ANX_OK) printf("%s%s %zu\n", prefix, name, elems);
     anx_tensor_fini(&host);
     return status;
+}
+
+static anx_status append_output(anx_plan *plan, int node, FILE *file, anx_error *err) {
+    return append_value(plan, anx_value_output(node), "", anx_plan_graph(plan)->nodes[node].layer->name, file, err);
+}
+
+/* Whatever gradients there are. */
+static anx_status append_gradients(anx_plan *plan, FILE *file, anx_error *err) {
+    const anx_graph *graph = anx_plan_graph(plan);
+    anx_status status = ANX_OK;
+    for (int i = 0; i <= graph->logits && (status == ANX_OK || status == ANX_ERR_UNSUPPORTED); i++)
+        status = append_value(plan, (anx_value){ANX_VALUE_GRAD, i}, "grad:", graph->nodes[i].layer->name, file, err);
+    for (int i = 0; i < graph->n_params && (status == ANX_OK || status == ANX_ERR_UNSUPPORTED); i++)
+        status = append_value(plan, (anx_value){ANX_VALUE_PARAM_GRAD, i}, "param:", graph->params[i].name, file, err);
+    return status == ANX_ERR_UNSUPPORTED ? ANX_OK : status;
+}
+
+static anx_status run_backward(const request *r, anx_plan *plan, FILE *file, anx_error *err) {
+    const int logits = anx_plan_graph(plan)->logits;
+    anx_status status = write_file(r->gradient, plan, (anx_value){ANX_VALUE_GRAD, logits}, err);
+    if (status == ANX_OK) status = anx_plan_run_groups_backward(plan, 0, anx_plan_group_of_node(plan, logits) + 1, err);
+    return status == ANX_OK ? append_gradients(plan, file, err) : status;
 }
 
 /* Group by group, since what infer keeps it keeps until the next group has run. */
@@ -172,6 +224,7 @@ static anx_status run_and_read(const request *r, anx_plan *plan, anx_error *err)
         status = anx_plan_run_groups(plan, g, 1, err);
         if (status == ANX_OK) status = append_output(plan, group->nodes[group->n_nodes - 1], file, err);
     }
+    if (status == ANX_OK && r->mode == ANX_PLAN_TRAIN) status = run_backward(r, plan, file, err);
     if (fclose(file) != 0 && status == ANX_OK) status = anx_error_set(err, ANX_ERR_IO, "cannot write %s", r->output);
     return status;
 }
@@ -196,10 +249,18 @@ static anx_status run(const request *r, anx_error *err) {
     anx_device_info info;
     anx_device_describe(device, &info);
     printf("isa %s\n", info.isa);
-    const anx_plan_desc desc = {
-        .graph = graph, .batch = r->batch, .mode = r->mode, .params = params, .n_params = graph->n_params};
+    bool trained[4 * MAX_ROWS];
+    for (int i = 0; i < graph->n_params && r->mode == ANX_PLAN_TRAIN; i++) trained[i] = r->trained[i] == '1';
+    const anx_plan_desc desc = {.graph = graph,
+                                .batch = r->batch,
+                                .mode = r->mode,
+                                .params = params,
+                                .n_params = graph->n_params,
+                                .trained = r->mode == ANX_PLAN_TRAIN ? trained : NULL};
     status = anx_plan_create(device, &desc, &plan, err);
-    if (status == ANX_OK) status = write_input(r, plan, err);
+    if (status == ANX_OK) status = write_file(r->input, plan, anx_value_output(ANX_NODE_INPUT), err);
+    if (status == ANX_OK && r->mode == ANX_PLAN_TRAIN && strcmp(r->masks, "-") != 0)
+        status = write_masks(r->masks, plan, err);
     if (status == ANX_OK) status = run_and_read(r, plan, err);
 out:
     anx_plan_destroy(plan);
@@ -211,14 +272,17 @@ out:
 }
 
 int main(int argc, char **argv) {
-    if (argc != 12) {
-        fprintf(stderr, "usage: run_plan DEVICE infer|observe ARCH CLASSES HEIGHT WIDTH BATCH THREADS PARAMS INPUT "
-                        "OUTPUT\n");
+    const bool train = argc == 15 && strcmp(argv[2], "train") == 0;
+    if (argc != 12 && !train) {
+        fprintf(stderr, "usage: run_plan DEVICE infer|observe|train ARCH CLASSES HEIGHT WIDTH BATCH THREADS PARAMS "
+                        "INPUT OUTPUT [GRADIENT MASKS TRAINED]\n");
         return 64;
     }
     static custom written_out;
     request r = {.device = argv[1],
-                 .mode = strcmp(argv[2], "infer") == 0 ? ANX_PLAN_INFER : ANX_PLAN_OBSERVE,
+                 .mode = train                           ? ANX_PLAN_TRAIN
+                         : strcmp(argv[2], "infer") == 0 ? ANX_PLAN_INFER
+                                                         : ANX_PLAN_OBSERVE,
                  .arch = anx_arch_find(argv[3]),
                  .classes = atoll(argv[4]),
                  .height = atoll(argv[5]),
@@ -227,7 +291,10 @@ int main(int argc, char **argv) {
                  .threads = atoi(argv[8]),
                  .params = argv[9],
                  .input = argv[10],
-                 .output = argv[11]};
+                 .output = argv[11],
+                 .gradient = train ? argv[12] : NULL,
+                 .masks = train ? argv[13] : NULL,
+                 .trained = train ? argv[14] : NULL};
     anx_error err = ANX_ERROR_INIT;
     char text[1024];
     if (r.arch == NULL && parse_custom(argv[3], &written_out)) r.arch = &written_out.arch;

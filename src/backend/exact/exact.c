@@ -72,10 +72,35 @@ static const anx_group *plan_group(const void *opaque, int group) {
     return &plan->groups[group];
 }
 
-static anx_status check_visible(const anx_exact_plan *plan, anx_value value, anx_error *err) {
-    if (value.kind != ANX_VALUE_OUTPUT)
-        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the exact backend does not train yet, so it has no such value");
-    if (anx_exact_plan_value(plan, value.index)->visible) return ANX_OK;
+/* What the plan keeps of a value, as float32 in a layout; data NULL where it keeps nothing. */
+typedef struct stored {
+    const anx_exact_layout *layout;
+    float *data;
+} stored;
+
+static stored stored_value(const anx_exact_plan *plan, anx_value value) {
+    const anx_exact_value *v = anx_exact_plan_value(plan, value.index);
+    switch (value.kind) {
+    case ANX_VALUE_OUTPUT: return (stored){&v->layout, v->visible ? v->data : NULL};
+    case ANX_VALUE_GRAD: return (stored){&v->grad_layout, v->grad};
+    case ANX_VALUE_MASK: return (stored){&v->layout, plan->nodes[value.index].mask};
+    case ANX_VALUE_PARAM:
+    case ANX_VALUE_PARAM_GRAD:
+    case ANX_VALUE_ARGMAX: break;
+    }
+    return (stored){NULL, NULL};
+}
+
+static anx_status not_kept(const anx_exact_plan *plan, anx_value value, anx_error *err) {
+    if (value.kind != ANX_VALUE_OUTPUT && plan->mode != ANX_PLAN_TRAIN)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "only a plan made for training has such a value");
+    if (value.kind == ANX_VALUE_PARAM_GRAD)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "'%s' is not trained, so no gradient by it is computed",
+                             plan->graph->params[value.index].name);
+    if (value.kind == ANX_VALUE_GRAD)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED,
+                             "the gradient by %s is not computed: it lies below the lowest trained layer",
+                             value.index < 0 ? "the input" : plan->graph->nodes[value.index].layer->name);
     return anx_error_set(err, ANX_ERR_UNSUPPORTED,
                          "the output of '%s' is inside a fused group; a plan that observes keeps it",
                          plan->graph->nodes[value.index].layer->name);
@@ -83,41 +108,92 @@ static anx_status check_visible(const anx_exact_plan *plan, anx_value value, anx
 
 static anx_status write_param(anx_exact_plan *plan, int index, const anx_tensor *host, anx_error *err) {
     anx_exact_param *param = &plan->params[index];
-    anx_tensor copy = ANX_TENSOR_INIT;
-    anx_status status = anx_tensor_convert(host, ANX_F32, &copy, err);
-    if (status != ANX_OK) return status;
-    free(param->owned);
-    param->owned = copy.owned;
-    param->data = copy.data;
+    if (param->owned != NULL && host->dtype == ANX_F32) {
+        memmove(param->owned, host->data, (size_t)anx_tensor_elems(host) * sizeof *param->owned);
+    } else {
+        anx_tensor copy = ANX_TENSOR_INIT;
+        anx_status status = anx_tensor_convert(host, ANX_F32, &copy, err);
+        if (status != ANX_OK) return status;
+        free(param->owned);
+        param->owned = copy.owned;
+        param->data = copy.data;
+    }
     anx_exact_plan_update_node(plan, plan->graph->params[index].node);
+    return ANX_OK;
+}
+
+/* From the place in the gradient's block to the index into the plane, and back. */
+static void copy_places(const anx_exact_plan *plan, int node, const anx_tensor *host, bool write) {
+    const anx_exact_layout *out = &plan->nodes[node].pool.out;
+    const anx_exact_layout *grad = &anx_exact_plan_value(plan, plan->graph->nodes[node].inputs[0])->grad_layout;
+    const int64_t plane = out->height * out->width, row = grad->row_elems / ANX_EXACT_BLOCK;
+    int64_t *index = host->data;
+    for (int64_t n = 0; n < plan->batch; n++)
+        for (int64_t c = 0; c < out->channels; c++) {
+            const int64_t block = n * out->blocks + c / ANX_EXACT_BLOCK;
+            int32_t *places = plan->nodes[node].places + block * plane * ANX_EXACT_BLOCK + c % ANX_EXACT_BLOCK;
+            for (int64_t i = 0; i < plane; i++, index++, places += ANX_EXACT_BLOCK) {
+                if (write)
+                    *places = (int32_t)(*index / grad->width * row + grad->border + *index % grad->width);
+                else
+                    *index = *places / row * grad->width + *places % row - grad->border;
+            }
+        }
+}
+
+static anx_status check_places(const anx_exact_plan *plan, int node, const anx_tensor *host, anx_error *err) {
+    const anx_extent *in = &plan->graph->nodes[node].in;
+    const int64_t plane = in->dim[1] * in->dim[2], *index = host->data;
+    for (int64_t i = 0; i < anx_tensor_elems(host); i++)
+        if (index[i] < 0 || index[i] >= plane)
+            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                                 "element %lld of the winners of '%s' is %lld; its planes have %lld elements",
+                                 (long long)i, plan->graph->nodes[node].layer->name, (long long)index[i],
+                                 (long long)plane);
     return ANX_OK;
 }
 
 static anx_status plan_write(void *opaque, anx_value value, const anx_tensor *host, anx_error *err) {
     anx_exact_plan *plan = opaque;
     if (value.kind == ANX_VALUE_PARAM) return write_param(plan, value.index, host, err);
-    anx_status status = check_visible(plan, value, err);
-    if (status != ANX_OK) return status;
-    const anx_exact_value *to = anx_exact_plan_value(plan, value.index);
-    anx_exact_layout_import(&to->layout, plan->batch, host, to->data, plan->threads);
+    if (value.kind == ANX_VALUE_ARGMAX && plan->mode == ANX_PLAN_TRAIN) {
+        const anx_status status = check_places(plan, value.index, host, err);
+        if (status == ANX_OK) copy_places(plan, value.index, host, true);
+        return status;
+    }
+    if (value.kind == ANX_VALUE_PARAM_GRAD)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the gradient by '%s' is computed, not written",
+                             plan->graph->params[value.index].name);
+    const stored to = stored_value(plan, value);
+    if (to.data == NULL) return not_kept(plan, value, err);
+    anx_exact_layout_import(to.layout, plan->batch, host, to.data, plan->threads);
     return ANX_OK;
+}
+
+static void copy_floats(const float *from, anx_tensor *host) {
+    const int64_t elems = anx_tensor_elems(host);
+    if (host->dtype == ANX_F32)
+        memcpy(host->data, from, (size_t)elems * sizeof *from);
+    else
+        for (int64_t i = 0; i < elems; i++) ((double *)host->data)[i] = (double)from[i];
 }
 
 static anx_status plan_read(void *opaque, anx_value value, anx_tensor *host, anx_error *err) {
     anx_exact_plan *plan = opaque;
-    if (value.kind == ANX_VALUE_PARAM) {
-        const float *data = plan->params[value.index].data;
-        const int64_t elems = anx_tensor_elems(host);
-        if (host->dtype == ANX_F32)
-            memcpy(host->data, data, (size_t)elems * sizeof *data);
-        else
-            for (int64_t i = 0; i < elems; i++) ((double *)host->data)[i] = (double)data[i];
+    if (value.kind == ANX_VALUE_PARAM || value.kind == ANX_VALUE_PARAM_GRAD) {
+        const anx_exact_param *param = &plan->params[value.index];
+        const float *from = value.kind == ANX_VALUE_PARAM ? param->data : param->grad;
+        if (from == NULL) return not_kept(plan, value, err);
+        copy_floats(from, host);
         return ANX_OK;
     }
-    anx_status status = check_visible(plan, value, err);
-    if (status != ANX_OK) return status;
-    const anx_exact_value *from = anx_exact_plan_value(plan, value.index);
-    anx_exact_layout_export(&from->layout, plan->batch, from->data, host, plan->threads);
+    if (value.kind == ANX_VALUE_ARGMAX && plan->mode == ANX_PLAN_TRAIN) {
+        copy_places(plan, value.index, host, false);
+        return ANX_OK;
+    }
+    const stored from = stored_value(plan, value);
+    if (from.data == NULL) return not_kept(plan, value, err);
+    anx_exact_layout_export(from.layout, plan->batch, from.data, host, plan->threads);
     return ANX_OK;
 }
 
@@ -129,12 +205,33 @@ static anx_status plan_run(void *opaque, int first, int count, anx_error *err) {
     return ANX_OK;
 }
 
-/* Planes lie in blocks of channels, so only flat values (N, F) have one. */
+static anx_status plan_run_backward(void *opaque, int first, int count, anx_error *err) {
+    anx_exact_plan *plan = opaque;
+    (void)err;
+    for (int g = first + count - 1; g >= first; g--)
+        for (int i = plan->groups[g].n_nodes - 1; i >= 0; i--)
+            anx_exact_plan_run_node_back(plan, plan->groups[g].nodes[i]);
+    return ANX_OK;
+}
+
+/* What a linear layer reads in place: after the caller's memory was left, it can be changed in place too. */
+static float *linear_param(anx_exact_plan *plan, int index) {
+    return plan->graph->nodes[plan->graph->params[index].node].layer->op == ANX_OP_LINEAR ? plan->params[index].owned
+                                                                                          : NULL;
+}
+
+/* Planes lie in blocks of channels, so of values only flat ones (N, F) have one. */
 static float *plan_host_pointer(void *opaque, anx_value value) {
-    const anx_exact_plan *plan = opaque;
-    if (value.kind != ANX_VALUE_OUTPUT) return NULL;
-    const anx_exact_value *v = anx_exact_plan_value(plan, value.index);
-    return v->visible && anx_graph_extent(plan->graph, value.index)->rank == 1 ? v->data : NULL;
+    anx_exact_plan *plan = opaque;
+    switch (value.kind) {
+    case ANX_VALUE_PARAM: return linear_param(plan, value.index);
+    case ANX_VALUE_PARAM_GRAD: return plan->params[value.index].grad;
+    case ANX_VALUE_ARGMAX: return NULL;
+    case ANX_VALUE_OUTPUT:
+    case ANX_VALUE_GRAD:
+    case ANX_VALUE_MASK: break;
+    }
+    return anx_graph_extent(plan->graph, value.index)->rank == 1 ? stored_value(plan, value).data : NULL;
 }
 
 const anx_backend anx_backend_exact = {
@@ -153,5 +250,6 @@ const anx_backend anx_backend_exact = {
     .plan_write = plan_write,
     .plan_read = plan_read,
     .plan_run = plan_run,
+    .plan_run_backward = plan_run_backward,
     .plan_host_pointer = plan_host_pointer,
 };

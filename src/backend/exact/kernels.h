@@ -47,6 +47,35 @@ typedef struct anx_exact_conv {
     const float *bias;   /* out.blocks*16 floats, zeros past the last channel */
 } anx_exact_conv;
 
+/* The orders in which oneDNN sums a convolution's gradient by its input, element by element. */
+typedef enum anx_exact_dx_order {
+    /* jit_avx512_common_convolution_bwd_data: for each block of output channels a chain from 0 over kh, kw, oc in the
+     * block; t = the first chain; t = t + each further one. */
+    ANX_EXACT_DX_BLOCKS = 0,
+    /* brgconv_strided: one chain over kh, kw and all output channels. */
+    ANX_EXACT_DX_CHAIN,
+    /* gemm_convolution: t = 0; for kh, kw: t = t + a chain over the output channels (in the parts of
+     * ANX_EXACT_CONV_GEMM, which are added from 0). */
+    ANX_EXACT_DX_COLUMNS
+} anx_exact_dx_order;
+
+/*
+ * The way back through a convolution. Taps in the padding take no part in any of its sums; computing with zeros in
+ * their place gives the same bits unless a gradient or a weight is not finite, or so small that a sum may have become
+ * -0: `skip_padding` says that the packed kernel must look.
+ */
+typedef struct anx_exact_conv_back {
+    const anx_exact_conv *forward;
+    anx_exact_layout dy, dx; /* of the two gradients; dy has as many zero columns as the packed kernel reads */
+    anx_exact_dx_order dx_order;
+    /* The gradients by weight and bias: one chain over n, oh, ow and plain sums; or, as gemm_convolution does it, the
+     * sums of each image, which are then added up, and the bias's of each row. */
+    bool per_image;
+    bool dense_dx, dense_dw; /* whether the packed kernels can run */
+    bool skip_padding;
+    const float *packed; /* dense_dx: [in block][chain of oc][kh][kw][oc][16] */
+} anx_exact_conv_back;
+
 /*
  * y = x W^T + b for a panel of outputs. The order of every sum is MKL's sgemm for AVX-512 (batch >= 4, 12 or more
  * outputs):  t = bias; for each block of inputs: chain from 0 by fma; t = t + chain
@@ -59,6 +88,17 @@ typedef struct anx_exact_linear {
     const float *weight, *bias; /* (out, in), (out) */
     float *y;                   /* (batch, out) */
 } anx_exact_linear;
+
+/* The way back through a linear layer in MKL's order: sums of chains as above, from 0 (ops.h says for which shapes). */
+typedef struct anx_exact_linear_back {
+    int64_t in, out, batch;
+    int64_t dx_block, dw_block; /* outputs in one chain of dx, batch rows in one of dw */
+    bool fused_dw;              /* false: dw is one sum of rounded products */
+    const float *x, *dy;        /* (batch, in), (batch, out) */
+    const float *dy_tiles;      /* dy as anx_exact_linear_interleave has it */
+    const float *weight;        /* (out, in) */
+    float *dx, *dw;
+} anx_exact_linear_back;
 
 typedef struct anx_exact_pool {
     anx_pool2d_params p; /* max-pool */
@@ -88,8 +128,29 @@ typedef struct anx_exact_kernels {
     void (*linear_panel_run)(const anx_exact_linear *linear, int64_t o0, int64_t count, float *scratch);
     /* One channel block of one image. */
     void (*max_pool)(const anx_exact_pool *pool, const float *x, float *y);
+    /* The same, and where each maximum was: rows of `width` pixels, the first one being `border`. */
+    void (*max_pool_places)(const anx_exact_pool *pool, int64_t width, int64_t border, const float *x, float *y,
+                            int32_t *places);
     /* y[i] = x[i] < 0 ? +0 : x[i]; x may be y. */
     void (*relu)(const float *x, float *y, int64_t elems);
+    /* dx[i] = y[i] <= 0 ? +0 : dy[i]. */
+    void (*relu_back)(const float *y, const float *dy, float *dx, int64_t elems);
+    /* Input rows h0 .. h1-1 of `blocks` input blocks from `block0` on, for one image (dense_dx). */
+    void (*conv_dx_rows)(const anx_exact_conv_back *back, const float *dy, float *dx, int64_t block0, int64_t blocks,
+                         int64_t h0, int64_t h1);
+    /* One input channel of any convolution, one element at a time. */
+    void (*conv_dx_channel)(const anx_exact_conv_back *back, const float *dy, float *dx, int64_t c);
+    /* Carries the chains of one image's terms on, for `blocks` output blocks from `block0` on and one block of input
+       channels; dw is laid out like the packed weights (dense_dw). */
+    void (*conv_dw)(const anx_exact_conv_back *back, const float *x, const float *dy, float *dw, int64_t block0,
+                    int64_t blocks, int64_t chain);
+    /* One output channel of any convolution: its row of (OC, IC/groups, KH, KW), for the whole batch. */
+    void (*conv_dw_channel)(const anx_exact_conv_back *back, int64_t batch, const float *x, const float *dy, float *dw,
+                            int64_t oc);
+    /* Inputs i0 .. i1-1 for the whole batch. */
+    void (*linear_dx)(const anx_exact_linear_back *linear, int64_t i0, int64_t i1);
+    /* Outputs o0 .. o1-1. */
+    void (*linear_dw)(const anx_exact_linear_back *linear, int64_t o0, int64_t o1);
 } anx_exact_kernels;
 
 /* Floats that linear_panel_run needs as scratch: a transposed tile of weights, and the panel's sums. */

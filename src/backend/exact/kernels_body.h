@@ -42,6 +42,7 @@ typedef struct conv_tile {
     int64_t w_block;              /* to the next block of output channels */
     int64_t rows, taps, channels; /* rows of the kernel; taps in a row, channels in a tap */
     const float *bias;            /* where the sums start; NULL: at y */
+    bool first;                   /* the chain is where the sums start */
     float *y;
     int64_t y_block;
     bool relu;
@@ -74,8 +75,8 @@ ALWAYS_INLINE void conv_tile_run(const conv_tile *t, const int vecs, const int c
     UNROLL for (int v = 0; v < vecs; v++) {
         float *y = t->y + block_offset(v, t->y_block);
         UNROLL for (int u = 0; u < columns; u++) {
-            const vec start = t->bias != NULL ? vec_load(t->bias + v * VEC_LANES) : vec_load(y + u * BLOCK);
-            const vec sum = start + acc[v][u];
+            vec sum = acc[v][u];
+            if (!t->first) sum += t->bias != NULL ? vec_load(t->bias + v * VEC_LANES) : vec_load(y + u * BLOCK);
             vec_store(y + u * BLOCK, t->relu ? vec_relu(sum) : sum);
         }
     }
@@ -469,9 +470,46 @@ static void max_pool(const anx_exact_pool *pool, const float *x, float *y) {
     }
 }
 
+static void max_pool_places(const anx_exact_pool *pool, int64_t width, int64_t border, const float *x, float *y,
+                            int32_t *places) {
+    const anx_pool2d_params *p = &pool->p;
+    const anx_exact_layout *in = &pool->in, *out = &pool->out;
+    for (int64_t oh = 0; oh < out->height; oh++)
+        for (int64_t ow = 0; ow < out->width; ow++, places += BLOCK) {
+            const int64_t ih = oh * p->stride_h - p->pad_h, iw = ow * p->stride_w - p->pad_w;
+            int64_t kh0, kh1, kw0, kw1;
+            taps_inside(ih, 1, p->kernel_h, in->height, &kh0, &kh1);
+            taps_inside(iw, 1, p->kernel_w, in->width, &kw0, &kw1);
+            float m[BLOCK];
+            int32_t at[BLOCK];
+            for (int c = 0; c < BLOCK; c++) {
+                m[c] = -__builtin_inff();
+                at[c] = (int32_t)((ih + kh0) * width + border + iw + kw0);
+            }
+            for (int64_t i = ih + kh0; i < ih + kh1; i++)
+                for (int64_t j = iw + kw0; j < iw + kw1; j++) {
+                    const float *v = x + i * in->row_elems + (in->border + j) * BLOCK;
+                    const int32_t here = (int32_t)(i * width + border + j);
+                    for (int c = 0; c < BLOCK; c++) {
+                        const bool taken = v[c] > m[c] || v[c] != v[c];
+                        m[c] = taken ? v[c] : m[c];
+                        at[c] = taken ? here : at[c];
+                    }
+                }
+            memcpy(places, at, sizeof at);
+            memcpy(y + oh * out->row_elems + (out->border + ow) * BLOCK, m, sizeof m);
+        }
+}
+
 static void relu(const float *x, float *y, int64_t elems) {
     for (int64_t i = 0; i < elems; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i];
 }
+
+static void relu_back(const float *y, const float *dy, float *dx, int64_t elems) {
+    for (int64_t i = 0; i < elems; i++) dx[i] = y[i] <= 0.0f ? 0.0f : dy[i];
+}
+
+#include "src/backend/exact/kernels_back.h"
 
 const anx_exact_kernels KERNELS = {
     .isa = KERNELS_ISA,
@@ -482,5 +520,13 @@ const anx_exact_kernels KERNELS = {
     .conv_channel = conv_channel,
     .linear_panel_run = linear_panel,
     .max_pool = max_pool,
+    .max_pool_places = max_pool_places,
     .relu = relu,
+    .relu_back = relu_back,
+    .conv_dx_rows = conv_dx_rows,
+    .conv_dx_channel = conv_dx_channel,
+    .conv_dw = conv_dw,
+    .conv_dw_channel = conv_dw_channel,
+    .linear_dx = linear_dx,
+    .linear_dw = linear_dw,
 };

@@ -46,3 +46,69 @@ void anx_exact_linear_few(const anx_exact_linear *linear, int threads) {
             linear->y[n * out + o] = linear->relu && sum < 0.0f ? 0.0f : sum;
         }
 }
+
+/* ---- the way back --------------------------------------------------------------------------------------- */
+
+void anx_exact_linear_back_settle(anx_exact_linear_back *linear) {
+    enum { FUSED_FROM = 4 };
+    linear->dx_block = anx_exact_linear_chain(linear->out);
+    linear->dw_block = anx_exact_linear_chain(linear->batch);
+    linear->fused_dw = linear->out >= FUSED_FROM;
+}
+
+enum { COLUMNS = 32, LEVELS = 4, STEP_BITS = 4 };
+
+/* Passes partial sums on after `row` rows; `columns` sums on each level. */
+static void cascade(float level[LEVELS][COLUMNS], int64_t row, int64_t columns) {
+    const int64_t mask = (1 << STEP_BITS) - 1;
+    for (int l = 1; l < LEVELS && (row & (mask << ((l - 1) * STEP_BITS))) == 0; l++)
+        for (int64_t i = 0; i < columns; i++) {
+            level[l][i] += level[l - 1][i];
+            level[l - 1][i] = 0.0f;
+        }
+}
+
+/* sum[i] = the cascade over `rows` rows of column i. */
+static void cascade_sum(const float *x, int64_t ld, int64_t rows, int64_t columns, float *sum) {
+    float level[LEVELS][COLUMNS] = {{0}};
+    for (int64_t n = 0; n < rows;) {
+        for (int64_t i = 0; i < columns; i++) level[0][i] += x[n * ld + i];
+        n++;
+        if (n % (1 << STEP_BITS) == 0) cascade(level, n, columns);
+    }
+    for (int l = 1; l < LEVELS; l++)
+        for (int64_t i = 0; i < columns; i++) level[0][i] += level[l][i];
+    for (int64_t i = 0; i < columns; i++) sum[i] = level[0][i];
+}
+
+/* Columns o .. o+count-1, each as four cascades. */
+static void four_way_sum(const float *x, int64_t ld, int64_t rows, int64_t count, float *sum) {
+    enum { WAYS = 4 };
+    float part[WAYS][COLUMNS];
+    for (int64_t k = 0; k < WAYS; k++) cascade_sum(x + k * ld, WAYS * ld, rows / WAYS, count, part[k]);
+    for (int64_t n = rows / WAYS * WAYS; n < rows; n++)
+        for (int64_t i = 0; i < count; i++) part[0][i] += x[n * ld + i];
+    for (int64_t i = 0; i < count; i++) sum[i] = ((part[0][i] + part[1][i]) + part[2][i]) + part[3][i];
+}
+
+/* A single column lies in memory like a row: in 8 lanes. */
+static float row_sum(const float *x, int64_t elems) {
+    enum { LANES = 8 };
+    float lane[LANES], sum = 0.0f;
+    four_way_sum(x, LANES, elems / LANES, LANES, lane);
+    for (int64_t i = elems / LANES * LANES; i < elems; i++) sum += x[i];
+    for (int i = 0; i < LANES; i++) sum += lane[i];
+    return sum;
+}
+
+void anx_exact_linear_bias_back(int64_t batch, int64_t out, const float *dy, float *db) {
+    enum { VECTOR = 8, FEW = 4 };
+    if (out == 1 && batch >= VECTOR) {
+        *db = row_sum(dy, batch);
+        return;
+    }
+    const int64_t together = out < VECTOR ? FEW : COLUMNS;
+    int64_t o = 0;
+    for (; o + together <= out; o += together) cascade_sum(dy + o, out, batch, together, db + o);
+    four_way_sum(dy + o, out, batch, out - o, db + o);
+}

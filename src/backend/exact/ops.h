@@ -25,6 +25,38 @@ void anx_exact_conv_pack(anx_exact_conv *conv, const float *weight, const float 
                          float *padded_bias, int threads);
 
 /*
+ * Settles how a convolution's gradients are summed, from the forward's order. Proven, with any channel counts and
+ * paddings and kernels above 1x1: undilated of stride 1, with groups too (those through gemm up to 384 outputs of an
+ * image, from 12 channels on for the weights' gradient); of greater strides, the gradient by the input where the
+ * image's width is not a multiple of the stride, and the other two. Merely defined: the rest.
+ */
+void anx_exact_conv_back_settle(anx_exact_conv_back *back);
+/* The zero columns that the packed kernel reads on both sides of the output's gradient. */
+int64_t anx_exact_conv_back_border(const anx_conv2d_params *p);
+int64_t anx_exact_conv_back_packed_elems(const anx_exact_conv_back *back);
+/* Packs the weights for conv_dx_rows. */
+void anx_exact_conv_back_pack(const anx_exact_conv_back *back, const float *weight, float *packed, int threads);
+/* One block of output channels from the packed layout to (OC, IC/groups, KH, KW). */
+void anx_exact_conv_unpack(const anx_exact_conv *conv, int64_t block, const float *packed, float *weight);
+/* The gradient by the bias for one block of output channels: plain sums over n, oh, ow. */
+void anx_exact_conv_bias_back(const anx_exact_conv_back *back, int64_t batch, int64_t block, const float *dy,
+                              float *db);
+
+/* What the elements of an array are like: the least absolute value beside 0 (INFINITY if there is none). */
+typedef struct anx_exact_range {
+    float least;
+    bool finite; /* all of them */
+} anx_exact_range;
+
+anx_exact_range anx_exact_range_of(const float *x, int64_t elems);
+/*
+ * Whether a product with a zero can be added to any chain of products of the two without changing a bit: no NaN
+ * comes of it, and no chain is -0. A chain from +0 becomes -0 only by underflow, and the exact value of each step is
+ * a multiple of the least product's last place, which is at least 2^-47 times that product.
+ */
+bool anx_exact_zeros_are_safe(anx_exact_range a, anx_exact_range b);
+
+/*
  * Inputs in one chain of a linear layer of 12 or more outputs. Proven: 192; all of them up to 192; halves (rounded
  * down; an odd one out is a chain of its own) between 192 and 384.
  */
@@ -45,6 +77,29 @@ void anx_exact_linear_interleave(const float *x, int64_t batch, int64_t in, int 
 void anx_exact_linear_few(const anx_exact_linear *linear, int threads);
 
 /*
+ * The order of a linear layer's gradients, from in, out and batch. By the input: chains over the outputs as in
+ * anx_exact_linear_chain, added up. By the weights: the same over the batch; where there are fewer than 4 outputs, one
+ * sum of rounded products. Proven for 12 or more inputs and batch >= 4 (below, MKL multiplies and adds without fusing
+ * by the input); with fewer than 4 outputs for inputs that are a multiple of 4.
+ */
+void anx_exact_linear_back_settle(anx_exact_linear_back *linear);
+/*
+ * The gradient by the bias, as torch.sum over the first dimension adds (ATen/native/cpu/SumKernel.cpp, 8 lanes on
+ * AVX-512 too). Columns below a multiple of 32 (of 4, where there are fewer than 8): rows in order in a cascade of 4
+ * levels, level l passed on to the next after each 16^(l+1) rows. Columns after that: four such cascades over the rows
+ * n = 0, 1, 2, 3 mod 4, the rows left over onto the first, and all added up. A single column of 8 rows or more is
+ * taken as rows of 8, whose columns are added in order after the rows left over. Proven.
+ */
+void anx_exact_linear_bias_back(int64_t batch, int64_t out, const float *dy, float *db);
+
+/* dx of one block of channels of one image, which it overwrites: dy added at `places`, in order. Proven. */
+void anx_exact_max_pool_back(const anx_exact_layout *out, const anx_exact_layout *dy_layout,
+                             const anx_exact_layout *dx_layout, const float *dy, const int32_t *places, float *dx);
+/* dx = 0; dy / height / width of the window added to its elements, in the order of the outputs. Proven. */
+void anx_exact_adaptive_avg_pool_back(const anx_exact_layout *dy_layout, const anx_exact_layout *dx_layout,
+                                      const float *dy, float *dx);
+
+/*
  * torch.nn.AdaptiveAvgPool2d on one block of channels of one image: sum in row order, / height, / width. Proven.
  */
 void anx_exact_adaptive_avg_pool(const anx_exact_layout *in, const anx_exact_layout *out, const float *x, float *y);
@@ -55,5 +110,7 @@ void anx_exact_adaptive_avg_pool(const anx_exact_layout *in, const anx_exact_lay
  * reciprocal of the sum. Proven for any number of columns.
  */
 void anx_exact_softmax(const float *x, float *y, int64_t columns);
+/* One row of its gradient: (dy - sum(dy*y)) * y, summed in lanes as above. Merely defined: no training goes here. */
+void anx_exact_softmax_back(const float *y, const float *dy, float *dx, int64_t columns);
 
 #endif

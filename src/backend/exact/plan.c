@@ -49,7 +49,7 @@ static bool next_takes_over(const anx_graph *graph, int node) {
 /* The last node of the group that starts with `first`. */
 static int group_end(const anx_graph *graph, int first, anx_plan_mode mode) {
     int last = first;
-    if (mode == ANX_PLAN_OBSERVE) return last;
+    if (mode != ANX_PLAN_INFER) return last;
     while (is_identity(graph->nodes[last].layer->op) && next_takes_over(graph, last)) last++;
     if (is_weighted(graph->nodes[last].layer->op) && next_takes_over(graph, last) &&
         graph->nodes[last + 1].layer->op == ANX_OP_RELU)
@@ -105,6 +105,12 @@ static bool may_be_narrow(const anx_exact_plan *plan, int value) {
     return value == ANX_NODE_INPUT;
 }
 
+/* The zero columns that the way back through a value's own node wants in its gradient. */
+static int64_t grad_border_wanted(const anx_exact_plan *plan, int value) {
+    const anx_node *node = value < 0 ? NULL : &plan->graph->nodes[value];
+    return node != NULL && node->layer->op == ANX_OP_CONV2D ? anx_exact_conv_back_border(&node->conv) : 0;
+}
+
 static anx_status lay_out_values(anx_exact_plan *plan, anx_error *err) {
     for (int i = plan->graph->n_nodes - 1; i >= ANX_NODE_INPUT; i--) { /* readers first: they want borders */
         anx_exact_layout *layout = &anx_exact_plan_value(plan, i)->layout;
@@ -112,6 +118,10 @@ static anx_status lay_out_values(anx_exact_plan *plan, anx_error *err) {
                                    may_be_narrow(plan, i)))
             return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the values overflow the address space");
     }
+    for (int i = ANX_NODE_INPUT; i < plan->graph->n_nodes && plan->mode == ANX_PLAN_TRAIN; i++)
+        if (!anx_exact_layout_init(&anx_exact_plan_value(plan, i)->grad_layout, anx_graph_extent(plan->graph, i),
+                                   grad_border_wanted(plan, i), false))
+            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the gradients overflow the address space");
     for (int i = 0; i < plan->graph->n_nodes; i++) /* inputs first: their borders may be wider than what is wanted */
         if (plan->nodes[i].elsewhere)
             anx_exact_plan_value(plan, i)->layout = anx_exact_plan_value(plan, plan->graph->nodes[i].inputs[0])->layout;
@@ -181,11 +191,74 @@ static anx_status alloc_apart(anx_exact_plan *plan, anx_error *err) {
     return ANX_OK;
 }
 
+/* Memory that stays zero where nothing writes. */
+static anx_status alloc_zeros(int64_t elems, int64_t times, float **out, anx_error *err) {
+    anx_status status = alloc_floats(elems, times, out, err);
+    if (status == ANX_OK) memset(*out, 0, (size_t)(elems * times) * sizeof **out);
+    return status;
+}
+
+/* The value's readers; whether there are several. */
+static bool find_readers(const anx_exact_plan *plan, int value) {
+    int readers = 0;
+    anx_exact_value *v = anx_exact_plan_value(plan, value);
+    v->last_reader = -1;
+    for (int i = 0; i < plan->graph->n_nodes; i++)
+        for (int j = 0; j < plan->graph->nodes[i].n_inputs; j++)
+            if (plan->graph->nodes[i].inputs[j] == value) {
+                v->last_reader = i;
+                readers++;
+            }
+    return readers > 1;
+}
+
+static anx_status alloc_grads(anx_exact_plan *plan, anx_error *err) {
+    int64_t most = 0;
+    anx_status status = ANX_OK;
+    for (int i = plan->lowest; i < plan->graph->n_nodes && status == ANX_OK; i++) {
+        anx_exact_value *v = anx_exact_plan_value(plan, i);
+        if (find_readers(plan, i) && v->grad_layout.image_elems > most) most = v->grad_layout.image_elems;
+        status = alloc_zeros(v->grad_layout.image_elems, plan->batch, &v->grad, err);
+    }
+    if (status == ANX_OK && most > 0) status = alloc_zeros(most, plan->batch, &plan->extra, err);
+    return status;
+}
+
+/* What backward computes: gradients of parameters, and of all nodes from the lowest one that has such a parameter. */
+static anx_status settle_trained(anx_exact_plan *plan, const bool *trained, anx_error *err) {
+    const anx_graph *graph = plan->graph;
+    plan->lowest = graph->n_nodes;
+    for (int i = 0; i < graph->n_params; i++) {
+        if (trained != NULL && !trained[i]) continue;
+        if (graph->params[i].node < plan->lowest) plan->lowest = graph->params[i].node;
+        anx_status status = alloc_zeros(anx_param_elems(&graph->params[i]), 1, &plan->params[i].grad, err);
+        if (status != ANX_OK) return status;
+    }
+    return ANX_OK;
+}
+
 /* ---- nodes ---------------------------------------------------------------------------------------------- */
 
 static bool relu_follows(const anx_exact_plan *plan, int node) {
     return node + 1 < plan->graph->n_nodes && plan->graph->nodes[node + 1].layer->op == ANX_OP_RELU &&
            plan->nodes[node + 1].elsewhere;
+}
+
+/* What the way back through a convolution needs, from the lowest trained node on. */
+static anx_status prepare_conv_back(anx_exact_plan *plan, int i, anx_error *err) {
+    const anx_node *node = &plan->graph->nodes[i];
+    anx_exact_node *own = &plan->nodes[i];
+    anx_status status = ANX_OK;
+    own->conv_back = (anx_exact_conv_back){.forward = &own->conv,
+                                           .dy = anx_exact_plan_value(plan, i)->grad_layout,
+                                           .dx = anx_exact_plan_value(plan, node->inputs[0])->grad_layout};
+    anx_exact_conv_back_settle(&own->conv_back);
+    if (own->conv_back.dense_dx && anx_exact_plan_has_grad(plan, node->inputs[0]))
+        status = alloc_floats(anx_exact_conv_back_packed_elems(&own->conv_back), 1, &own->packed_back, err);
+    if (status == ANX_OK && own->conv_back.dense_dw && plan->params[node->weight].grad != NULL)
+        status = alloc_floats(anx_exact_conv_packed_elems(&own->conv), 1, &own->packed_dw, err);
+    own->conv_back.packed = own->packed_back;
+    return status;
 }
 
 static anx_status prepare_conv(anx_exact_plan *plan, int i, anx_error *err) {
@@ -200,7 +273,43 @@ static anx_status prepare_conv(anx_exact_plan *plan, int i, anx_error *err) {
     anx_status status = ANX_OK;
     if (own->conv.dense) status = alloc_floats(anx_exact_conv_packed_elems(&own->conv), 1, &own->packed, err);
     if (status == ANX_OK) status = alloc_floats(own->conv.out.blocks * ANX_EXACT_BLOCK, 1, &own->bias, err);
+    if (status == ANX_OK && anx_exact_plan_has_grad(plan, i)) status = prepare_conv_back(plan, i, err);
     if (status == ANX_OK) anx_exact_plan_update_node(plan, i);
+    return status;
+}
+
+static void prepare_linear_back(anx_exact_plan *plan, int i, int64_t *widest) {
+    const anx_node *node = &plan->graph->nodes[i];
+    anx_exact_linear_back *linear = &plan->nodes[i].linear_back;
+    *linear = (anx_exact_linear_back){.in = node->in.dim[0],
+                                      .out = node->out.dim[0],
+                                      .batch = plan->batch,
+                                      .x = anx_exact_plan_value(plan, node->inputs[0])->data,
+                                      .weight = plan->nodes[i].linear.weight,
+                                      .dy = anx_exact_plan_value(plan, i)->grad,
+                                      .dx = anx_exact_plan_value(plan, node->inputs[0])->grad,
+                                      .dw = plan->params[node->weight].grad};
+    anx_exact_linear_back_settle(linear);
+    if (linear->out > *widest) *widest = linear->out;
+}
+
+/* All ones until it is written. */
+static anx_status prepare_mask(anx_exact_plan *plan, int i, anx_error *err) {
+    const int64_t elems = anx_exact_plan_value(plan, i)->layout.image_elems;
+    anx_status status = alloc_floats(elems, plan->batch, &plan->nodes[i].mask, err);
+    for (int64_t j = 0; status == ANX_OK && j < elems * plan->batch; j++) plan->nodes[i].mask[j] = 1.0f;
+    return status;
+}
+
+static anx_status prepare_places(anx_exact_plan *plan, int i, anx_error *err) {
+    const anx_exact_pool *pool = &plan->nodes[i].pool;
+    const anx_exact_layout *grad = &anx_exact_plan_value(plan, plan->graph->nodes[i].inputs[0])->grad_layout;
+    float *places = NULL;
+    if (grad->block_elems / ANX_EXACT_BLOCK > INT32_MAX)
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "planes of more than %d elements", INT32_MAX);
+    anx_status status =
+        alloc_zeros(pool->out.blocks * pool->out.height * pool->out.width * ANX_EXACT_BLOCK, plan->batch, &places, err);
+    plan->nodes[i].places = (int32_t *)(void *)places;
     return status;
 }
 
@@ -228,15 +337,21 @@ static anx_status prepare_nodes(anx_exact_plan *plan, anx_error *err) {
         const anx_node *node = &plan->graph->nodes[i];
         switch (node->layer->op) {
         case ANX_OP_CONV2D: status = prepare_conv(plan, i, err); break;
-        case ANX_OP_LINEAR: prepare_linear(plan, i, &widest); break;
+        case ANX_OP_LINEAR:
+            prepare_linear(plan, i, &widest);
+            if (anx_exact_plan_has_grad(plan, i)) prepare_linear_back(plan, i, &widest);
+            break;
         case ANX_OP_MAX_POOL2D:
             plan->nodes[i].pool = (anx_exact_pool){.p = node->layer->u.pool,
                                                    .in = anx_exact_plan_value(plan, node->inputs[0])->layout,
                                                    .out = anx_exact_plan_value(plan, i)->layout};
+            if (plan->mode == ANX_PLAN_TRAIN) status = prepare_places(plan, i, err);
+            break;
+        case ANX_OP_DROPOUT:
+            if (plan->mode == ANX_PLAN_TRAIN) status = prepare_mask(plan, i, err);
             break;
         case ANX_OP_RELU:
         case ANX_OP_ADAPTIVE_AVG_POOL2D:
-        case ANX_OP_DROPOUT:
         case ANX_OP_FLATTEN:
         case ANX_OP_SOFTMAX: break;
         case ANX_OP_COUNT:
@@ -246,8 +361,7 @@ static anx_status prepare_nodes(anx_exact_plan *plan, anx_error *err) {
     }
     if (status == ANX_OK && plan->scratch_elems > 0)
         status = alloc_floats(plan->scratch_elems, plan->threads, &plan->scratch, err);
-    if (status == ANX_OK && widest > 0 && plan->batch > 1)
-        status = alloc_floats(widest, plan->batch, &plan->interleaved, err);
+    if (status == ANX_OK && widest > 0) status = alloc_floats(widest, plan->batch, &plan->interleaved, err);
     return status;
 }
 
@@ -257,8 +371,11 @@ void anx_exact_plan_update_node(anx_exact_plan *plan, int node) {
     const float *weight = plan->params[n->weight].data, *bias = plan->params[n->bias].data;
     if (n->layer->op == ANX_OP_CONV2D) {
         anx_exact_conv_pack(&own->conv, weight, bias, own->packed, own->bias, plan->threads);
+        if (own->packed_back == NULL) return;
+        anx_exact_conv_back_pack(&own->conv_back, weight, own->packed_back, plan->threads);
+        own->weight_range = anx_exact_range_of(weight, anx_param_elems(&plan->graph->params[n->weight]));
     } else {
-        own->linear.weight = weight;
+        own->linear.weight = own->linear_back.weight = weight;
         own->linear.bias = bias;
     }
 }
@@ -275,6 +392,7 @@ anx_status anx_exact_plan_create(const anx_exact_device *device, const anx_plan_
     plan->kernels = device->kernels;
     plan->threads = device->threads;
     plan->batch = desc->batch;
+    plan->mode = desc->mode;
     plan->values = zeroed(graph->n_nodes + 1, sizeof *plan->values);
     plan->nodes = zeroed(graph->n_nodes, sizeof *plan->nodes);
     plan->params = zeroed(graph->n_params, sizeof *plan->params);
@@ -288,7 +406,9 @@ anx_status anx_exact_plan_create(const anx_exact_device *device, const anx_plan_
     for (int i = 0; i < graph->n_params; i++) plan->params[i].data = desc->params[i].data;
     make_groups(plan, desc->mode);
     status = lay_out_values(plan, err);
+    if (status == ANX_OK && desc->mode == ANX_PLAN_TRAIN) status = settle_trained(plan, desc->trained, err);
     if (status == ANX_OK) status = desc->mode == ANX_PLAN_INFER ? alloc_shared(plan, err) : alloc_apart(plan, err);
+    if (status == ANX_OK && desc->mode == ANX_PLAN_TRAIN) status = alloc_grads(plan, err);
     if (status == ANX_OK) status = prepare_nodes(plan, err);
     if (status != ANX_OK) goto out;
     *out = plan;
@@ -301,12 +421,22 @@ out:
 void anx_exact_plan_destroy(anx_exact_plan *plan) {
     if (plan == NULL) return;
     const int n_nodes = plan->graph->n_nodes, n_params = plan->graph->n_params;
-    for (int i = 0; plan->values != NULL && i < n_nodes + 1; i++) free(plan->values[i].owned);
+    for (int i = 0; plan->values != NULL && i < n_nodes + 1; i++) {
+        free(plan->values[i].owned);
+        free(plan->values[i].grad);
+    }
     for (int i = 0; plan->nodes != NULL && i < n_nodes; i++) {
         free(plan->nodes[i].packed);
         free(plan->nodes[i].bias);
+        free(plan->nodes[i].packed_back);
+        free(plan->nodes[i].packed_dw);
+        free(plan->nodes[i].mask);
+        free(plan->nodes[i].places);
     }
-    for (int i = 0; plan->params != NULL && i < n_params; i++) free(plan->params[i].owned);
+    for (int i = 0; plan->params != NULL && i < n_params; i++) {
+        free(plan->params[i].owned);
+        free(plan->params[i].grad);
+    }
     free(plan->values);
     free(plan->nodes);
     free(plan->params);
@@ -315,5 +445,6 @@ void anx_exact_plan_destroy(anx_exact_plan *plan) {
     free(plan->shared);
     free(plan->scratch);
     free(plan->interleaved);
+    free(plan->extra);
     free(plan);
 }

@@ -8,11 +8,6 @@ static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-/* How many threads so many vector operations are worth: waking one up and waiting for it costs microseconds. */
-static int threads_for(const anx_exact_plan *plan, double operations) {
-    return operations < 32768.0 ? 1 : plan->threads;
-}
-
 /* Products summed for one output channel of every image. */
 static double conv_products(const anx_exact_plan *plan, const anx_exact_conv *conv) {
     return (double)(plan->batch * conv->out.height * conv->out.width) *
@@ -22,7 +17,7 @@ static double conv_products(const anx_exact_plan *plan, const anx_exact_conv *co
 static void run_conv_dense(const anx_exact_plan *plan, const anx_exact_conv *conv, const float *x, float *y) {
     const int64_t groups = conv->p.groups, group_blocks = conv->out.blocks / groups;
     const int64_t tile = plan->kernels->conv_out_blocks, tiles = ceil_div(group_blocks, tile);
-    const int threads = threads_for(plan, conv_products(plan, conv) * (double)conv->out.blocks);
+    const int threads = anx_exact_plan_threads(plan, conv_products(plan, conv) * (double)conv->out.blocks);
     const int64_t pieces = plan->batch * groups * tiles, wanted = ceil_div(4 * threads, pieces);
     const int64_t chunks = threads == 1 ? 1 : wanted < conv->out.height ? wanted : conv->out.height;
     const int64_t rows = ceil_div(conv->out.height, chunks);
@@ -41,7 +36,7 @@ static void run_conv_dense(const anx_exact_plan *plan, const anx_exact_conv *con
 static void run_conv_any(const anx_exact_plan *plan, const anx_exact_conv *conv, const float *x, float *y) {
     const int64_t channels = conv->out.channels;
     memset(y, 0, (size_t)(plan->batch * conv->out.image_elems) * sizeof *y); /* borders, unused channels */
-    const int threads = threads_for(plan, conv_products(plan, conv) * (double)channels);
+    const int threads = anx_exact_plan_threads(plan, conv_products(plan, conv) * (double)channels);
 #pragma omp parallel for num_threads(threads) schedule(dynamic) collapse(2)
     for (int64_t n = 0; n < plan->batch; n++)
         for (int64_t oc = 0; oc < channels; oc++)
@@ -51,16 +46,17 @@ static void run_conv_any(const anx_exact_plan *plan, const anx_exact_conv *conv,
 static void run_linear(anx_exact_plan *plan, const anx_exact_linear *layer) {
     anx_exact_linear linear = *layer;
     if (linear.out < ANX_EXACT_LINEAR_FEW) {
-        anx_exact_linear_few(&linear, threads_for(plan, (double)linear.batch * (double)(linear.in * linear.out) / 4.0));
+        anx_exact_linear_few(
+            &linear, anx_exact_plan_threads(plan, (double)linear.batch * (double)(linear.in * linear.out) / 4.0));
         return;
     }
     if (linear.batch > 1) {
         anx_exact_linear_interleave(layer->x, linear.batch, linear.in, plan->kernels->linear_rows, plan->interleaved,
-                                    threads_for(plan, (double)(linear.batch * linear.in) / 4.0));
+                                    anx_exact_plan_threads(plan, (double)(linear.batch * linear.in) / 4.0));
         linear.x = plan->interleaved;
     }
     const int64_t panel = plan->kernels->linear_panel, panels = ceil_div(linear.out, panel);
-    const int threads = threads_for(plan, (double)(linear.batch * linear.in) * (double)panels);
+    const int threads = anx_exact_plan_threads(plan, (double)(linear.batch * linear.in) * (double)panels);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t i = 0; i < panels; i++) {
         const int64_t first = i * panel, left = linear.out - first;
@@ -69,17 +65,26 @@ static void run_linear(anx_exact_plan *plan, const anx_exact_linear *layer) {
     }
 }
 
-static void run_max_pool(const anx_exact_plan *plan, const anx_exact_pool *pool, const float *x, float *y) {
+static void run_max_pool(const anx_exact_plan *plan, const anx_exact_node *own, const float *x, float *y,
+                         const anx_exact_layout *grad) {
+    const anx_exact_pool *pool = &own->pool;
     const int64_t slices = plan->batch * pool->in.blocks;
-    const int threads = threads_for(plan, (double)(slices * pool->in.block_elems) / 4.0);
+    const int threads = anx_exact_plan_threads(plan, (double)(slices * pool->in.block_elems) / 4.0);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < slices; i++)
-        plan->kernels->max_pool(pool, x + i * pool->in.block_elems, y + i * pool->out.block_elems);
+    for (int64_t i = 0; i < slices; i++) {
+        const float *from = x + i * pool->in.block_elems;
+        float *to = y + i * pool->out.block_elems;
+        if (own->places == NULL)
+            plan->kernels->max_pool(pool, from, to);
+        else
+            plan->kernels->max_pool_places(pool, grad->row_elems / ANX_EXACT_BLOCK, grad->border, from, to,
+                                           own->places + i * pool->out.height * pool->out.width * ANX_EXACT_BLOCK);
+    }
 }
 
 static void run_avg_pool(const anx_exact_plan *plan, const anx_exact_value *x, anx_exact_value *y) {
     const int64_t slices = plan->batch * x->layout.blocks;
-    const int threads = threads_for(plan, (double)(slices * x->layout.block_elems) / 4.0);
+    const int threads = anx_exact_plan_threads(plan, (double)(slices * x->layout.block_elems) / 4.0);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < slices; i++)
         anx_exact_adaptive_avg_pool(&x->layout, &y->layout, x->data + i * x->layout.block_elems,
@@ -91,7 +96,7 @@ static void run_rows(const anx_exact_plan *plan, const anx_exact_value *x, anx_e
     const anx_exact_layout *in = &x->layout, *out = &y->layout;
     const int64_t rows = plan->batch * in->blocks * in->height, elems = in->width * in->block;
     const int64_t border = out->border * out->block;
-    const int threads = threads_for(plan, (double)(rows * elems) / 4.0);
+    const int threads = anx_exact_plan_threads(plan, (double)(rows * elems) / 4.0);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < rows; i++) {
         const float *from = x->data + i * in->row_elems + in->border * in->block;
@@ -105,16 +110,30 @@ static void run_rows(const anx_exact_plan *plan, const anx_exact_value *x, anx_e
     }
 }
 
+/* Trained dropout: times the factors. */
+static void run_mask(const anx_exact_plan *plan, const anx_exact_value *x, anx_exact_value *y, const float *mask) {
+    const anx_exact_layout *in = &x->layout, *out = &y->layout;
+    const int64_t rows = plan->batch * in->blocks * in->height, elems = in->width * in->block;
+    const int threads = anx_exact_plan_threads(plan, (double)(rows * elems) / 4.0);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < rows; i++) {
+        const float *from = x->data + i * in->row_elems + in->border * in->block;
+        const float *factor = mask + i * out->row_elems + out->border * out->block;
+        float *to = y->data + i * out->row_elems + out->border * out->block;
+        for (int64_t j = 0; j < elems; j++) to[j] = from[j] * factor[j];
+    }
+}
+
 static void run_flatten(const anx_exact_plan *plan, const anx_exact_value *x, anx_exact_value *y) {
     const int64_t shape[2] = {plan->batch, y->layout.channels};
     anx_tensor flat = anx_tensor_view(ANX_F32, 2, shape, y->data);
     anx_exact_layout_export(&x->layout, plan->batch, x->data, &flat,
-                            threads_for(plan, (double)(plan->batch * y->layout.channels) / 4.0));
+                            anx_exact_plan_threads(plan, (double)(plan->batch * y->layout.channels) / 4.0));
 }
 
 static void run_softmax(const anx_exact_plan *plan, const anx_exact_value *x, anx_exact_value *y) {
     const int64_t columns = x->layout.channels;
-    const int threads = threads_for(plan, (double)(plan->batch * columns));
+    const int threads = anx_exact_plan_threads(plan, (double)(plan->batch * columns));
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t n = 0; n < plan->batch; n++) anx_exact_softmax(x->data + n * columns, y->data + n * columns, columns);
 }
@@ -133,9 +152,14 @@ void anx_exact_plan_run_node(anx_exact_plan *plan, int node) {
             run_conv_any(plan, &own->conv, x->data, y->data);
         break;
     case ANX_OP_RELU: run_rows(plan, x, y, true); break;
-    case ANX_OP_MAX_POOL2D: run_max_pool(plan, &own->pool, x->data, y->data); break;
+    case ANX_OP_MAX_POOL2D: run_max_pool(plan, own, x->data, y->data, &x->grad_layout); break;
     case ANX_OP_ADAPTIVE_AVG_POOL2D: run_avg_pool(plan, x, y); break;
-    case ANX_OP_DROPOUT: run_rows(plan, x, y, false); break;
+    case ANX_OP_DROPOUT:
+        if (own->mask != NULL)
+            run_mask(plan, x, y, own->mask);
+        else
+            run_rows(plan, x, y, false);
+        break;
     case ANX_OP_FLATTEN: run_flatten(plan, x, y); break;
     case ANX_OP_LINEAR: run_linear(plan, &own->linear); break;
     case ANX_OP_SOFTMAX: run_softmax(plan, x, y); break;

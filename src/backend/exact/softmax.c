@@ -50,3 +50,9 @@ void anx_exact_softmax(const float *x, float *y, int64_t columns) {
     const float scale = 1.0f / lane_sum(y, columns);
     for (int64_t i = 0; i < columns; i++) y[i] *= scale;
 }
+
+void anx_exact_softmax_back(const float *y, const float *dy, float *dx, int64_t columns) {
+    for (int64_t i = 0; i < columns; i++) dx[i] = dy[i] * y[i];
+    const float sum = lane_sum(dx, columns);
+    for (int64_t i = 0; i < columns; i++) dx[i] = (dy[i] - sum) * y[i];
+}
