@@ -17,6 +17,6 @@ const anx_backend anx_backend_cpu = {
     .plan_write = anx_dnnl_plan_write,
     .plan_read = anx_dnnl_plan_read,
     .plan_run = anx_dnnl_plan_run,
-    .plan_run_backward = NULL,
+    .plan_run_backward = anx_dnnl_plan_run_backward,
     .plan_host_pointer = anx_dnnl_plan_host_pointer,
 };

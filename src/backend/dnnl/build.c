@@ -20,7 +20,7 @@ static anx_status no_memory(anx_error *err) {
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
 }
 
-anx_status anx_dnnl_add_buffer(anx_dnnl_plan *plan, size_t bytes, int first, int last, int *out, anx_error *err) {
+static anx_status add_buffer(anx_dnnl_plan *plan, size_t bytes, int first, int last, int *out, anx_error *err) {
     anx_buffer *buffers = grown(plan->buffers, plan->n_buffers, &plan->buffers_capacity, sizeof *plan->buffers);
     if (buffers == NULL) return no_memory(err);
     plan->buffers = buffers;
@@ -29,8 +29,18 @@ anx_status anx_dnnl_add_buffer(anx_dnnl_plan *plan, size_t bytes, int first, int
     return ANX_OK;
 }
 
+anx_status anx_dnnl_add_buffer(anx_dnnl_plan *plan, size_t bytes, int group, int *out, anx_error *err) {
+    const int time = anx_dnnl_time_of(plan, group, plan->lowers_backward);
+    return add_buffer(plan, bytes, time, time, out, err);
+}
+
+anx_status anx_dnnl_add_lasting_buffer(anx_dnnl_plan *plan, size_t bytes, int *out, anx_error *err) {
+    return add_buffer(plan, bytes, 0, anx_dnnl_time_of(plan, 0, true), out, err);
+}
+
 void anx_dnnl_touch(anx_dnnl_plan *plan, int buffer, int group) {
-    if (plan->buffers[buffer].last < group) plan->buffers[buffer].last = group;
+    const int time = anx_dnnl_time_of(plan, group, plan->lowers_backward);
+    if (plan->buffers[buffer].last < time) plan->buffers[buffer].last = time;
 }
 
 anx_status anx_dnnl_add_memory(anx_dnnl_plan *plan, anx_dnnl_const_md md, int buffer, dnnl_memory_t *out,
@@ -55,6 +65,7 @@ anx_status anx_dnnl_add_step(anx_dnnl_plan *plan, int group, anx_dnnl_step **out
     anx_dnnl_step *step = &plan->steps[plan->n_steps++];
     memset(step, 0, sizeof *step);
     step->group = group;
+    step->backward = plan->lowers_backward;
     *out = step;
     return ANX_OK;
 }
@@ -126,7 +137,10 @@ dnnl_format_tag_t anx_dnnl_tag_wanted(const anx_dnnl_plan *plan, int node) {
         if (reader->layer->op == ANX_OP_CONV2D)
             return anx_dnnl_tag_of(plan, anx_dnnl_extent_of(plan, node),
                                    dnnl_primitive_desc_query_md(plan->convolutions[i].pd, dnnl_query_src_md, 0));
-        if (plan->mode != ANX_PLAN_INFER || !anx_dnnl_passes_on(reader)) return dnnl_format_tag_undef;
+        const bool passes_on = plan->mode == ANX_PLAN_INFER
+                                   ? anx_dnnl_passes_on(reader)
+                                   : plan->mode == ANX_PLAN_TRAIN && anx_dnnl_aliases_in_training(graph, i);
+        if (!passes_on) return dnnl_format_tag_undef;
         if (reader->layer->op == ANX_OP_FLATTEN) return dnnl_nchw;
         node = i;
     }
@@ -138,8 +152,7 @@ dnnl_format_tag_t anx_dnnl_tag_wanted(const anx_dnnl_plan *plan, int node) {
 anx_status anx_dnnl_own_value(anx_dnnl_plan *plan, int node, anx_dnnl_const_md md, int group, anx_error *err) {
     anx_dnnl_value *value = anx_dnnl_value_of(plan, node);
     anx_status status = anx_dnnl_check(anx_dnnl_md_clone(&value->md, md), "describe a value", err);
-    if (status == ANX_OK)
-        status = anx_dnnl_add_buffer(plan, dnnl_memory_desc_get_size(md), group, group, &value->buffer, err);
+    if (status == ANX_OK) status = anx_dnnl_add_buffer(plan, dnnl_memory_desc_get_size(md), group, &value->buffer, err);
     if (status == ANX_OK) status = anx_dnnl_add_memory(plan, md, value->buffer, &value->memory, err);
     if (status != ANX_OK) return status;
     value->storage = node;
@@ -171,6 +184,16 @@ anx_status anx_dnnl_add_reorder(anx_dnnl_plan *plan, int group, anx_dnnl_const_m
     return anx_dnnl_check(s, "set up a reorder", err);
 }
 
+anx_status anx_dnnl_as_wanted(anx_dnnl_plan *plan, int group, anx_dnnl_const_md md, anx_dnnl_const_md wanted,
+                              dnnl_memory_t *memory, int *buffer, anx_error *err) {
+    if (wanted == NULL || dnnl_memory_desc_equal(md, wanted)) return ANX_OK;
+    const dnnl_memory_t from = *memory;
+    anx_status status = anx_dnnl_add_buffer(plan, dnnl_memory_desc_get_size(wanted), group, buffer, err);
+    if (status == ANX_OK) status = anx_dnnl_add_memory(plan, wanted, *buffer, memory, err);
+    if (status == ANX_OK) status = anx_dnnl_add_reorder(plan, group, md, from, wanted, *memory, err);
+    return status;
+}
+
 anx_status anx_dnnl_read_value(anx_dnnl_plan *plan, int node, anx_dnnl_const_md wanted, bool flat, int group,
                                dnnl_memory_t *memory, int *buffer, anx_error *err) {
     const anx_dnnl_value *value = anx_dnnl_storage_of(plan, node);
@@ -186,13 +209,8 @@ anx_status anx_dnnl_read_value(anx_dnnl_plan *plan, int node, anx_dnnl_const_md 
         if (status != ANX_OK) goto out;
         wanted = plain;
     }
-    if (wanted != NULL && !dnnl_memory_desc_equal(value->md, wanted)) {
-        status = anx_dnnl_add_buffer(plan, dnnl_memory_desc_get_size(wanted), group, group, buffer, err);
-        if (status == ANX_OK) status = anx_dnnl_add_memory(plan, wanted, *buffer, memory, err);
-        if (status == ANX_OK)
-            status = anx_dnnl_add_reorder(plan, group, value->md, value->memory, wanted, *memory, err);
-        if (status != ANX_OK) goto out;
-    }
+    status = anx_dnnl_as_wanted(plan, group, value->md, wanted, memory, buffer, err);
+    if (status != ANX_OK) goto out;
     if (flat) {
         const anx_extent all = {.rank = 1, .dim = {extent->dim[0] * extent->dim[1] * extent->dim[2]}};
         status = anx_dnnl_check(anx_dnnl_plain_md(plan, &all, &flat_md), "describe a value", err);
@@ -213,7 +231,7 @@ anx_status anx_dnnl_finish_primitive(anx_dnnl_plan *plan, int step_index, dnnl_p
     if (status != ANX_OK || bytes == 0) return status;
     int buffer = 0;
     dnnl_memory_t memory = NULL;
-    status = anx_dnnl_add_buffer(plan, bytes, group, group, &buffer, err);
+    status = anx_dnnl_add_buffer(plan, bytes, group, &buffer, err);
     if (status == ANX_OK) status = anx_dnnl_add_memory(plan, md, buffer, &memory, err);
     if (status == ANX_OK) anx_dnnl_add_arg(&plan->steps[step_index], DNNL_ARG_SCRATCHPAD, memory);
     return status;
@@ -221,13 +239,21 @@ anx_status anx_dnnl_finish_primitive(anx_dnnl_plan *plan, int step_index, dnnl_p
 
 anx_status anx_dnnl_add_relu(anx_dnnl_plan *plan, int group, int src_buffer, int node, anx_error *err) {
     const anx_dnnl_value *value = anx_dnnl_value_of(plan, node);
+    return anx_dnnl_add_loop(plan, group, anx_dnnl_run_relu, src_buffer, -1, value->buffer,
+                             dnnl_memory_desc_get_size(value->md) / sizeof(float), err);
+}
+
+anx_status anx_dnnl_add_loop(anx_dnnl_plan *plan, int group,
+                             anx_status (*run)(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err), int src,
+                             int factor, int dst, size_t elems, anx_error *err) {
     anx_dnnl_step *step = NULL;
     anx_status status = anx_dnnl_add_step(plan, group, &step, err);
     if (status != ANX_OK) return status;
-    step->run = anx_dnnl_run_relu;
-    step->src_buffer = src_buffer;
-    step->dst_buffer = value->buffer;
-    step->elems = dnnl_memory_desc_get_size(value->md) / sizeof(float);
+    step->run = run;
+    step->src_buffer = src;
+    step->factor_buffer = factor;
+    step->dst_buffer = dst;
+    step->elems = elems;
     return ANX_OK;
 }
 

@@ -51,6 +51,29 @@ dnnl_status_t anx_dnnl_matmul_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engin
                                  anx_dnnl_const_md weights, anx_dnnl_const_md bias, anx_dnnl_const_md dst,
                                  const_dnnl_primitive_attr_t attr);
 
+/*
+ * Backward primitive descriptors of the same operations, by the input ("data") and by weights and bias ("weights").
+ * Layouts with dnnl_format_tag_any are chosen; bias may be NULL.
+ */
+dnnl_status_t anx_dnnl_convolution_backward_data_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                                    anx_dnnl_const_md src, anx_dnnl_const_md weights,
+                                                    anx_dnnl_const_md dst, const dnnl_dim_t *strides,
+                                                    const dnnl_dim_t *dilation, const dnnl_dim_t *pad_l,
+                                                    const dnnl_dim_t *pad_r, const_dnnl_primitive_attr_t attr);
+dnnl_status_t anx_dnnl_convolution_backward_weights_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                                       anx_dnnl_const_md src, anx_dnnl_const_md weights,
+                                                       anx_dnnl_const_md bias, anx_dnnl_const_md dst,
+                                                       const dnnl_dim_t *strides, const dnnl_dim_t *dilation,
+                                                       const dnnl_dim_t *pad_l, const dnnl_dim_t *pad_r,
+                                                       const_dnnl_primitive_attr_t attr);
+dnnl_status_t anx_dnnl_inner_product_backward_data_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                                      anx_dnnl_const_md src, anx_dnnl_const_md weights,
+                                                      anx_dnnl_const_md dst, const_dnnl_primitive_attr_t attr);
+dnnl_status_t anx_dnnl_inner_product_backward_weights_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                                         anx_dnnl_const_md src, anx_dnnl_const_md weights,
+                                                         anx_dnnl_const_md bias, anx_dnnl_const_md dst,
+                                                         const_dnnl_primitive_attr_t attr);
+
 /* Appends max(x, 0). */
 dnnl_status_t anx_dnnl_post_ops_append_relu(dnnl_post_ops_t post_ops);
 

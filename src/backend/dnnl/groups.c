@@ -26,13 +26,20 @@ static bool continues_chain(const anx_graph *graph, int node) {
            anx_dnnl_readers(graph, node - 1) == 1;
 }
 
-/* The last node of the infer group that starts at `first`. */
-static int last_of_infer_group(const anx_graph *graph, int first) {
+bool anx_dnnl_aliases_in_training(const anx_graph *graph, int node) {
+    const anx_node *nd = &graph->nodes[node];
+    return nd->layer->op != ANX_OP_DROPOUT && anx_dnnl_passes_on(nd) && nd->n_inputs == 1 &&
+           nd->inputs[0] != ANX_NODE_INPUT && anx_dnnl_readers(graph, nd->inputs[0]) == 1;
+}
+
+/* The last node of the infer or train group that starts at `first`. */
+static int last_of_fused_group(const anx_graph *graph, int first, anx_plan_mode mode) {
     int last = first;
     if (anx_dnnl_takes_relu(&graph->nodes[first]) && continues_chain(graph, last + 1) &&
         graph->nodes[last + 1].layer->op == ANX_OP_RELU)
         last++;
-    while (continues_chain(graph, last + 1) && anx_dnnl_passes_on(&graph->nodes[last + 1])) last++;
+    while (mode == ANX_PLAN_INFER && continues_chain(graph, last + 1) && anx_dnnl_passes_on(&graph->nodes[last + 1]))
+        last++;
     return last;
 }
 
@@ -40,7 +47,7 @@ int anx_dnnl_make_groups(const anx_graph *graph, anx_plan_mode mode, anx_group *
     int n_groups = 0;
     for (int i = 0; i < graph->n_nodes; i++) node_indices[i] = i;
     for (int first = 0; first < graph->n_nodes;) {
-        const int last = mode == ANX_PLAN_INFER ? last_of_infer_group(graph, first) : first;
+        const int last = mode == ANX_PLAN_OBSERVE ? first : last_of_fused_group(graph, first, mode);
         anx_group *group = &groups[n_groups++];
         *group = (anx_group){
             .nodes = &node_indices[first], .n_nodes = last - first + 1, .n_inputs = graph->nodes[first].n_inputs};

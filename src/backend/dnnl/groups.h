@@ -10,6 +10,9 @@
  */
 bool anx_dnnl_passes_on(const anx_node *node);
 
+/* True for a node of a train plan whose output is another name of its input's memory, though its group is its own. */
+bool anx_dnnl_aliases_in_training(const anx_graph *graph, int node);
+
 /* True for a convolution or linear layer: a ReLU behind it can be computed with it. */
 bool anx_dnnl_takes_relu(const anx_node *node);
 
@@ -18,8 +21,9 @@ int anx_dnnl_readers(const anx_graph *graph, int node);
 
 /*
  * Infer: a ReLU joins the convolution or linear layer before it, nodes that only pass on join what they follow,
- * wherever nobody else reads what then lies inside. Observe: one group per node. groups has room for graph->n_nodes;
- * their node lists point into node_indices, which has too and must live as long. Returns the number of groups.
+ * wherever nobody else reads what then lies inside. Train: the ReLU alone joins. Observe: one group per node. groups
+ * has room for graph->n_nodes; their node lists point into node_indices, which has too and must live as long. Returns
+ * the number of groups.
  */
 int anx_dnnl_make_groups(const anx_graph *graph, anx_plan_mode mode, anx_group *groups, int *node_indices);
 

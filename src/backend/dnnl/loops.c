@@ -31,12 +31,36 @@ void anx_dnnl_pooling_run(const anx_dnnl_pooling *pooling, const float *src, flo
             for (int64_t oh = 0; oh < rows; oh++) loops->pool_row(pooling, src, dst, n, block, oh);
 }
 
+void anx_dnnl_pooling_run_tracked(const anx_dnnl_pooling *pooling, const float *src, float *dst, int32_t *winners) {
+    const anx_dnnl_loops *loops = loops_for(pooling->isa);
+    const int64_t blocks = pooling->src.padded_channels / pooling->src.block, rows = pooling->out_h;
+#pragma omp parallel for schedule(static) collapse(3)
+    for (int64_t n = 0; n < pooling->batch; n++)
+        for (int64_t block = 0; block < blocks; block++)
+            for (int64_t oh = 0; oh < rows; oh++) loops->pool_row_tracked(pooling, src, dst, winners, n, block, oh);
+}
+
 /* Below this many elements, starting the other threads costs more than they save. */
 static const size_t parallel_elems = 1 << 14;
 
 void anx_dnnl_relu_run(const float *src, float *dst, size_t elems) {
 #pragma omp parallel for schedule(static) if (elems >= parallel_elems)
     for (size_t i = 0; i < elems; i++) dst[i] = src[i] < 0.0f ? 0.0f : src[i];
+}
+
+void anx_dnnl_relu_run_backward(const float *dst_grad, const float *dst, float *src_grad, size_t elems) {
+#pragma omp parallel for schedule(static) if (elems >= parallel_elems)
+    for (size_t i = 0; i < elems; i++) src_grad[i] = dst[i] <= 0.0f ? 0.0f : dst_grad[i];
+}
+
+void anx_dnnl_multiply_run(const float *a, const float *b, float *y, size_t elems) {
+#pragma omp parallel for schedule(static) if (elems >= parallel_elems)
+    for (size_t i = 0; i < elems; i++) y[i] = a[i] * b[i];
+}
+
+void anx_dnnl_add_run(const float *x, float *y, size_t elems) {
+#pragma omp parallel for schedule(static) if (elems >= parallel_elems)
+    for (size_t i = 0; i < elems; i++) y[i] += x[i];
 }
 
 static void softmax_row(const float *x, float *y, int64_t features) {
@@ -49,6 +73,19 @@ static void softmax_row(const float *x, float *y, int64_t features) {
 void anx_dnnl_softmax_run(const float *src, float *dst, int64_t rows, int64_t features) {
 #pragma omp parallel for schedule(static) if (rows > 1)
     for (int64_t i = 0; i < rows; i++) softmax_row(src + i * features, dst + i * features, features);
+}
+
+static void softmax_row_backward(const float *dy, const float *y, float *dx, int64_t features) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < features; i++) sum += (double)dy[i] * (double)y[i];
+    for (int64_t i = 0; i < features; i++) dx[i] = (float)((double)y[i] * ((double)dy[i] - sum));
+}
+
+void anx_dnnl_softmax_run_backward(const float *dst_grad, const float *dst, float *src_grad, int64_t rows,
+                                   int64_t features) {
+#pragma omp parallel for schedule(static) if (rows > 1)
+    for (int64_t i = 0; i < rows; i++)
+        softmax_row_backward(dst_grad + i * features, dst + i * features, src_grad + i * features, features);
 }
 
 float anx_dnnl_max_magnitude(const float *x, size_t elems, anx_dnnl_isa isa) {

@@ -40,12 +40,24 @@ typedef struct anx_dnnl_pooling {
  * aten/src/ATen/native/cpu/AdaptiveAvgPoolKernel.cpp: summed in row order, divided by the height, then the width.
  */
 void anx_dnnl_pooling_run(const anx_dnnl_pooling *pooling, const float *src, float *dst);
+/* The same, of a maximum, with the winners' positions h*W + w in the input's plane, laid out as dst is. */
+void anx_dnnl_pooling_run_tracked(const anx_dnnl_pooling *pooling, const float *src, float *dst, int32_t *winners);
+/*
+ * From the gradient by the output to that by the input, padding channels included (zeros). Each gradient is added, in
+ * the output's row order, to the winner's place, or, divided by the window's height and then its width, to all of the
+ * window (aten's AdaptiveAvgPoolKernel.cpp and MaxPoolKernel.cpp). winners is of a maximum alone.
+ */
+void anx_dnnl_pooling_run_backward(const anx_dnnl_pooling *pooling, const float *dst_grad, const int32_t *winners,
+                                   float *src_grad);
 
 /* The inner loops, for each instruction set. */
 typedef struct anx_dnnl_loops {
     /* Output row oh of image n, those of the channels that are in the input's block number `block`. */
     void (*pool_row)(const anx_dnnl_pooling *pooling, const float *src, float *dst, int64_t n, int64_t block,
                      int64_t oh);
+    /* The same with winners. */
+    void (*pool_row_tracked)(const anx_dnnl_pooling *pooling, const float *src, float *dst, int32_t *winners, int64_t n,
+                             int64_t block, int64_t oh);
     /* The largest of the elements' bits without their sign. */
     int32_t (*max_magnitude_bits)(const float *x, size_t elems);
     /* Sum of a[i] * b[i]. */
@@ -56,11 +68,22 @@ extern const anx_dnnl_loops anx_dnnl_loops_portable, anx_dnnl_loops_avx2, anx_dn
 /* x < 0 gives +0, everything else (-0 and NaN too) stays. src may be dst. */
 void anx_dnnl_relu_run(const float *src, float *dst, size_t elems);
 
+/* dx = dy, +0 where y <= 0: what torch's threshold_backward makes of the output (dy stays where y is NaN). */
+void anx_dnnl_relu_run_backward(const float *dst_grad, const float *dst, float *src_grad, size_t elems);
+/* y = a * b */
+void anx_dnnl_multiply_run(const float *a, const float *b, float *y, size_t elems);
+/* y += x */
+void anx_dnnl_add_run(const float *x, float *y, size_t elems);
+
 /*
  * exp(x - max) over its sum, row by row, in double. A row with NaN or +infinity in it, or of -infinity alone, becomes
  * NaN, as in torch.softmax; oneDNN's makes numbers of it.
  */
 void anx_dnnl_softmax_run(const float *src, float *dst, int64_t rows, int64_t features);
+
+/* dx = y * (dy - sum(dy * y)), row by row, in double. */
+void anx_dnnl_softmax_run_backward(const float *dst_grad, const float *dst, float *src_grad, int64_t rows,
+                                   int64_t features);
 
 /* The largest magnitude; NaN where there is one; 0 for none. */
 float anx_dnnl_max_magnitude(const float *x, size_t elems, anx_dnnl_isa isa);

@@ -73,84 +73,107 @@ typedef float vec __attribute__((vector_size(sizeof(float))));
 typedef int32_t vec_mask __attribute__((vector_size(sizeof(vec))));
 enum { LANES = sizeof(vec) / sizeof(float), VECS = CHUNK / LANES };
 
-/* One output position of CHUNK neighbouring channels. src: the first of them in the input's row 0, column 0. */
-LOOP_INLINE void pool_position(const float *src, int64_t stride_h, int64_t stride_w, const window *win, bool average,
-                               float *out) {
+/* What is made of a window. TRACKED: the maximum, and where it was. */
+typedef enum pool_kind { MAXIMUM, TRACKED, AVERAGE } pool_kind;
+
+/*
+ * One output position of CHUNK neighbouring channels. src: the first of them in the input's row 0, column 0.
+ * winners is for TRACKED alone.
+ */
+LOOP_INLINE void pool_position(const float *src, const anx_dnnl_pooling *p, const window *win, pool_kind kind,
+                               float *out, int32_t *winners) {
     vec acc[VECS];
-    vec_mask nan[VECS];
+    vec_mask nan[VECS]; /* TRACKED: the winners' positions */
     for (int i = 0; i < VECS; i++) {
-        acc[i] = (vec){0.0f} - (average ? 0.0f : INFINITY);
-        nan[i] = (vec_mask){0};
+        acc[i] = (vec){0.0f} - (kind == AVERAGE ? 0.0f : INFINITY);
+        nan[i] = (vec_mask){0} + (kind == TRACKED ? (int32_t)(win->h0 * p->in_w + win->w0) : 0);
     }
     for (int64_t h = win->h0; h < win->h1; h++) {
         for (int64_t w = win->w0; w < win->w1; w++) {
             for (int i = 0; i < VECS; i++) {
                 vec x;
-                memcpy(&x, src + h * stride_h + w * stride_w + i * LANES, sizeof x);
-                if (average) {
+                memcpy(&x, src + h * p->src.stride_h + w * p->src.stride_w + i * LANES, sizeof x);
+                if (kind == AVERAGE) {
                     acc[i] += x;
-                } else {
+                } else if (kind == MAXIMUM) {
                     acc[i] = vec_larger(x, acc[i]);
                     nan[i] |= (vec_mask)(x != x);
+                } else {
+                    const vec_mask wins = (vec_mask)(x > acc[i]) | (vec_mask)(x != x);
+                    acc[i] = (vec)(((vec_mask)x & wins) | ((vec_mask)acc[i] & ~wins));
+                    nan[i] = (((vec_mask){0} + (int32_t)(h * p->in_w + w)) & wins) | (nan[i] & ~wins);
                 }
             }
         }
     }
     const float height = (float)(win->h1 - win->h0), width = (float)(win->w1 - win->w0);
     for (int i = 0; i < VECS; i++) {
-        if (average)
+        if (kind == AVERAGE)
             acc[i] = acc[i] / height / width;
-        else
+        else if (kind == MAXIMUM)
             acc[i] = (vec)((vec_mask)acc[i] | nan[i]); /* all bits set is a NaN */
     }
     memcpy(out, acc, sizeof acc);
+    if (kind == TRACKED) memcpy(winners, nan, sizeof nan);
 }
 
 /* The same for one channel. */
-LOOP_INLINE float pool_single(const float *src, int64_t stride_h, int64_t stride_w, const window *win, bool average) {
-    float acc = average ? 0.0f : -INFINITY;
+LOOP_INLINE float pool_single(const float *src, const anx_dnnl_pooling *p, const window *win, pool_kind kind,
+                              int32_t *winner) {
+    float acc = kind == AVERAGE ? 0.0f : -INFINITY;
+    int64_t best = win->h0 * p->in_w + win->w0;
     for (int64_t h = win->h0; h < win->h1; h++) {
         for (int64_t w = win->w0; w < win->w1; w++) {
-            const float x = src[h * stride_h + w * stride_w];
-            if (average)
+            const float x = src[h * p->src.stride_h + w * p->src.stride_w];
+            if (kind == AVERAGE) {
                 acc += x;
-            else if (x > acc || x != x)
+            } else if (x > acc || x != x) {
                 acc = x;
+                best = h * p->in_w + w;
+            }
         }
     }
-    return average ? acc / (float)(win->h1 - win->h0) / (float)(win->w1 - win->w0) : acc;
+    if (kind == TRACKED) *winner = (int32_t)best;
+    return kind == AVERAGE ? acc / (float)(win->h1 - win->h0) / (float)(win->w1 - win->w0) : acc;
 }
 
 /* Output position (oh, ow) of `count` channels from `channel` on, which lie side by side in the input. */
-LOOP_INLINE void pool_chunk(const anx_dnnl_pooling *p, const float *src, float *dst, const window *win, int64_t channel,
-                            int count, bool average) {
-    if (count < CHUNK) {
-        for (int c = 0; c < count; c++)
-            dst[channel_offset(&p->dst, channel + c)] =
-                pool_single(src + c, p->src.stride_h, p->src.stride_w, win, average);
-        return;
-    }
+LOOP_INLINE void pool_chunk(const anx_dnnl_pooling *p, const float *src, float *dst, int32_t *winners,
+                            const window *win, int64_t channel, int count, pool_kind kind) {
     float out[CHUNK];
-    pool_position(src, p->src.stride_h, p->src.stride_w, win, average, out);
-    if (contiguous_channels(&p->dst, channel) == CHUNK) {
-        memcpy(dst + channel_offset(&p->dst, channel), out, sizeof out);
+    int32_t won[CHUNK] = {0};
+    if (count < CHUNK) {
+        for (int c = 0; c < count; c++) out[c] = pool_single(src + c, p, win, kind, &won[c]);
     } else {
-        for (int c = 0; c < CHUNK; c++) dst[channel_offset(&p->dst, channel + c)] = out[c];
+        pool_position(src, p, win, kind, out, won);
+        if (contiguous_channels(&p->dst, channel) == CHUNK) {
+            memcpy(dst + channel_offset(&p->dst, channel), out, sizeof out);
+            if (kind == TRACKED) memcpy(winners + channel_offset(&p->dst, channel), won, sizeof won);
+            return;
+        }
+    }
+    for (int c = 0; c < count; c++) {
+        dst[channel_offset(&p->dst, channel + c)] = out[c];
+        if (kind == TRACKED) winners[channel_offset(&p->dst, channel + c)] = won[c];
     }
 }
 
 /* Output row oh of image n, those of the channels that are in the input's block number `block`. */
-LOOP_INLINE void pool_row(const anx_dnnl_pooling *p, const float *src, float *dst, int64_t n, int64_t block, int64_t oh,
-                          bool average) {
+LOOP_INLINE void pool_row(const anx_dnnl_pooling *p, const float *src, float *dst, int32_t *winners, int64_t n,
+                          int64_t block, int64_t oh, pool_kind kind) {
+    const bool adaptive = kind == AVERAGE;
     const float *x = src + n * p->src.stride_n + block * p->src.stride_block;
-    float *y = dst + n * p->dst.stride_n + oh * p->dst.stride_h;
+    const int64_t row = n * p->dst.stride_n + oh * p->dst.stride_h;
+    float *y = dst + row;
+    if (kind == TRACKED) winners += row;
     const int64_t first = block * p->src.block, channels = min_i64(p->src.block, p->src.channels - first);
     window win;
-    range_of(oh, p->in_h, p->out_h, average, p->kernel_h, p->stride_h, p->pad_h, &win.h0, &win.h1);
+    range_of(oh, p->in_h, p->out_h, adaptive, p->kernel_h, p->stride_h, p->pad_h, &win.h0, &win.h1);
     for (int64_t ow = 0; ow < p->out_w; ow++) {
-        range_of(ow, p->in_w, p->out_w, average, p->kernel_w, p->stride_w, p->pad_w, &win.w0, &win.w1);
+        range_of(ow, p->in_w, p->out_w, adaptive, p->kernel_w, p->stride_w, p->pad_w, &win.w0, &win.w1);
         for (int64_t c = 0; c < channels; c += CHUNK)
-            pool_chunk(p, x + c, y + ow * p->dst.stride_w, &win, first + c, (int)min_i64(CHUNK, channels - c), average);
+            pool_chunk(p, x + c, y + ow * p->dst.stride_w, kind == TRACKED ? winners + ow * p->dst.stride_w : NULL,
+                       &win, first + c, (int)min_i64(CHUNK, channels - c), kind);
     }
     if (first + channels < p->src.channels) return;
     /* oneDNN relies on zeros in the channels that fill up the last block. */
@@ -160,9 +183,14 @@ LOOP_INLINE void pool_row(const anx_dnnl_pooling *p, const float *src, float *ds
 
 static void pool_rows(const anx_dnnl_pooling *p, const float *src, float *dst, int64_t n, int64_t block, int64_t oh) {
     if (p->adaptive)
-        pool_row(p, src, dst, n, block, oh, true);
+        pool_row(p, src, dst, NULL, n, block, oh, AVERAGE);
     else
-        pool_row(p, src, dst, n, block, oh, false);
+        pool_row(p, src, dst, NULL, n, block, oh, MAXIMUM);
+}
+
+static void pool_rows_tracked(const anx_dnnl_pooling *p, const float *src, float *dst, int32_t *winners, int64_t n,
+                              int64_t block, int64_t oh) {
+    pool_row(p, src, dst, winners, n, block, oh, TRACKED);
 }
 
 /* Without its sign, a float's bits order as integers do, with infinity above all numbers and NaN above that. */
@@ -200,4 +228,5 @@ static float dot(const float *a, const float *b, int64_t n) {
     return lanes[0];
 }
 
-const anx_dnnl_loops LOOPS = {.pool_row = pool_rows, .max_magnitude_bits = max_magnitude_bits, .dot = dot};
+const anx_dnnl_loops LOOPS = {
+    .pool_row = pool_rows, .pool_row_tracked = pool_rows_tracked, .max_magnitude_bits = max_magnitude_bits, .dot = dot};

@@ -16,10 +16,31 @@ static anx_status lower_relu(anx_dnnl_plan *plan, int group, int index, int outp
     return status != ANX_OK ? status : anx_dnnl_add_relu(plan, group, buffer, output, err);
 }
 
-static anx_status lower_pooling(anx_dnnl_plan *plan, int group, int index, int output, anx_error *err) {
+anx_dnnl_pooling anx_dnnl_pooling_of(const anx_dnnl_plan *plan, int index, dnnl_format_tag_t src_tag,
+                                     dnnl_format_tag_t dst_tag) {
     const anx_node *node = &plan->graph->nodes[index];
     const anx_pool2d_params *pool = &node->layer->u.pool;
-    const bool adaptive = node->layer->op == ANX_OP_ADAPTIVE_AVG_POOL2D;
+    anx_dnnl_pooling pooling = {.src = anx_dnnl_layout_of(&node->in, src_tag),
+                                .dst = anx_dnnl_layout_of(&node->out, dst_tag),
+                                .batch = plan->batch,
+                                .in_h = node->in.dim[1],
+                                .in_w = node->in.dim[2],
+                                .out_h = node->out.dim[1],
+                                .out_w = node->out.dim[2],
+                                .isa = plan->device->isa,
+                                .adaptive = node->layer->op == ANX_OP_ADAPTIVE_AVG_POOL2D};
+    if (pooling.adaptive) return pooling;
+    pooling.kernel_h = pool->kernel_h;
+    pooling.kernel_w = pool->kernel_w;
+    pooling.stride_h = pool->stride_h;
+    pooling.stride_w = pool->stride_w;
+    pooling.pad_h = pool->pad_h;
+    pooling.pad_w = pool->pad_w;
+    return pooling;
+}
+
+static anx_status lower_pooling(anx_dnnl_plan *plan, int group, int index, int output, anx_error *err) {
+    const anx_node *node = &plan->graph->nodes[index];
     anx_dnnl_md plain = NULL, dst_md = NULL;
     dnnl_memory_t src = NULL;
     int buffer = 0;
@@ -39,27 +60,36 @@ static anx_status lower_pooling(anx_dnnl_plan *plan, int group, int index, int o
     anx_dnnl_md_destroy(dst_md);
     anx_dnnl_md_destroy(plain);
     if (status != ANX_OK) return status;
+    anx_dnnl_value *value = anx_dnnl_value_of(plan, output);
     step->run = anx_dnnl_run_pooling;
     step->src_buffer = buffer;
-    step->dst_buffer = anx_dnnl_value_of(plan, output)->buffer;
-    step->pooling = (anx_dnnl_pooling){.src = anx_dnnl_layout_of(&node->in, src_tag),
-                                       .dst = anx_dnnl_layout_of(&node->out, dst_tag),
-                                       .batch = plan->batch,
-                                       .in_h = node->in.dim[1],
-                                       .in_w = node->in.dim[2],
-                                       .out_h = node->out.dim[1],
-                                       .out_w = node->out.dim[2],
-                                       .isa = plan->device->isa,
-                                       .adaptive = adaptive};
-    if (!adaptive) {
-        step->pooling.kernel_h = pool->kernel_h;
-        step->pooling.kernel_w = pool->kernel_w;
-        step->pooling.stride_h = pool->stride_h;
-        step->pooling.stride_w = pool->stride_w;
-        step->pooling.pad_h = pool->pad_h;
-        step->pooling.pad_w = pool->pad_w;
-    }
-    return ANX_OK;
+    step->dst_buffer = value->buffer;
+    step->factor_buffer = -1;
+    step->pooling = anx_dnnl_pooling_of(plan, index, src_tag, dst_tag);
+    if (plan->mode != ANX_PLAN_TRAIN || step->pooling.adaptive) return ANX_OK;
+    status = anx_dnnl_add_lasting_buffer(plan, dnnl_memory_desc_get_size(value->md), &value->extra_buffer, err);
+    step->factor_buffer = value->extra_buffer;
+    return status;
+}
+
+/* Dropout in training: multiplied by the mask. */
+static anx_status lower_dropout(anx_dnnl_plan *plan, int group, int index, int output, anx_error *err) {
+    const anx_node *node = &plan->graph->nodes[index];
+    dnnl_memory_t src = NULL;
+    int buffer = 0;
+    const bool flat = node->in.rank == 1;
+    anx_status status = anx_dnnl_read_value(plan, node->inputs[0], NULL, flat, group, &src, &buffer, err);
+    if (status == ANX_OK)
+        status = flat ? anx_dnnl_own_plain_value(plan, output, group, err)
+                      : anx_dnnl_own_value(plan, output, anx_dnnl_storage_of(plan, node->inputs[0])->md, group, err);
+    if (status != ANX_OK) return status;
+    anx_dnnl_value *value = anx_dnnl_value_of(plan, output);
+    const size_t bytes = dnnl_memory_desc_get_size(value->md);
+    status = anx_dnnl_add_lasting_buffer(plan, bytes, &value->extra_buffer, err);
+    if (status == ANX_OK)
+        status = anx_dnnl_add_loop(plan, group, anx_dnnl_run_multiply, buffer, value->extra_buffer, value->buffer,
+                                   bytes / sizeof(float), err);
+    return status;
 }
 
 /* Dropout and flatten where their output has memory of its own. */
@@ -115,7 +145,13 @@ static anx_status lower_group(anx_dnnl_plan *plan, int group, anx_error *err) {
               output = g->nodes[n_computed - 1];
     const anx_node *node = &plan->graph->nodes[index];
     anx_status status = ANX_OK;
+    if (plan->mode == ANX_PLAN_TRAIN && anx_dnnl_aliases_in_training(plan->graph, index)) {
+        anx_dnnl_value_of(plan, index)->storage = anx_dnnl_value_of(plan, node->inputs[0])->storage;
+        anx_dnnl_value_of(plan, index)->kept = true;
+        return ANX_OK;
+    }
     anx_dnnl_lower_fn *lower = (unsigned)node->layer->op < ANX_OP_COUNT ? lowerings[node->layer->op] : NULL;
+    if (plan->mode == ANX_PLAN_TRAIN && node->layer->op == ANX_OP_DROPOUT) lower = lower_dropout;
     if (node->n_inputs != 1 || lower == NULL)
         status = anx_error_set(err, ANX_ERR_UNSUPPORTED, "the cpu device has no %s of %d inputs",
                                anx_op_name(node->layer->op), node->n_inputs);
@@ -136,8 +172,8 @@ static bool is_read(const anx_dnnl_plan *plan, int node) {
     return false;
 }
 
-anx_status anx_dnnl_lower(anx_dnnl_plan *plan, anx_error *err) {
-    const int last = plan->n_groups - 1;
+anx_status anx_dnnl_lower(anx_dnnl_plan *plan, const bool *trained, anx_error *err) {
+    const int last = anx_dnnl_time_of(plan, 0, true);
     anx_status status = anx_dnnl_choose_convolutions(plan, err);
     if (status == ANX_OK) status = anx_dnnl_own_plain_value(plan, ANX_NODE_INPUT, 0, err);
     anx_dnnl_value_of(plan, ANX_NODE_INPUT)->kept = true;
@@ -153,5 +189,5 @@ anx_status anx_dnnl_lower(anx_dnnl_plan *plan, anx_error *err) {
             buffer->last = last;
         }
     }
-    return ANX_OK;
+    return plan->mode == ANX_PLAN_TRAIN ? anx_dnnl_lower_backward(plan, trained, err) : ANX_OK;
 }

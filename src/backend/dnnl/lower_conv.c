@@ -5,7 +5,7 @@
 /* oneDNN's direct kernels for a first layer read up to this many channels from plain NCHW. */
 enum { PLAIN_INPUT_MAX_CHANNELS = 3 };
 
-static dnnl_status_t conv_weights_md(const anx_node *node, dnnl_format_tag_t plain_or_any, anx_dnnl_md *out) {
+dnnl_status_t anx_dnnl_conv_weights_md(const anx_node *node, dnnl_format_tag_t plain_or_any, anx_dnnl_md *out) {
     const anx_conv2d_params *conv = &node->conv;
     const dnnl_dim_t dims[5] = {conv->groups, conv->out_channels / conv->groups, node->in.dim[0] / conv->groups,
                                 conv->kernel_h, conv->kernel_w};
@@ -36,7 +36,7 @@ static dnnl_status_t choose_convolution(const anx_dnnl_plan *plan, const anx_nod
                                         dnnl_format_tag_t src_tag, dnnl_primitive_desc_t *out) {
     anx_dnnl_md src = NULL, weights = NULL, dst = NULL;
     dnnl_status_t s = anx_dnnl_extent_md(plan, &node->in, src_tag, &src);
-    if (s == dnnl_success) s = conv_weights_md(node, dnnl_format_tag_any, &weights);
+    if (s == dnnl_success) s = anx_dnnl_conv_weights_md(node, dnnl_format_tag_any, &weights);
     if (s == dnnl_success) s = anx_dnnl_extent_md(plan, &node->out, dnnl_format_tag_any, &dst);
     if (s == dnnl_success)
         s = convolution_pd(plan, node, src, weights, dst, relu ? plan->device->attr_relu : plan->device->attr, out);
@@ -113,7 +113,7 @@ anx_status anx_dnnl_lower_conv(anx_dnnl_plan *plan, int group, int index, int ou
     if (status == ANX_OK)
         status = anx_dnnl_own_value(plan, output, dnnl_primitive_desc_query_md(pd, dnnl_query_dst_md, 0), group, err);
     if (status == ANX_OK)
-        status = anx_dnnl_check(conv_weights_md(node, dnnl_oihw, &host_md), "describe a parameter", err);
+        status = anx_dnnl_check(anx_dnnl_conv_weights_md(node, dnnl_oihw, &host_md), "describe a parameter", err);
     if (status == ANX_OK)
         status = anx_dnnl_use_param(plan, node->weight, host_md,
                                     dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), false, err);

@@ -18,7 +18,7 @@ static anx_status pack(const anx_dnnl_plan *plan, int index, const float *host, 
 /* Only a convolution's guard asks for it, and reading the linear layers' weights for it would take longer. */
 static void measure(const anx_dnnl_plan *plan, int index, const float *host) {
     const anx_param *p = &plan->graph->params[index];
-    if (plan->mode != ANX_PLAN_INFER || plan->graph->nodes[p->node].layer->op != ANX_OP_CONV2D) return;
+    if (plan->mode == ANX_PLAN_OBSERVE || plan->graph->nodes[p->node].layer->op != ANX_OP_CONV2D) return;
     int64_t elems = 0;
     (void)anx_shape_elems(p->rank, p->shape, &elems);
     plan->params[index].magnitude = (double)anx_dnnl_max_magnitude(host, (size_t)elems, plan->device->isa);
@@ -66,7 +66,23 @@ anx_status anx_dnnl_param_write(anx_dnnl_plan *plan, int index, const float *hos
         param->in_place = false;
     }
     measure(plan, index, host);
+    param->back_is_stale = true;
     return pack(plan, index, host, err);
+}
+
+anx_status anx_dnnl_param_own(anx_dnnl_plan *plan, int index, anx_error *err) {
+    return plan->params[index].in_place ? anx_dnnl_param_write(plan, index, plan->params[index].data, err) : ANX_OK;
+}
+
+anx_status anx_dnnl_param_grad_exchange(const anx_dnnl_plan *plan, int index, float *host, bool write, anx_error *err) {
+    const anx_dnnl_param *param = &plan->params[index];
+    float *data = anx_dnnl_buffer_data(plan, param->grad_buffer);
+    const size_t bytes = dnnl_memory_desc_get_size(param->grad_md);
+    if (!dnnl_memory_desc_equal(param->host_md, param->grad_md))
+        return write ? anx_dnnl_reorder(plan->device, param->host_md, host, param->grad_md, data, err)
+                     : anx_dnnl_reorder(plan->device, param->grad_md, data, param->host_md, host, err);
+    anx_dnnl_copy(write ? data : host, write ? host : data, bytes);
+    return ANX_OK;
 }
 
 anx_status anx_dnnl_param_read(const anx_dnnl_plan *plan, int index, float *host, anx_error *err) {

@@ -57,6 +57,16 @@ static anx_status place_buffers(anx_dnnl_plan *plan, anx_error *err) {
     return status;
 }
 
+/* Nothing is dropped until a mask is written. */
+static void fill_masks(anx_dnnl_plan *plan) {
+    for (int i = 0; i < plan->graph->n_nodes; i++) {
+        if (plan->graph->nodes[i].layer->op != ANX_OP_DROPOUT) continue;
+        const anx_dnnl_value *value = anx_dnnl_value_of(plan, i);
+        float *mask = anx_dnnl_buffer_data(plan, value->extra_buffer);
+        for (size_t k = 0; k < dnnl_memory_desc_get_size(value->md) / sizeof *mask; k++) mask[k] = 1.0f;
+    }
+}
+
 anx_status anx_dnnl_plan_create(void *device, const anx_plan_desc *desc, void **out, anx_error *err) {
     anx_status status = check_batch(desc, err);
     if (status != ANX_OK) return status;
@@ -68,9 +78,10 @@ anx_status anx_dnnl_plan_create(void *device, const anx_plan_desc *desc, void **
     plan->mode = desc->mode;
     const int previous = anx_dnnl_threads_enter(plan->device);
     status = allocate_tables(plan, err);
-    if (status == ANX_OK) status = anx_dnnl_lower(plan, err);
+    if (status == ANX_OK) status = anx_dnnl_lower(plan, desc->trained, err);
     if (status == ANX_OK) status = place_buffers(plan, err);
     if (status == ANX_OK) status = anx_dnnl_params_load(plan, desc->params, err);
+    if (status == ANX_OK && plan->mode == ANX_PLAN_TRAIN) fill_masks(plan);
     anx_dnnl_threads_leave(previous);
     if (status == ANX_OK)
         *out = plan;
@@ -89,6 +100,7 @@ static void destroy_param(anx_dnnl_param *param) {
     if (param->memory != NULL) dnnl_memory_destroy(param->memory);
     anx_dnnl_md_destroy(param->host_md);
     anx_dnnl_md_destroy(param->md);
+    anx_dnnl_md_destroy(param->grad_md);
     anx_dnnl_block_fini(&param->own);
 }
 
@@ -128,6 +140,7 @@ static double passed_on_magnitude(const anx_dnnl_plan *plan, const anx_group *gr
     for (int i = 0; i < group->n_nodes; i++) {
         const anx_op op = plan->graph->nodes[group->nodes[i]].layer->op;
         const bool passes = op == ANX_OP_MAX_POOL2D || op == ANX_OP_RELU;
+        if (op == ANX_OP_DROPOUT && plan->mode == ANX_PLAN_TRAIN) magnitude = NAN; /* multiplied by a mask */
         if (!passes && !anx_dnnl_passes_on(&plan->graph->nodes[group->nodes[i]])) magnitude = NAN;
     }
     return magnitude;
@@ -136,7 +149,7 @@ static double passed_on_magnitude(const anx_dnnl_plan *plan, const anx_group *gr
 static anx_status run_steps(anx_dnnl_plan *plan, int first, int last, anx_error *err) {
     for (int i = 0; i < plan->n_steps; i++) {
         anx_dnnl_step *step = &plan->steps[i];
-        if (step->group < first || step->group > last) continue;
+        if (step->backward || step->group < first || step->group > last) continue;
         const anx_group *group = &plan->groups[step->group];
         const int output = group->nodes[group->n_nodes - 1];
         anx_dnnl_value *value = anx_dnnl_storage_of(plan, output);
@@ -155,6 +168,28 @@ anx_status anx_dnnl_plan_run(void *impl, int first, int count, anx_error *err) {
     anx_dnnl_plan *plan = impl;
     const int previous = anx_dnnl_threads_enter(plan->device);
     anx_status status = run_steps(plan, first, first + count - 1, err);
+    anx_dnnl_threads_leave(previous);
+    return status;
+}
+
+static anx_status run_steps_backward(anx_dnnl_plan *plan, int first, int last, anx_error *err) {
+    for (int node = ANX_NODE_INPUT; node < plan->graph->n_nodes; node++)
+        anx_dnnl_value_of(plan, node)->grad_begun = false;
+    for (int i = 0; i < plan->n_steps; i++) {
+        anx_dnnl_step *step = &plan->steps[i];
+        if (!step->backward || step->group < first || step->group > last) continue;
+        anx_status status = step->run(plan, step, err);
+        if (status == ANX_OK) continue;
+        anx_error_in_layer(err, plan->graph->nodes[plan->groups[step->group].nodes[0]].layer->name);
+        return status;
+    }
+    return ANX_OK;
+}
+
+anx_status anx_dnnl_plan_run_backward(void *impl, int first, int count, anx_error *err) {
+    anx_dnnl_plan *plan = impl;
+    const int previous = anx_dnnl_threads_enter(plan->device);
+    anx_status status = run_steps_backward(plan, first, first + count - 1, err);
     anx_dnnl_threads_leave(previous);
     return status;
 }

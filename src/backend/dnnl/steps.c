@@ -26,9 +26,64 @@ anx_status anx_dnnl_run_relu(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error
 
 anx_status anx_dnnl_run_pooling(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
     (void)err;
-    anx_dnnl_pooling_run(&step->pooling, anx_dnnl_buffer_data(plan, step->src_buffer),
-                         anx_dnnl_buffer_data(plan, step->dst_buffer));
+    const float *src = anx_dnnl_buffer_data(plan, step->src_buffer);
+    float *dst = anx_dnnl_buffer_data(plan, step->dst_buffer);
+    if (step->factor_buffer < 0)
+        anx_dnnl_pooling_run(&step->pooling, src, dst);
+    else
+        anx_dnnl_pooling_run_tracked(&step->pooling, src, dst, anx_dnnl_winners_data(plan, step->factor_buffer));
     return ANX_OK;
+}
+
+anx_status anx_dnnl_run_pooling_backward(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    (void)err;
+    const int32_t *winners = step->pooling.adaptive ? NULL : anx_dnnl_winners_data(plan, step->factor_buffer);
+    anx_dnnl_pooling_run_backward(&step->pooling, anx_dnnl_buffer_data(plan, step->src_buffer), winners,
+                                  anx_dnnl_buffer_data(plan, step->dst_buffer));
+    return ANX_OK;
+}
+
+anx_status anx_dnnl_run_multiply(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    (void)err;
+    anx_dnnl_multiply_run(anx_dnnl_buffer_data(plan, step->src_buffer), anx_dnnl_buffer_data(plan, step->factor_buffer),
+                          anx_dnnl_buffer_data(plan, step->dst_buffer), step->elems);
+    return ANX_OK;
+}
+
+anx_status anx_dnnl_run_relu_backward(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    (void)err;
+    anx_dnnl_relu_run_backward(anx_dnnl_buffer_data(plan, step->src_buffer),
+                               anx_dnnl_buffer_data(plan, step->factor_buffer),
+                               anx_dnnl_buffer_data(plan, step->dst_buffer), step->elems);
+    return ANX_OK;
+}
+
+anx_status anx_dnnl_run_softmax_backward(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    (void)err;
+    anx_dnnl_softmax_run_backward(anx_dnnl_buffer_data(plan, step->src_buffer),
+                                  anx_dnnl_buffer_data(plan, step->factor_buffer),
+                                  anx_dnnl_buffer_data(plan, step->dst_buffer), plan->batch, (int64_t)step->elems);
+    return ANX_OK;
+}
+
+anx_status anx_dnnl_run_accumulate(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    (void)err;
+    anx_dnnl_value *value = anx_dnnl_storage_of(plan, step->node);
+    const float *part = anx_dnnl_buffer_data(plan, step->src_buffer);
+    float *grad = anx_dnnl_buffer_data(plan, step->dst_buffer);
+    if (value->grad_begun)
+        anx_dnnl_add_run(part, grad, step->elems);
+    else
+        anx_dnnl_copy(grad, part, step->elems * sizeof *grad);
+    value->grad_begun = true;
+    return ANX_OK;
+}
+
+anx_status anx_dnnl_run_renew(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    if (!plan->params[step->param].back_is_stale) return ANX_OK;
+    anx_status status = anx_dnnl_run_primitive(plan, step, err);
+    if (status == ANX_OK) plan->params[step->param].back_is_stale = false;
+    return status;
 }
 
 anx_status anx_dnnl_run_softmax(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
