@@ -1,0 +1,442 @@
+/*
+ * Training plans of the CPU device. Each group's backward pass is judged by itself: inputs, masks and the gradient of
+ * its output are given, and what it makes of them is compared with the definition in long double. A sum of n products
+ * in float32, in any order, is off by at most gamma_n times the sum of their magnitudes (Higham, "Accuracy and
+ * Stability of Numerical Algorithms", 3.1); where that is 0 the gradient must be 0.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/backend/backends.h"
+#include "tests/conformance/cases.h"
+#include "tests/support/anx_test.h"
+#include "tests/support/layer_rows.h"
+#include "tests/support/random.h"
+
+/* ---- the definition ------------------------------------------------------------------------------------- */
+
+/* A gradient, the sum of the magnitudes of what it is the sum of, and how many those are at most. */
+typedef struct sums {
+    long double *value, *gauge;
+    int64_t elems, terms;
+} sums;
+
+static sums sums_of(int64_t elems, int64_t terms) {
+    sums s = {.value = calloc((size_t)elems, sizeof(long double)),
+              .gauge = calloc((size_t)elems, sizeof(long double)),
+              .elems = elems,
+              .terms = terms};
+    CU_ASSERT_TRUE_FATAL(s.value != NULL && s.gauge != NULL);
+    return s;
+}
+
+static void sums_fini(sums *s) {
+    free(s->value);
+    free(s->gauge);
+    *s = (sums){.value = NULL};
+}
+
+static void add(sums *s, int64_t i, long double term) {
+    s->value[i] += term;
+    s->gauge[i] += fabsl(term);
+}
+
+static int64_t at4(const anx_extent *e, int64_t n, int64_t c, int64_t h, int64_t w) {
+    return ((n * e->dim[0] + c) * e->dim[1] + h) * e->dim[2] + w;
+}
+
+/* What a group has: x (input of its first node), y (its output), dy, and what is made of them. */
+typedef struct group_data {
+    const anx_node *node;
+    int64_t batch;
+    const float *x, *y, *mask, *weight;
+    float *dy; /* by the first node's output */
+    sums dx, dw, db;
+} group_data;
+
+static void conv_backward(group_data *d) {
+    const anx_node *nd = d->node;
+    const anx_conv2d_params *p = &nd->conv;
+    const int64_t per_group = nd->in.dim[0] / p->groups, out_per_group = nd->out.dim[0] / p->groups;
+    for (int64_t n = 0; n < d->batch; n++)
+        for (int64_t oc = 0; oc < nd->out.dim[0]; oc++)
+            for (int64_t oh = 0; oh < nd->out.dim[1]; oh++)
+                for (int64_t ow = 0; ow < nd->out.dim[2]; ow++) {
+                    const long double dy = (long double)d->dy[at4(&nd->out, n, oc, oh, ow)];
+                    add(&d->db, oc, dy);
+                    for (int64_t c = 0; c < per_group; c++)
+                        for (int64_t kh = 0; kh < p->kernel_h; kh++)
+                            for (int64_t kw = 0; kw < p->kernel_w; kw++) {
+                                const int64_t h = oh * p->stride_h - p->pad_h + kh * p->dilation_h;
+                                const int64_t w = ow * p->stride_w - p->pad_w + kw * p->dilation_w;
+                                if (h < 0 || h >= nd->in.dim[1] || w < 0 || w >= nd->in.dim[2]) continue;
+                                const int64_t i = at4(&nd->in, n, oc / out_per_group * per_group + c, h, w);
+                                const int64_t k = ((oc * per_group + c) * p->kernel_h + kh) * p->kernel_w + kw;
+                                add(&d->dx, i, dy * (long double)d->weight[k]);
+                                add(&d->dw, k, dy * (long double)d->x[i]);
+                            }
+                }
+}
+
+static void linear_backward(group_data *d) {
+    const int64_t in = d->node->in.dim[0], out = d->node->out.dim[0];
+    for (int64_t n = 0; n < d->batch; n++)
+        for (int64_t o = 0; o < out; o++) {
+            const long double dy = (long double)d->dy[n * out + o];
+            add(&d->db, o, dy);
+            for (int64_t i = 0; i < in; i++) {
+                add(&d->dx, n * in + i, dy * (long double)d->weight[o * in + i]);
+                add(&d->dw, o * in + i, dy * (long double)d->x[n * in + i]);
+            }
+        }
+}
+
+/* torch: the first of the window's elements, replaced where one is larger or NaN. */
+static int64_t winner_at(const group_data *d, int64_t n, int64_t c, int64_t oh, int64_t ow) {
+    const anx_node *nd = d->node;
+    const anx_pool2d_params *p = &nd->layer->u.pool;
+    int64_t best = -1;
+    float max = -INFINITY;
+    for (int64_t kh = 0; kh < p->kernel_h; kh++)
+        for (int64_t kw = 0; kw < p->kernel_w; kw++) {
+            const int64_t h = oh * p->stride_h - p->pad_h + kh, w = ow * p->stride_w - p->pad_w + kw;
+            if (h < 0 || h >= nd->in.dim[1] || w < 0 || w >= nd->in.dim[2]) continue;
+            const float v = d->x[at4(&nd->in, n, c, h, w)];
+            if (best < 0) best = h * nd->in.dim[2] + w;
+            if (v > max || isnan(v)) {
+                max = v;
+                best = h * nd->in.dim[2] + w;
+            }
+        }
+    return best;
+}
+
+static void max_backward(group_data *d) {
+    const anx_node *nd = d->node;
+    for (int64_t n = 0; n < d->batch; n++)
+        for (int64_t c = 0; c < nd->out.dim[0]; c++)
+            for (int64_t oh = 0; oh < nd->out.dim[1]; oh++)
+                for (int64_t ow = 0; ow < nd->out.dim[2]; ow++)
+                    add(&d->dx, at4(&nd->in, n, c, 0, winner_at(d, n, c, oh, ow)),
+                        (long double)d->dy[at4(&nd->out, n, c, oh, ow)]);
+}
+
+static void average_backward(group_data *d) {
+    const anx_node *nd = d->node;
+    const int64_t in_h = nd->in.dim[1], in_w = nd->in.dim[2], out_h = nd->out.dim[1], out_w = nd->out.dim[2];
+    for (int64_t n = 0; n < d->batch; n++)
+        for (int64_t c = 0; c < nd->out.dim[0]; c++)
+            for (int64_t oh = 0; oh < out_h; oh++)
+                for (int64_t ow = 0; ow < out_w; ow++) {
+                    const int64_t h0 = oh * in_h / out_h, h1 = ((oh + 1) * in_h + out_h - 1) / out_h;
+                    const int64_t w0 = ow * in_w / out_w, w1 = ((ow + 1) * in_w + out_w - 1) / out_w;
+                    const long double dy =
+                        (long double)d->dy[at4(&nd->out, n, c, oh, ow)] / (long double)((h1 - h0) * (w1 - w0));
+                    for (int64_t h = h0; h < h1; h++)
+                        for (int64_t w = w0; w < w1; w++) add(&d->dx, at4(&nd->in, n, c, h, w), dy);
+                }
+}
+
+static void softmax_backward(group_data *d) {
+    const int64_t features = d->node->in.dim[0];
+    for (int64_t n = 0; n < d->batch; n++) {
+        const float *y = d->y + n * features, *dy = d->dy + n * features;
+        for (int64_t i = 0; i < features; i++) {
+            add(&d->dx, n * features + i, (long double)y[i] * (long double)dy[i]);
+            for (int64_t k = 0; k < features; k++)
+                add(&d->dx, n * features + i, -(long double)y[i] * (long double)dy[k] * (long double)y[k]);
+        }
+    }
+}
+
+static void elementwise_backward(group_data *d) {
+    for (int64_t i = 0; i < d->dx.elems; i++) {
+        const bool relu = d->node->layer->op == ANX_OP_RELU, dropout = d->node->layer->op == ANX_OP_DROPOUT;
+        const long double factor = relu ? (long double)!(d->y[i] <= 0.0f) : dropout ? (long double)d->mask[i] : 1.0L;
+        add(&d->dx, i, factor * (long double)d->dy[i]);
+    }
+}
+
+static void group_backward(group_data *d, bool has_relu) {
+    const int64_t out_elems =
+        d->batch * (d->node->out.rank == 1 ? d->node->out.dim[0]
+                                           : d->node->out.dim[0] * d->node->out.dim[1] * d->node->out.dim[2]);
+    for (int64_t i = 0; has_relu && i < out_elems; i++)
+        if (d->y[i] <= 0.0f) d->dy[i] = 0.0f;
+    switch (d->node->layer->op) {
+    case ANX_OP_CONV2D: conv_backward(d); return;
+    case ANX_OP_LINEAR: linear_backward(d); return;
+    case ANX_OP_MAX_POOL2D: max_backward(d); return;
+    case ANX_OP_ADAPTIVE_AVG_POOL2D: average_backward(d); return;
+    case ANX_OP_SOFTMAX: softmax_backward(d); return;
+    default: elementwise_backward(d); return;
+    }
+}
+
+/* How many terms one element of the gradient by the input, and by weights and bias, has at most. */
+static int64_t input_terms(const anx_node *nd) {
+    const anx_conv2d_params *p = &nd->conv;
+    switch (nd->layer->op) {
+    case ANX_OP_CONV2D: return nd->out.dim[0] / p->groups * p->kernel_h * p->kernel_w;
+    case ANX_OP_LINEAR: return nd->out.dim[0];
+    case ANX_OP_MAX_POOL2D: return (int64_t)nd->layer->u.pool.kernel_h * nd->layer->u.pool.kernel_w;
+    case ANX_OP_ADAPTIVE_AVG_POOL2D: return 2 + nd->out.dim[1] * nd->out.dim[2]; /* two divisions more */
+    default: return 1;
+    }
+}
+
+static int64_t weight_terms(const anx_node *nd, int64_t batch) {
+    return nd->layer->op == ANX_OP_CONV2D ? batch * nd->out.dim[1] * nd->out.dim[2] : batch;
+}
+
+/* ---- a graph, a device, a plan -------------------------------------------------------------------------- */
+
+typedef struct rig {
+    anx_device *device;
+    anx_graph *graph;
+    anx_plan *plan;
+    int64_t batch;
+    anx_tensor *params;
+    bool *trained;
+} rig;
+
+static anx_tensor tensor_of(anx_dtype dtype, int rank, const int64_t *shape) {
+    anx_tensor t = ANX_TENSOR_INIT;
+    anx_error err = ANX_ERROR_INIT;
+    ANX_CHECK_OK(anx_tensor_alloc(dtype, rank, shape, &t, &err), &err);
+    memset(t.data, 0xff, anx_tensor_bytes(&t)); /* NaN: what is not written is not mistaken for a result */
+    return t;
+}
+
+/* Normal numbers, with a share of zeros of either sign where `zeros`. */
+static void fill(anx_tensor *t, test_random *r, float scale, bool zeros) {
+    float *x = t->data;
+    for (int64_t i = 0; i < anx_tensor_elems(t); i++) {
+        x[i] = scale * test_random_normal(r);
+        if (zeros && test_random_int(r, 0, 3) == 0) x[i] = copysignf(0.0f, x[i]);
+    }
+}
+
+static anx_plan *plan_of(const rig *g, const bool *trained) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_plan *plan = NULL;
+    const anx_plan_desc desc = {.graph = g->graph,
+                                .batch = g->batch,
+                                .mode = ANX_PLAN_TRAIN,
+                                .params = g->params,
+                                .n_params = g->graph->n_params,
+                                .trained = trained};
+    ANX_CHECK_OK(anx_plan_create(g->device, &desc, &plan, &err), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(plan);
+    return plan;
+}
+
+static void rig_init(rig *g, const anx_arch *arch, int height, int width, int64_t batch, int threads) {
+    anx_error err = ANX_ERROR_INIT;
+    test_random r = {.state = 11 + (uint64_t)batch};
+    const anx_device_options options = {.threads = threads};
+    *g = (rig){.batch = batch};
+    ANX_CHECK_OK(anx_device_open("cpu", &options, &g->device, &err), &err);
+    ANX_CHECK_OK(anx_graph_create(arch, 0, height, width, &g->graph, &err), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(g->device);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(g->graph);
+    g->params = calloc((size_t)g->graph->n_params + 1, sizeof *g->params);
+    g->trained = calloc((size_t)g->graph->n_params + 1, sizeof *g->trained);
+    CU_ASSERT_TRUE_FATAL(g->params != NULL && g->trained != NULL);
+    for (int i = 0; i < g->graph->n_params; i++) {
+        const anx_param *p = &g->graph->params[i];
+        g->params[i] = tensor_of(ANX_F32, p->rank, p->shape);
+        fill(&g->params[i], &r, 1.5f / sqrtf((float)p->fan_in), false);
+    }
+    g->plan = plan_of(g, NULL);
+}
+
+static void rig_fini(rig *g) {
+    anx_plan_destroy(g->plan);
+    for (int i = 0; g->graph != NULL && i < g->graph->n_params; i++) anx_tensor_fini(&g->params[i]);
+    free(g->params);
+    free(g->trained);
+    anx_graph_destroy(g->graph);
+    anx_device_close(g->device);
+}
+
+static anx_tensor tensor_for(const rig *g, anx_value value) {
+    int64_t shape[4];
+    const int rank = anx_plan_value_shape(g->plan, value, shape);
+    return tensor_of(value.kind == ANX_VALUE_ARGMAX ? ANX_I64 : ANX_F32, rank, shape);
+}
+
+static anx_tensor read_value(const rig *g, anx_value_kind kind, int index) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_tensor t = tensor_for(g, (anx_value){kind, index});
+    ANX_CHECK_OK(anx_plan_read(g->plan, (anx_value){kind, index}, &t, &err), &err);
+    return t;
+}
+
+static void write_value(const rig *g, anx_value_kind kind, int index, const anx_tensor *t) {
+    anx_error err = ANX_ERROR_INIT;
+    ANX_CHECK_OK(anx_plan_write(g->plan, (anx_value){kind, index}, t, &err), &err);
+}
+
+static void write_random(const rig *g, anx_value_kind kind, int index, test_random *r, bool zeros) {
+    anx_tensor t = tensor_for(g, (anx_value){kind, index});
+    fill(&t, r, 1.0f, zeros);
+    write_value(g, kind, index, &t);
+    anx_tensor_fini(&t);
+}
+
+static void run(const rig *g) {
+    anx_error err = ANX_ERROR_INIT;
+    ANX_CHECK_OK(anx_plan_run(g->plan, &err), &err);
+}
+
+static void run_backward(const rig *g, int first, int count) {
+    anx_error err = ANX_ERROR_INIT;
+    ANX_CHECK_OK(anx_plan_run_groups_backward(g->plan, first, count, &err), &err);
+}
+
+static void run_all_backward(const rig *g) {
+    run_backward(g, 0, anx_plan_group_count(g->plan));
+}
+
+static int last_node(const rig *g, int group) {
+    const anx_group *x = anx_plan_group(g->plan, group);
+    return x->nodes[x->n_nodes - 1];
+}
+
+/* Writes 0 and 2 into every mask. */
+static void write_masks(const rig *g, test_random *r) {
+    for (int i = 0; i < g->graph->n_nodes; i++) {
+        if (g->graph->nodes[i].layer->op != ANX_OP_DROPOUT) continue;
+        anx_tensor t = tensor_for(g, (anx_value){ANX_VALUE_MASK, i});
+        for (int64_t k = 0; k < anx_tensor_elems(&t); k++)
+            ((float *)t.data)[k] = test_random_bits(r) & 1u ? 2.0f : 0.0f;
+        write_value(g, ANX_VALUE_MASK, i, &t);
+        anx_tensor_fini(&t);
+    }
+}
+
+/* Input, masks, forward. */
+static void forward(const rig *g, uint64_t seed, bool zeros) {
+    test_random r = {.state = seed};
+    write_random(g, ANX_VALUE_OUTPUT, ANX_NODE_INPUT, &r, zeros);
+    write_masks(g, &r);
+    run(g);
+}
+
+/* ---- judging -------------------------------------------------------------------------------------------- */
+
+static void fail_at(const rig *g, const char *where, int64_t i, double expected, double got, double bound) {
+    char text[512];
+    snprintf(text, sizeof text, "%s, batch %lld: %s, element %lld: expected %.9g within %.3g, got %.9g",
+             g->graph->arch->name, (long long)g->batch, where, (long long)i, expected, bound, got);
+    CU_assertImplementation(CU_FALSE, __LINE__, text, __FILE__, "", CU_FALSE);
+}
+
+static void check_sums(const rig *g, const char *what, const char *name, const sums *expected, const anx_tensor *got) {
+    char where[160];
+    snprintf(where, sizeof where, "%s of '%s'", what, name);
+    CU_ASSERT_EQUAL_FATAL(anx_tensor_elems(got), expected->elems);
+    const long double nu = (long double)expected->terms * 0x1p-24L, gamma = nu / (1 - nu);
+    const float *x = got->data;
+    for (int64_t i = 0; i < expected->elems; i++) {
+        const long double bound = gamma * expected->gauge[i];
+        if (fabsl((long double)x[i] - expected->value[i]) <= bound) continue; /* NaN is not */
+        fail_at(g, where, i, (double)expected->value[i], (double)x[i], (double)bound);
+        return;
+    }
+    CU_PASS("within the bound");
+}
+
+static void check_winners(const rig *g, const group_data *d, int node) {
+    anx_tensor got = read_value(g, ANX_VALUE_ARGMAX, node);
+    const int64_t *winner = got.data;
+    const anx_extent *out = &d->node->out;
+    for (int64_t n = 0; n < g->batch; n++)
+        for (int64_t c = 0; c < out->dim[0]; c++)
+            for (int64_t h = 0; h < out->dim[1]; h++)
+                for (int64_t w = 0; w < out->dim[2]; w++) {
+                    const int64_t i = at4(out, n, c, h, w), expected = winner_at(d, n, c, h, w);
+                    if (winner[i] == expected) continue;
+                    fail_at(g, d->node->layer->name, i, (double)expected, (double)winner[i], 0.0);
+                    anx_tensor_fini(&got);
+                    return;
+                }
+    CU_PASS("winners agree");
+    anx_tensor_fini(&got);
+}
+
+/* Gives the group's output a random gradient, and judges what the group makes of it. */
+static void check_group(const rig *g, int group, test_random *r) {
+    const anx_group *grp = anx_plan_group(g->plan, group);
+    const int index = grp->nodes[0], output = last_node(g, group);
+    const anx_node *nd = &g->graph->nodes[index];
+    write_random(g, ANX_VALUE_GRAD, output, r, true);
+    anx_tensor dy = read_value(g, ANX_VALUE_GRAD, output), x = read_value(g, ANX_VALUE_OUTPUT, nd->inputs[0]);
+    anx_tensor y = read_value(g, ANX_VALUE_OUTPUT, output), mask = ANX_TENSOR_INIT;
+    run_backward(g, group, 1);
+    anx_tensor dx = read_value(g, ANX_VALUE_GRAD, nd->inputs[0]);
+    if (nd->layer->op == ANX_OP_DROPOUT) mask = read_value(g, ANX_VALUE_MASK, index);
+    group_data d = {.node = nd, .batch = g->batch, .x = x.data, .y = y.data, .dy = dy.data, .mask = mask.data};
+    d.dx = sums_of(anx_tensor_elems(&dx), input_terms(nd));
+    if (nd->weight != ANX_NO_PARAM) {
+        d.weight = g->params[nd->weight].data;
+        d.dw = sums_of(anx_tensor_elems(&g->params[nd->weight]), weight_terms(nd, g->batch));
+        d.db = sums_of(anx_tensor_elems(&g->params[nd->bias]), weight_terms(nd, g->batch));
+    }
+    group_backward(&d, grp->n_nodes > 1);
+    check_sums(g, "gradient by the input", nd->layer->name, &d.dx, &dx);
+    if (nd->layer->op == ANX_OP_MAX_POOL2D) check_winners(g, &d, index);
+    if (nd->weight != ANX_NO_PARAM) {
+        anx_tensor dw = read_value(g, ANX_VALUE_PARAM_GRAD, nd->weight), db = read_value(g, ANX_VALUE_PARAM_GRAD, nd->bias);
+        check_sums(g, "gradient by the weights", nd->layer->name, &d.dw, &dw);
+        check_sums(g, "gradient by the bias", nd->layer->name, &d.db, &db);
+        anx_tensor_fini(&db);
+        anx_tensor_fini(&dw);
+    }
+    sums_fini(&d.db);
+    sums_fini(&d.dw);
+    sums_fini(&d.dx);
+    anx_tensor_fini(&dx);
+    anx_tensor_fini(&mask);
+    anx_tensor_fini(&y);
+    anx_tensor_fini(&x);
+    anx_tensor_fini(&dy);
+}
+
+static void check_network(const anx_arch *arch, int height, int width, int64_t batch, int threads) {
+    rig g;
+    rig_init(&g, arch, height, width, batch, threads);
+    test_random r = {.state = 5};
+    forward(&g, 3, true);
+    for (int group = anx_plan_group_count(g.plan) - 1; group >= 0; group--) check_group(&g, group, &r);
+    for (int group = 0; group < anx_plan_group_count(g.plan); group++) check_group(&g, group, &r);
+    rig_fini(&g);
+}
+
+static void gradients_of_every_layer_are_right(void) {
+    for (int i = 0; conformance_case_at(i) != NULL; i++) {
+        const conformance_case *c = conformance_case_at(i);
+        check_network(&c->arch, c->height, c->width, c->batch, 2);
+    }
+}
+
+static void gradients_of_a_whole_network_are_right(void) {
+    for (int64_t batch = 1; batch <= 5; batch++) check_network(anx_arch_find("narrow"), 0, 0, batch, batch == 5 ? 3 : 2);
+    check_network(anx_arch_find("narrow"), 47, 33, 9, 2);
+    check_network(anx_arch_find("narrow"), 33, 40, 2, 1);
+}
+
+static const anx_test tests[] = {
+    {"gradients of every layer are right", gradients_of_every_layer_are_right},
+    {"gradients of a whole network are right", gradients_of_a_whole_network_are_right},
+    {NULL, NULL},
+};
+
+int main(int argc, char **argv) {
+    /* Before oneDNN reads it: what is not asked for explicitly would be computed in bfloat16. */
+    setenv("ONEDNN_DEFAULT_FPMATH_MODE", "ANY", 1);
+    return anx_test_main("dnnl_backward", tests, argc, argv);
+}
