@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "src/backend/dnnl/loops.h"
+#include "src/backend/dnnl/vectors.h"
 
 /* Channels worked on at once: a cache line, and the largest block of oneDNN's layouts. */
-enum { CHUNK = 16 };
+enum { CHUNK = 16, VECS = CHUNK / LANES };
 
 static inline int64_t channel_offset(const anx_dnnl_layout *layout, int64_t channel) {
     if (channel < layout->block) return channel; /* a division spared where all channels lie together */
@@ -41,37 +42,6 @@ static inline void range_of(int64_t i, int64_t in, int64_t out, bool adaptive, i
     *from = start > 0 ? start : 0;
     *to = min_i64(start + kernel, in);
 }
-
-/* What the functions below are told as a constant, so that each use becomes a loop without it. */
-#define LOOP_INLINE static inline __attribute__((always_inline))
-
-/*
- * The target's widest vectors. vec_larger(x, m) is m where x is NaN, and where both are equal; vec_fma(a, b, c) is
- * a * b + c, rounded once where the target can.
- */
-#if defined(__AVX512F__)
-#include <immintrin.h>
-typedef __m512 vec;
-#define vec_larger(x, m) _mm512_max_ps(x, m)
-#define vec_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
-#elif defined(__AVX2__) && defined(__FMA__)
-#include <immintrin.h>
-typedef __m256 vec;
-#define vec_larger(x, m) _mm256_max_ps(x, m)
-#define vec_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
-#elif defined(__SSE__)
-#include <xmmintrin.h>
-typedef __m128 vec;
-#define vec_larger(x, m) _mm_max_ps(x, m)
-#define vec_fma(a, b, c) ((a) * (b) + (c))
-#else
-typedef float vec __attribute__((vector_size(sizeof(float))));
-#define vec_larger(x, m) ((vec){(x)[0] > (m)[0] ? (x)[0] : (m)[0]})
-#define vec_fma(a, b, c) ((a) * (b) + (c))
-#endif
-/* What comparing them gives: all bits set where true. */
-typedef int32_t vec_mask __attribute__((vector_size(sizeof(vec))));
-enum { LANES = sizeof(vec) / sizeof(float), VECS = CHUNK / LANES };
 
 /* What is made of a window. TRACKED: the maximum, and where it was. */
 typedef enum pool_kind { MAXIMUM, TRACKED, AVERAGE } pool_kind;

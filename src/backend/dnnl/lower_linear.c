@@ -7,7 +7,7 @@
  * product in place by a fifth; from 4 on oneDNN's matrix product in place has two thirds of the packed speed; from 8
  * on the copy pays.
  */
-enum { LOOP_MAX_BATCH = 3, IN_PLACE_MAX_BATCH = 7 };
+enum { IN_PLACE_MAX_BATCH = 7 };
 
 /* The layer in a loop of our own, which reads the weights as PyTorch has them. */
 static anx_status lower_loop(anx_dnnl_plan *plan, int group, int index, int output, anx_error *err) {
@@ -77,53 +77,10 @@ static anx_status lower_product(anx_dnnl_plan *plan, int group, int index, int o
     return status;
 }
 
-/*
- * The layer for training, where a packed copy of the weights would have to be written anew after every step, and the
- * gradients could not be applied to it in place: as oneDNN's inner product on the weights as PyTorch has them.
- */
-static anx_status lower_inner_product(anx_dnnl_plan *plan, int group, int index, int output, anx_error *err) {
-    const anx_node *node = &plan->graph->nodes[index];
-    const bool has_bias = node->bias != ANX_NO_PARAM;
-    const dnnl_dim_t in = node->in.dim[0], out = node->out.dim[0];
-    const dnnl_dim_t src_dims[] = {plan->batch, in}, dst_dims[] = {plan->batch, out}, weights_dims[] = {out, in};
-    anx_dnnl_md src_md = NULL, dst_md = NULL, bias_md = NULL, weights_md = NULL;
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_memory_t src = NULL;
-    anx_dnnl_step *step = NULL;
-    int buffer = 0;
-    dnnl_status_t s = anx_dnnl_md_create(&src_md, 2, src_dims, dnnl_ab);
-    if (s == dnnl_success) s = anx_dnnl_md_create(&dst_md, 2, dst_dims, dnnl_ab);
-    if (s == dnnl_success && has_bias) s = anx_dnnl_md_create(&bias_md, 1, weights_dims, dnnl_a);
-    if (s == dnnl_success) s = anx_dnnl_md_create(&weights_md, 2, weights_dims, dnnl_ab);
-    if (s == dnnl_success)
-        s = anx_dnnl_inner_product_pd(&pd, plan->device->engine, src_md, weights_md, bias_md, dst_md,
-                                      plan->device->attr);
-    anx_status status = anx_dnnl_check(s, "describe a linear layer", err);
-    if (status == ANX_OK) status = anx_dnnl_read_value(plan, node->inputs[0], src_md, true, group, &src, &buffer, err);
-    if (status == ANX_OK) status = anx_dnnl_own_plain_value(plan, output, group, err);
-    if (status == ANX_OK) status = anx_dnnl_use_param(plan, node->weight, weights_md, weights_md, true, err);
-    if (status == ANX_OK && has_bias) status = anx_dnnl_use_bias(plan, node->bias, 1, weights_dims, err);
-    if (status == ANX_OK) status = anx_dnnl_add_step(plan, group, &step, err);
-    if (status == ANX_OK) {
-        step->run = anx_dnnl_run_primitive;
-        anx_dnnl_add_arg(step, DNNL_ARG_SRC, src);
-        anx_dnnl_add_arg(step, DNNL_ARG_WEIGHTS, plan->params[node->weight].memory);
-        if (has_bias) anx_dnnl_add_arg(step, DNNL_ARG_BIAS, plan->params[node->bias].memory);
-        anx_dnnl_add_arg(step, DNNL_ARG_DST, anx_dnnl_value_of(plan, output)->memory);
-        status = anx_dnnl_finish_primitive(plan, plan->n_steps - 1, pd, err);
-    }
-    if (pd != NULL) dnnl_primitive_desc_destroy(pd);
-    anx_dnnl_md_destroy(weights_md);
-    anx_dnnl_md_destroy(bias_md);
-    anx_dnnl_md_destroy(dst_md);
-    anx_dnnl_md_destroy(src_md);
-    return status;
-}
-
 anx_status anx_dnnl_lower_linear(anx_dnnl_plan *plan, int group, int index, int output, anx_error *err) {
-    anx_dnnl_lower_fn *lower = plan->batch <= LOOP_MAX_BATCH  ? lower_loop
-                               : plan->mode == ANX_PLAN_TRAIN ? lower_inner_product
-                                                              : lower_product;
+    /* In training a packed copy of the weights would have to be written anew at every step. */
+    anx_dnnl_lower_fn *lower =
+        plan->batch <= ANX_DNNL_LOOP_MAX_BATCH || plan->mode == ANX_PLAN_TRAIN ? lower_loop : lower_product;
     anx_status status = lower(plan, group, index, output, err);
     /* Not as oneDNN's post-op, which turns NaN into 0: here the output is so small that a pass costs nothing. */
     if (status == ANX_OK && anx_dnnl_group_has_relu(plan, group))

@@ -1,4 +1,5 @@
 #include "src/backend/dnnl/build.h"
+#include "src/backend/dnnl/products.h"
 
 /* Everything lies as PyTorch has it: the weights and their gradient are too large to be copied at every step. */
 typedef struct linear_shape {
@@ -51,25 +52,19 @@ static anx_status lower_weights(anx_dnnl_plan *plan, int group, const anx_node *
     return status;
 }
 
-static anx_status lower_data(anx_dnnl_plan *plan, int group, const anx_node *node, const linear_shape *shape,
-                             dnnl_memory_t grad, anx_error *err) {
-    dnnl_primitive_desc_t pd = NULL;
+static anx_status lower_data(anx_dnnl_plan *plan, int group, int index, int grad_buffer, anx_error *err) {
+    const anx_node *node = &plan->graph->nodes[index];
+    const anx_dnnl_linear linear = {.batch = plan->batch, .in = node->in.dim[0], .out = node->out.dim[0]};
     anx_dnnl_grad_target target = {.md = NULL};
-    anx_dnnl_step *step = NULL;
-    anx_status status =
-        anx_dnnl_check(anx_dnnl_inner_product_backward_data_pd(&pd, plan->device->engine, shape->src, shape->weights,
-                                                               shape->dst, plan->device->attr),
-                       "describe a linear layer's gradient by its input", err);
-    if (status == ANX_OK) status = anx_dnnl_begin_grad(plan, group, node->inputs[0], shape->src, true, &target, err);
-    if (status == ANX_OK) status = anx_dnnl_add_step(plan, group, &step, err);
-    if (status == ANX_OK) {
-        step->run = anx_dnnl_run_primitive;
-        anx_dnnl_add_arg(step, DNNL_ARG_DIFF_DST, grad);
-        anx_dnnl_add_arg(step, DNNL_ARG_WEIGHTS, plan->params[node->weight].memory);
-        anx_dnnl_add_arg(step, DNNL_ARG_DIFF_SRC, target.memory);
-        status = anx_dnnl_finish_primitive(plan, plan->n_steps - 1, pd, err);
-    }
-    if (pd != NULL) dnnl_primitive_desc_destroy(pd);
+    int scratch = 0;
+    anx_status status = anx_dnnl_begin_grad(plan, group, node->inputs[0], NULL, true, &target, err);
+    if (status == ANX_OK)
+        status = anx_dnnl_add_buffer(plan, (size_t)anx_dnnl_linear_scratch_elems(&linear) * sizeof(float), group,
+                                     &scratch, err);
+    if (status == ANX_OK)
+        status = anx_dnnl_add_loop(plan, group, anx_dnnl_run_linear_backward_data, grad_buffer, scratch, target.buffer,
+                                   0, err);
+    if (status == ANX_OK) plan->steps[plan->n_steps - 1].node = index;
     return anx_dnnl_end_grad(plan, group, &target, status, err);
 }
 
@@ -84,7 +79,7 @@ anx_status anx_dnnl_lower_linear_backward(anx_dnnl_plan *plan, int group, int in
     if (plan->params[node->weight].trained || (node->bias != ANX_NO_PARAM && plan->params[node->bias].trained))
         status = lower_weights(plan, group, node, &shape, grad, err);
     if (status == ANX_OK && anx_dnnl_value_of(plan, node->inputs[0])->needs_grad)
-        status = lower_data(plan, group, node, &shape, grad, err);
+        status = lower_data(plan, group, index, buffer, err);
     shape_fini(&shape);
     return status;
 }

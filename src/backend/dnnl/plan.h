@@ -13,7 +13,10 @@
 #include "src/backend/dnnl/loops.h"
 #include "src/backend/memory_plan.h"
 
-enum { ANX_DNNL_MAX_ARGS = 5 };
+enum {
+    ANX_DNNL_MAX_ARGS = 5,
+    ANX_DNNL_LOOP_MAX_BATCH = 3, /* images up to which a linear layer goes through its weights row by row */
+};
 
 /* The output of a node or the network's input. */
 typedef struct anx_dnnl_value {
@@ -148,6 +151,8 @@ anx_status anx_dnnl_run_guarded(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_er
 anx_status anx_dnnl_run_relu(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 anx_status anx_dnnl_run_pooling(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 anx_status anx_dnnl_run_linear(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
+/* factor is scratch memory. */
+anx_status anx_dnnl_run_linear_backward_data(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 anx_status anx_dnnl_run_softmax(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 /* dst = src * factor */
 anx_status anx_dnnl_run_multiply(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);

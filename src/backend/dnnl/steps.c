@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/backend/dnnl/plan.h"
+#include "src/backend/dnnl/products.h"
 
 void anx_dnnl_copy(void *dst, const void *src, size_t bytes) {
     const size_t piece = (size_t)256 << 10, pieces = (bytes + piece - 1) / piece;
@@ -98,9 +99,25 @@ anx_status anx_dnnl_run_linear(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_err
     const anx_node *node = &plan->graph->nodes[step->node];
     const anx_dnnl_linear linear = {
         .batch = plan->batch, .in = node->in.dim[0], .out = node->out.dim[0], .isa = plan->device->isa};
-    anx_dnnl_linear_run(&linear, plan->params[node->weight].data,
-                        node->bias != ANX_NO_PARAM ? plan->params[node->bias].data : NULL,
-                        anx_dnnl_buffer_data(plan, step->src_buffer), anx_dnnl_buffer_data(plan, step->dst_buffer));
+    const float *weights = plan->params[node->weight].data;
+    const float *bias = node->bias != ANX_NO_PARAM ? plan->params[node->bias].data : NULL;
+    const float *x = anx_dnnl_buffer_data(plan, step->src_buffer);
+    float *y = anx_dnnl_buffer_data(plan, step->dst_buffer);
+    if (plan->batch <= ANX_DNNL_LOOP_MAX_BATCH)
+        anx_dnnl_linear_run(&linear, weights, bias, x, y);
+    else
+        anx_dnnl_linear_forward(&linear, weights, bias, x, y);
+    return ANX_OK;
+}
+
+anx_status anx_dnnl_run_linear_backward_data(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    (void)err;
+    const anx_node *node = &plan->graph->nodes[step->node];
+    const anx_dnnl_linear linear = {
+        .batch = plan->batch, .in = node->in.dim[0], .out = node->out.dim[0], .isa = plan->device->isa};
+    anx_dnnl_linear_backward_data(
+        &linear, plan->params[node->weight].data, anx_dnnl_buffer_data(plan, step->src_buffer),
+        anx_dnnl_buffer_data(plan, step->dst_buffer), anx_dnnl_buffer_data(plan, step->factor_buffer));
     return ANX_OK;
 }
 

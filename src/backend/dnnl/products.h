@@ -1,0 +1,40 @@
+/*
+ * A linear layer's matrix products for a batch, on weights as PyTorch has them, (out, in): what training needs, where
+ * the weights change at every step and a copy in another layout would cost more than it gives. oneDNN's products on
+ * such weights repack them as they go and reach less than half of the memory's speed, which bounds these layers.
+ *
+ * Sums are in an order that depends on the shape and the instruction set alone, not on the number of threads.
+ */
+#ifndef ANX_SRC_BACKEND_DNNL_PRODUCTS_H
+#define ANX_SRC_BACKEND_DNNL_PRODUCTS_H
+
+#include "src/backend/dnnl/loops.h"
+
+/* y = x W^T + b: x (N, in), weights (out, in), bias (out) or NULL, y (N, out). */
+void anx_dnnl_linear_forward(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *x,
+                             float *y);
+
+/* Floats of scratch memory that the next one needs. */
+int64_t anx_dnnl_linear_scratch_elems(const anx_dnnl_linear *linear);
+/* dx = dy W: dy (N, out), weights (out, in), dx (N, in). */
+void anx_dnnl_linear_backward_data(const anx_dnnl_linear *linear, const float *weights, const float *dy, float *dx,
+                                   float *scratch);
+
+enum {
+    ANX_DNNL_PRODUCT_ROWS = 8,   /* rows of weights that the forward product takes at once */
+    ANX_DNNL_PRODUCT_IMAGES = 8, /* rows of dx that the other one does */
+};
+
+/* The inner loops, for each instruction set. */
+typedef struct anx_dnnl_products {
+    /* Columns o .. o+rows-1 of y, rows at most ANX_DNNL_PRODUCT_ROWS. */
+    void (*forward)(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *x, float *y,
+                    int64_t o, int rows);
+    int64_t columns; /* of dx that one call of the next takes */
+    /* Columns i .. of dx; dy_by_output (out, images rounded up) has the images side by side, zeros behind them. */
+    void (*backward_data)(const anx_dnnl_linear *linear, const float *weights, const float *dy_by_output, float *dx,
+                          int64_t i);
+} anx_dnnl_products;
+extern const anx_dnnl_products anx_dnnl_products_portable, anx_dnnl_products_avx2, anx_dnnl_products_avx512;
+
+#endif
