@@ -55,8 +55,8 @@ def main():
             dialect = f"Python {2 if python2 else 3}"
             judge_stream(folder, f"plain, {dialect}", stream(plain, storages, python2=python2), state)
             judge_stream(folder, f"views, {dialect}", stream(viewed, {"r": FLOATS}, views, python2=python2), view_state)
-        # A big-endian machine's elements are little-endian all the same: PyTorch, which does not look at what the stream
-        # says of the machine, finds them so. Older releases wrote their number as the machine had it, which a
+        # A big-endian machine's elements are little-endian all the same: PyTorch, which does not look at what the
+        # stream says of the machine, finds them so. Older releases wrote their number as the machine had it, which a
         # little-endian PyTorch does not read.
         judge_stream(folder, "big-endian", stream(plain, storages, little=False), state)
         judge_stream(folder, "big-endian, old", stream(plain, storages, little=False, count=">q"), state, False)

@@ -62,8 +62,8 @@ def elements(storages, count="<q"):
 def parts(tensors, storages, views=None, little=True, count="<q", python2=False):
     """The stream in pieces, by name and in order."""
     return {"magic": MAGIC, "version": Pickle().number(1001).done(), "sys_info": sys_info(1001, little, python2),
-            "object": object_pickle(tensors, storages, views or {}, python2), "keys": key_list(sorted(storages), python2),
-            "elements": elements(storages, count)}
+            "object": object_pickle(tensors, storages, views or {}, python2),
+            "keys": key_list(sorted(storages), python2), "elements": elements(storages, count)}
 
 
 def stream(*arguments, **options):

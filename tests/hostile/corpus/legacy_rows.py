@@ -157,3 +157,50 @@ refused("100,000 storages, none in the list", "entry 'storage 0': the list of st
         lambda: stream(what=START + EMPTY_DICT + b"".join(
             text(str(i)) + call(REBUILD, storage(key=str(i), n=0), integer(0), integers((0,)), integers((1,)), b"\x89", NONE)
             + b"s" for i in range(20000)) + b".", names=START + EMPTY_LIST + b".", data=b""))
+MAX = 1 << 24
+TOO_LONG = f"a pickle of more than {MAX} bytes, the most that are taken"
+refused("an object beyond 16 MiB", f"entry 'object', offset {OBJECT_AT + MAX}: {TOO_LONG}",
+        lambda: stream(what=START + text("a" * (MAX - 7)) + b"."))
+refused("a text that reaches beyond 16 MiB", f"entry 'object', offset {OBJECT_AT + 2}: opcode BINUNICODE: {TOO_LONG}",
+        lambda: stream(what=START + text("a" * MAX) + b"."))
+refused("a name that reaches beyond 16 MiB", f"entry 'object', offset {OBJECT_AT + MAX - 3}: opcode GLOBAL: {TOO_LONG}",
+        lambda: stream(what=START + text("a" * (MAX - 10)) + name("torch", "FloatStorage") + b"."))
+
+# ---- what the machine was --------------------------------------------------------------------------------------------
+
+
+def said(title, message, key, value):
+    row(title, f"entry 'sys_info': {message}", info=START + dictionary((text(key), value)) + b".")
+
+
+row("a version that is a text", "the stream's protocol version is not 1001", version=START + text("1001") + b".")
+said("facts of another version", "its protocol_version is 1000; 1001 is known", "protocol_version", integer(1000))
+said("facts whose version is a list", "its protocol_version is a list; an int was expected", "protocol_version", EMPTY_LIST)
+said("facts whose byte order is a number", "its little_endian is an int; a bool was expected", "little_endian", integer(1))
+accepted("counts of a big-endian machine", lambda: stream(
+    info=START + dictionary((text("little_endian"), b"\x89")) + b".",
+    data=struct.pack(">q", 6) + FLOATS + struct.pack(">q", 2) + LONGS))
+row("another count of a big-endian machine", f"entry 'storage 70', offset <N>: 7 elements, where the object names 6",
+    info=START + dictionary((text("little_endian"), b"\x89")) + b".", data=struct.pack(">q", 7) + FLOATS)
+
+# ---- one key for two things ------------------------------------------------------------------------------------------
+
+
+def two(title, message, first, second):
+    row(title, f"entry 'object', offset <N>: opcode BINPERSID: {message}",
+        what=START + EMPTY_LIST + MARK + first + second + b"e.")
+
+
+def part(key, of="70"):
+    return storage(key=of, view=items(text(key), integer(1), integer(3)))
+
+
+BOTH = "the key '{}' stands for a whole storage and for a part of one"
+two("one storage of two sizes", "storage '70' of 5 float32 elements was 6 float32 elements before", storage(),
+    storage(n=5))
+two("a part with its whole's key", BOTH.format("70"), storage(), part("70"))
+two("a part with another whole's key", BOTH.format("80"), storage(key="80"), part("80"))
+two("a whole with a part's key", BOTH.format("v"), part("v"), storage(key="v"))
+two("a part of a part", BOTH.format("v"), part("v"), part("x", of="v"))
+row("storages in another order", f"entry 'storage 80', offset {DATA_AT}: 6 elements, where the object names 2",
+    names=keys("80", "70"))

@@ -1,7 +1,7 @@
 """Hostile files in the tar archives of PyTorch 0.1 (torch/serialization.py, legacy_load)."""
 import struct
 
-from .pickles import EMPTY_DICT, EMPTY_LIST, START, dictionary, integer, items, name, text
+from .pickles import EMPTY_DICT, EMPTY_LIST, FALSE, NONE, START, dictionary, integer, items, name, text
 from .rows import TIB, Rows, sparse
 
 ROWS = Rows()
@@ -11,7 +11,7 @@ FLOATS = struct.pack("<6f", *range(6))
 LONGS = struct.pack("<2q", 10, 11)
 
 
-def header(member, size, kind=b"0", size_field=None, magic=b"ustar\x0000"):
+def header(member, size, kind=b"0", size_field=None, magic=b"ustar\x0000", prefix=b""):
     block = bytearray(512)
     block[0 : len(member)] = member.encode() if isinstance(member, str) else member
     block[100:108], block[108:116], block[116:124] = b"0000644\0", b"0000000\0", b"0000000\0"
@@ -19,6 +19,7 @@ def header(member, size, kind=b"0", size_field=None, magic=b"ustar\x0000"):
     block[136:148] = b"00000000000\0"
     block[156:157] = kind
     block[257:265] = magic
+    block[345 : 345 + len(prefix)] = prefix
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     return bytes(block)
@@ -62,9 +63,11 @@ TENSORS = tensors(tensor(), tensor(12, 2, (2,), (1,), kind="LongTensor"))
 PICKLE = START + dictionary((text("w"), text("11") + b"Q"), (text("n"), text("12") + b"Q")) + b"."
 
 
-def archive(pickle=PICKLE, tensors_=TENSORS, storages_=STORAGES, end=bytes(1024), first=b""):
-    return (first + member("sys_info", START + EMPTY_DICT + b".") + member("pickle", pickle) + member("tensors", tensors_)
-            + member("storages", storages_) + end)
+def archive(pickle=PICKLE, tensors_=TENSORS, storages_=STORAGES, end=bytes(1024), first=b"", last=b"",
+            info=START + EMPTY_DICT + b".", **fields):
+    """first, last: what comes before all members and before the last of them."""
+    return (first + member("sys_info", info, **fields) + member("pickle", pickle, **fields)
+            + member("tensors", tensors_, **fields) + last + member("storages", storages_, **fields) + end)
 
 
 GOOD = archive()
@@ -218,3 +221,100 @@ row("bytes behind the object", "entry 'pickle', offset <N>: 1 bytes after its en
 row("an object that is a list", "the file holds a list; a state_dict was expected", pickle=START + EMPTY_LIST + b".")
 row("an object of 100,000 nested lists", "the file holds a list; a state_dict was expected",
     pickle=START + EMPTY_LIST * 100000 + b"a" * 99999 + b".")
+
+# ---- headers by which Python's tarfile, and so PyTorch, finds a member under another name or elsewhere --------------
+
+accepted("a folder and a link", lambda: archive(first=header("a/", 0, kind=b"5") + header("b", 0, kind=b"2")))
+accepted("contiguous files", lambda: archive(kind=b"7"))
+accepted("files from before POSIX", lambda: archive(kind=b"\0", magic=bytes(8)))
+for kind, what in (b"1", "a link"), (b"2", "a symbolic link"):
+    refused(f"{what} instead of the storages", f"entry 'storages', offset {STORAGES_AT}: it is not a file",
+            lambda kind=kind: archive(last=header("storages", 0, kind=kind)))
+refused("cut in a later header", f"offset {STORAGES_AT}: {DAMAGED}", lambda: GOOD[: STORAGES_AT + 300])
+refused("members in a folder by their prefix", MISSING.format("pickle"), lambda: archive(prefix=b"folder"))
+refused("storages in a folder by their prefix", MISSING.format("storages"),
+        lambda: GOOD[:STORAGES_AT] + member("storages", STORAGES, prefix=b"x") + bytes(1024))
+for kind, title in (b"1", "a"), (b"5", "a/"), (b"\0", "a/"):
+    refused(f"bytes of a member of type {kind}, which has none",
+            f"entry '{title}', offset 0: a link, folder or device of 512 bytes",
+            lambda kind=kind, title=title: header(title, 512, kind=kind) + GOOD)
+refused("a GNU long name",
+        f"entry '././@LongLink', offset {STORAGES_AT}: a member of type 'L', which PyTorch did not write",
+        lambda: archive(last=member("././@LongLink", b"another\0", kind=b"L")))
+refused("a sparse file", "entry 'storages', offset 0: a member of type 'S', which PyTorch did not write",
+        lambda: member("storages", STORAGES, kind=b"S") + GOOD)
+
+
+def pax(title, message, records, kind=b"x"):
+    refused(title, f"entry '././@PaxHeader', offset {STORAGES_AT}: {message}",
+            lambda: archive(last=member("././@PaxHeader", records, kind=kind)))
+
+
+SETS = "it sets '{}' of the members after it, as PyTorch did not"
+RECORDS = "its pax records are damaged"
+pax("pax renames the next member", SETS.format("path"), b"16 path=another\n")
+pax("pax renames all that follow", SETS.format("path"), b"16 path=another\n", b"g")
+pax("pax gives another size behind a time", SETS.format("size"), b"11 mtime=1\n10 size=1\n")
+pax("pax describes holes", SETS.format("GNU.sparse.size"), b"21 GNU.sparse.size=1\n")
+pax("a pax record that is too long", RECORDS, b"99 mtime=1\n")
+pax("a pax record of length 0", RECORDS, b"0 mtime=1\n")
+pax("a pax record without '='", RECORDS, b"9 mtime1\n")
+pax("a pax record without a length", RECORDS, b"mtime=1\n")
+pax("a pax record whose length overflows", RECORDS, b"18446744073709551627 mtime=1\n")
+pax("a pax record that does not end its line", RECORDS, b"11 mtime=1,")
+END = f"offset {len(GOOD) - 1024}: something follows the end of the tar archive"
+refused("a second archive behind the first", END, lambda: GOOD + GOOD)
+refused("a byte behind the end", END, lambda: GOOD + b"x")
+REST = TIB - STORAGES_AT - 512
+refused("storages of 1 TiB", "entry 'storages', offset 0: byte 0x00 is not a pickle opcode",
+        sparse(TIB, (0, GOOD[:STORAGES_AT]),
+               (STORAGES_AT, header("storages", 0, size_field=b"\x80" + REST.to_bytes(11, "big")))), special=True)
+
+# ---- what the machine was --------------------------------------------------------------------------------------------
+
+
+def said(title, message, key, value):
+    row(title, f"entry 'sys_info', offset 0: {message}", info=START + dictionary((text(key), value)) + b".")
+
+
+row("sys_info that is no pickle", "entry 'sys_info', offset 0: byte 0x00 is not a pickle opcode", info=bytes(4))
+row("sys_info that is a list", "entry 'sys_info', offset 0: it is a list; a dict was expected",
+    info=START + EMPTY_LIST + b".")
+said("another protocol version", "its protocol_version is 1001; 1000 is known", "protocol_version", integer(1001))
+said("a protocol version that is a text", "its protocol_version is a str; an int was expected", "protocol_version",
+     text("1000"))
+said("a byte order that is a number", "its little_endian is an int; a bool was expected", "little_endian", integer(1))
+said("a big-endian machine", "written on a big-endian machine, where PyTorch 0.1 did not write all of it in one byte "
+     "order; load it there and save its state_dict with a later PyTorch", "little_endian", FALSE)
+
+# ---- numbers and classes ---------------------------------------------------------------------------------------------
+
+accepted("the number 2^64 - 1", lambda: archive(
+    pickle=START + dictionary((text("w"), text(str(2**64 - 1)) + b"Q")) + b".", tensors_=tensors(tensor(2**64 - 1))))
+accepted("a tensor without a storage, as 0.1 had empty ones", lambda: archive(
+    tensors_=tensors(triple(11, NONE, "FloatTensor") + layout((), ()), tensor(12, 2, (2,), (1,), kind="LongTensor"))))
+for number_ in -1, 2**64:
+    row(f"a storage that is called {number_}",
+        "entry 'storages', offset 5: something other than (number, location, storage class)",
+        storages_=storages(storage(number_)))
+laid("a tensor of another type", "a tensor of int64 in a storage of float32", kind="LongTensor")
+laid("a tensor whose class is a storage's", "a tensor whose class is none", kind="FloatStorage")
+row("elements without a storage", "entry 'tensors', offset <N>: a tensor of shape (1,) with strides (1,) at offset 0 "
+    "reaches element 0 of storage 'None', which has 0",
+    tensors_=tensors(triple(11, NONE, "FloatTensor") + layout((1,), (1,))))
+named("an id of 2^64", NO_ID, text(str(2**64)))
+named("an id that is negative", NO_ID, text("-11"))
+named("an id that is a bool", NO_ID, FALSE)
+
+# ---- many small pickles ----------------------------------------------------------------------------------------------
+
+
+def memo_bomb():
+    """Each tensor's pickle puts something far into its memo."""
+    far = [START + integer(20 + i) + b"r" + struct.pack("<I", 1 << 18) + integer(1) + name("torch", "FloatTensor")
+           + b"\x87." + layout((2, 3), (3, 1)) for i in range(20000)]
+    return archive(tensors_=tensors(*far))
+
+
+refused("a far memo index in each of 20,000 tensors",
+        "entry 'tensors', offset 10: opcode LONG_BINPUT: memo index 262144 after 9 bytes", memo_bomb)
