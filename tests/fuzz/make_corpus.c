@@ -183,7 +183,19 @@ static void make_bins(void) {
     put_bin("bin-empty", items, 2, false);
 }
 
-/* As tests/fuzz/fuzz_torch_legacy.c and fuzz_torch_tar.c have them, and whole for fuzz_checkpoint. */
+/* A good archive behind a pax header, a folder and a file of another name. */
+static void make_pax_archive(const test_stream *good) {
+    test_tar tar;
+    test_tar_init(&tar);
+    test_tar_pax(&tar, "mtime", "1480000000.25");
+    test_tar_header(&tar, "a/", '5', NULL, 0);
+    test_tar_file(&tar, "a/b", "B");
+    test_tar_data(&tar, good->bytes, good->n_bytes);
+    put_all("torch_archive", "pax", tar.bytes, tar.n_bytes);
+    test_tar_fini(&tar);
+}
+
+/* As tests/fuzz/fuzz_torch_legacy.c, fuzz_torch_tar.c and fuzz_torch_archive.c have them, and for fuzz_checkpoint. */
 static void make_torch_streams(void) {
     test_stream s, members;
     test_legacy_good(&s);
@@ -192,6 +204,8 @@ static void make_torch_streams(void) {
     test_stream_fini(&s);
     test_torch_tar_good(&s);
     put_all("checkpoint", "torch-tar", s.bytes, s.n_bytes);
+    put_all("torch_archive", "good", s.bytes, s.n_bytes);
+    make_pax_archive(&s);
     const uint16_t lengths[2] = {(uint16_t)s.n_pickle, (uint16_t)s.n_tensors};
     test_stream_init(&members);
     test_stream_add(&members, lengths, sizeof lengths);
@@ -266,8 +280,8 @@ static void make_labels(void) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const kinds[] = {"",    "pickle", "state_dict",   "checkpoint", "safetensors",
-                                        "tar", "labels", "torch_legacy", "torch_tar",  "bin"};
+    static const char *const kinds[] = {"",       "pickle",       "state_dict", "checkpoint",    "safetensors", "tar",
+                                        "labels", "torch_legacy", "torch_tar",  "torch_archive", "bin"};
     if (argc != 2) {
         fprintf(stderr, "usage: make_corpus FOLDER\n");
         return 64;

@@ -257,6 +257,9 @@ pax("pax renames all that follow", SETS.format("path"), b"16 path=another\n", b"
 pax("pax gives another size behind a time", SETS.format("size"), b"11 mtime=1\n10 size=1\n")
 pax("pax describes holes", SETS.format("GNU.sparse.size"), b"21 GNU.sparse.size=1\n")
 pax("a pax record that is too long", RECORDS, b"99 mtime=1\n")
+refused("a pax record that reaches beyond its header", f"entry '././@PaxHeader', offset 0: {RECORDS}",
+        lambda: header("././@PaxHeader", 11, kind=b"x")
+        + (b"99 mtime=1\n" + bytes(87) + b"\n16 path=another\n").ljust(512, b"\0") + GOOD)
 pax("a pax record of length 0", RECORDS, b"0 mtime=1\n")
 pax("a pax record without '='", RECORDS, b"9 mtime1\n")
 pax("a pax record without a length", RECORDS, b"mtime=1\n")
