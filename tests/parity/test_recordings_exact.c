@@ -114,7 +114,11 @@ static void check_case(anx_device *device, const anx_model *model, const anx_fix
     const int64_t classes = model->graph->num_classes;
     ANX_CHECK_OK(anx_fixture_case_input(c, &input, NULL, NULL, &err), &err);
     ANX_CHECK_OK(anx_graph_create(model->graph->arch, classes, c->shape[2], c->shape[3], &graph, &err), &err);
-    const anx_plan_desc desc = {graph, c->shape[0], ANX_PLAN_OBSERVE, model->params, graph->n_params};
+    const anx_plan_desc desc = {.graph = graph,
+                                .batch = c->shape[0],
+                                .mode = ANX_PLAN_OBSERVE,
+                                .params = model->params,
+                                .n_params = graph->n_params};
     ANX_CHECK_OK(anx_plan_create(device, &desc, &plan, &err), &err);
     ANX_CHECK_OK(anx_plan_write(plan, anx_value_output(ANX_NODE_INPUT), &input, &err), &err);
     ANX_CHECK_OK(anx_plan_run(plan, &err), &err);
