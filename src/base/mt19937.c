@@ -1,9 +1,12 @@
 #include "src/base/mt19937.h"
 
 #include <math.h>
+#include <string.h>
 
 /* The generator's constants, named as in the paper (and in <random>). */
 enum { shift_size = 397 };
+/* `next` of a generator that nothing was drawn from; ANX_MT19937_WORDS: the state's last word was. */
+enum { fresh = ANX_MT19937_WORDS + 1 };
 static const uint32_t matrix_a = 0x9908b0dfu, upper_mask = 0x80000000u, lower_mask = 0x7fffffffu;
 
 /*
@@ -81,10 +84,10 @@ static const kernels *choose(void) {
 #endif
 
 void anx_mt19937_seed(anx_mt19937 *gen, uint64_t seed) {
+    *gen = (anx_mt19937){.seed = seed, .next = fresh};
     gen->state[0] = (uint32_t)seed;
     for (uint32_t i = 1; i < ANX_MT19937_WORDS; i++)
         gen->state[i] = 1812433253u * (gen->state[i - 1] ^ (gen->state[i - 1] >> 30)) + i;
-    gen->next = ANX_MT19937_WORDS;
 }
 
 uint32_t anx_mt19937_u32(anx_mt19937 *gen) {
@@ -113,4 +116,66 @@ void anx_mt19937_uniform_f32(anx_mt19937 *gen, size_t n, float low, float high, 
         out += now;
         n -= now;
     }
+}
+
+/* ---- PyTorch's bytes ------------------------------------------------------------------------------------ */
+
+/*
+ * CPUGeneratorImplState in aten/src/ATen/CPUGeneratorImpl.cpp, little-endian. `left` is how many words are left
+ * before the state is renewed, plus one; of a generator that nothing was drawn from, `left` is 1 and `next` 0.
+ */
+typedef struct torch_state {
+    uint64_t seed;
+    int32_t left, seeded;
+    uint64_t next, state[ANX_MT19937_WORDS];
+    double normal_x, normal_y, normal_rho; /* normal_y is the one left over */
+    int32_t normal_is_valid, padding;
+    float next_float_normal;
+    unsigned char is_next_float_normal_valid, padding_at_end[3];
+} torch_state;
+enum { legacy_bytes = ANX_MT19937_STATE_BYTES - 8 };
+_Static_assert(sizeof(torch_state) == ANX_MT19937_STATE_BYTES, "the state has PyTorch's layout");
+_Static_assert(offsetof(torch_state, next_float_normal) == legacy_bytes,
+               "the older state is the newer one's beginning");
+
+void anx_mt19937_write_state(const anx_mt19937 *gen, unsigned char out[ANX_MT19937_STATE_BYTES]) {
+    torch_state t = {.seed = gen->seed, .seeded = 1, .left = 1};
+    if (gen->next != fresh) {
+        t.next = gen->next;
+        t.left = ANX_MT19937_WORDS + 1 - (int32_t)gen->next;
+    }
+    for (int i = 0; i < ANX_MT19937_WORDS; i++) t.state[i] = gen->state[i];
+    t.normal_is_valid = gen->has_normal;
+    t.normal_y = gen->has_normal ? gen->normal : 0.0;
+    t.is_next_float_normal_valid = gen->has_float_normal;
+    t.next_float_normal = gen->has_float_normal ? gen->float_normal : 0.0f;
+    memcpy(out, &t, sizeof t);
+}
+
+static bool is_sound(const torch_state *t) {
+    if (t->seeded != 1 || t->next > ANX_MT19937_WORDS) return false;
+    const int32_t left = t->next == 0 ? 1 : ANX_MT19937_WORDS + 1 - (int32_t)t->next;
+    uint64_t words = 0;
+    for (int i = 0; i < ANX_MT19937_WORDS; i++) words |= t->state[i];
+    return t->left == left && words <= UINT32_MAX;
+}
+
+anx_status anx_mt19937_read_state(const unsigned char *bytes, size_t n, anx_mt19937 *out, anx_error *err) {
+    torch_state t = {.seed = 0};
+    if (n != ANX_MT19937_STATE_BYTES && n != legacy_bytes)
+        return anx_error_set(err, ANX_ERR_FORMAT, "a random generator's state of %zu bytes; PyTorch's has %d", n,
+                             ANX_MT19937_STATE_BYTES);
+    memcpy(&t, bytes, n);
+    if (!is_sound(&t))
+        return anx_error_set(err, ANX_ERR_FORMAT,
+                             "this is no state of PyTorch's CPU generator: it says seeded %d, next %llu, left %d",
+                             (int)t.seeded, (unsigned long long)t.next, (int)t.left);
+    *out = (anx_mt19937){.seed = t.seed,
+                         .next = t.next == 0 ? fresh : (uint32_t)t.next,
+                         .has_normal = t.normal_is_valid != 0,
+                         .normal = t.normal_y,
+                         .has_float_normal = t.is_next_float_normal_valid != 0,
+                         .float_normal = t.next_float_normal};
+    for (int i = 0; i < ANX_MT19937_WORDS; i++) out->state[i] = (uint32_t)t.state[i];
+    return ANX_OK;
 }

@@ -8,15 +8,21 @@
 #ifndef ANX_SRC_BASE_MT19937_H
 #define ANX_SRC_BASE_MT19937_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "src/base/status.h"
 
-enum { ANX_MT19937_WORDS = 624 };
+enum {
+    ANX_MT19937_WORDS = 624,
+    ANX_MT19937_STATE_BYTES = 5056, /* of torch.get_rng_state() */
+};
 
 /* Plain data: a copy is a generator that goes on from the same place. Start with anx_mt19937_seed. */
 typedef struct anx_mt19937 {
     uint32_t state[ANX_MT19937_WORDS];
-    uint32_t next; /* word of state that is drawn next; ANX_MT19937_WORDS: the state is renewed first */
+    uint32_t next; /* word of state that is drawn next; from ANX_MT19937_WORDS on, the state is renewed first */
+    uint64_t seed; /* as it was given */
+    bool has_normal, has_float_normal; /* a normal value is left over from a pair (src/train/normal.h) */
+    double normal;                     /* of draws in double */
+    float float_normal;                /* of draws in float, which PyTorch's CPU kernels do not make */
 } anx_mt19937;
 
 /*
@@ -37,5 +43,13 @@ uint64_t anx_mt19937_u64(anx_mt19937 *gen);
  * order.
  */
 void anx_mt19937_uniform_f32(anx_mt19937 *gen, size_t n, float low, float high, float *out);
+
+/*
+ * The generator as the bytes of torch.get_rng_state(), and from them, as torch.set_rng_state() takes them: both go on
+ * with the same stream. n: ANX_MT19937_STATE_BYTES, or 8 less, as versions before 1.6 wrote.
+ * Errors: FORMAT (another length, or what no generator's state has); *out is then untouched.
+ */
+void anx_mt19937_write_state(const anx_mt19937 *gen, unsigned char out[ANX_MT19937_STATE_BYTES]);
+anx_status anx_mt19937_read_state(const unsigned char *bytes, size_t n, anx_mt19937 *out, anx_error *err);
 
 #endif

@@ -21,6 +21,8 @@ typedef struct anx_train_kernels {
     void (*log_softmax)(size_t n, const float *x, float *log_probs);
     /* A row of the gradient of log_softmax: grad holds the gradient of log_probs before, of x afterwards. */
     void (*log_softmax_backward)(size_t n, const float *log_probs, float *grad);
+    /* Blocks of 16 uniform values from 0 .. 1 become normal ones (normal.h). */
+    void (*normal)(size_t blocks, float mean, float std, float *values);
 } anx_train_kernels;
 
 extern const anx_train_kernels anx_train_kernels_portable, anx_train_kernels_avx2, anx_train_kernels_avx512;

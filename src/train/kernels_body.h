@@ -2,6 +2,7 @@
  * The source that kernels_portable.c, kernels_avx2.c and kernels_avx512.c compile, each for its own instruction set;
  * KERNELS is the name of the table. Loops are plain C that compilers vectorise.
  */
+#include "src/base/cephes.h"
 #include "src/base/fma.h"
 #include "src/base/sleef.h"
 #include "src/train/kernels.h"
@@ -95,8 +96,25 @@ static void log_softmax_backward(size_t n, const float *restrict log_probs, floa
     for (size_t i = 0; i < n; i++) grad[i] = anx_fma(-anx_sleef_exp(log_probs[i]), sum, grad[i]);
 }
 
+/* ---- normal values -------------------------------------------------------------------------------------- */
+
+/* normal_fill_16_AVX2: the values j and j + 8 make a pair. */
+static void normal(size_t blocks, float mean, float std, float *restrict values) {
+    for (size_t b = 0; b < blocks; b++) {
+        float *x = values + 16 * b;
+        for (size_t j = 0; j < 8; j++) {
+            float sine, cosine;
+            const float radius = sqrtf(-2.0f * anx_cephes_log(1.0f - x[j]));
+            anx_cephes_sincos(6.2831855f * x[j + 8], &sine, &cosine);
+            x[j] = anx_fma(radius * cosine, std, mean);
+            x[j + 8] = anx_fma(radius * sine, std, mean);
+        }
+    }
+}
+
 const anx_train_kernels KERNELS = {
     .sgd = sgd,
     .log_softmax = log_softmax,
     .log_softmax_backward = log_softmax_backward,
+    .normal = normal,
 };

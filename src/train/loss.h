@@ -1,8 +1,8 @@
 /*
  * torch.nn.functional.cross_entropy(logits, targets, label_smoothing=) with mean reduction, and its gradient, to the
  * bit: _vec_log_softmax_lastdim, nll_loss, sum and the derivatives of them, in the order in which PyTorch 2.15 sums
- * on a CPU with AVX-512 (without it, and in 1.13, log_softmax sums in 8 lanes, not in 16). It defines the order: the bits here are the same on every machine and for any
- * number of threads (but for the payload and sign of a NaN).
+ * on a CPU with AVX-512 (without it, and in 1.13, log_softmax sums in 8 lanes, not in 16). It defines the order: the
+ * bits here are the same on every machine and for any number of threads (but for the payload and sign of a NaN).
  *
  * Arrays are row-major and contiguous: logits, log-probabilities and gradients (N, C), targets (N).
  */

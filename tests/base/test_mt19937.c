@@ -1,9 +1,12 @@
 #include "src/base/mt19937.h"
 #include "src/base/sha256.h"
+#include "src/train/normal.h"
 #include "tests/support/anx_test.h"
+#include "tests/train/tables/generator_states.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void matches_the_standard(void) {
     /* C++ [rand.predef]: the 10000th draw of a default-constructed mt19937, whose seed is 5489. */
@@ -106,6 +109,72 @@ static void pieces_join_to_one_stream(void) {
     CU_ASSERT_EQUAL(anx_mt19937_u32(&one), anx_mt19937_u32(&pieces));
 }
 
+/* The generator of a row of the table. */
+static void generator_of(size_t i, anx_mt19937 *gen) {
+    anx_mt19937_seed(gen, generator_states[i].seed);
+    for (int k = 0; k < generator_states[i].draws; k++) anx_mt19937_u32(gen);
+    if (!generator_states[i].normal) return;
+    float one;
+    anx_normal_f32(&anx_train_kernels_portable, gen, 1, 0.0, 1.0, &one);
+}
+
+static void states_are_pytorchs_bytes(void) {
+    for (size_t i = 0; i < sizeof generator_states / sizeof generator_states[0]; i++) {
+        anx_error err = ANX_ERROR_INIT;
+        anx_mt19937 gen, again;
+        unsigned char bytes[ANX_MT19937_STATE_BYTES];
+        anx_digest digest, wanted;
+        generator_of(i, &gen);
+        anx_mt19937_write_state(&gen, bytes);
+        ANX_CHECK_OK(anx_sha256_buffer(bytes, sizeof bytes, &digest, &err), &err);
+        CU_ASSERT_TRUE_FATAL(anx_digest_parse(generator_states[i].digest, &wanted));
+        CU_ASSERT_TRUE(anx_digest_equal(&digest, &wanted));
+
+        ANX_CHECK_OK(anx_mt19937_read_state(bytes, sizeof bytes, &again, &err), &err);
+        float values[3], values_again[3];
+        anx_normal_f32(&anx_train_kernels_portable, &gen, 3, 0.0, 1.0, values);
+        anx_normal_f32(&anx_train_kernels_portable, &again, 3, 0.0, 1.0, values_again);
+        CU_ASSERT_EQUAL(memcmp(values, values_again, sizeof values), 0);
+        for (int k = 0; k < 700; k++) CU_ASSERT_EQUAL(anx_mt19937_u32(&gen), anx_mt19937_u32(&again));
+    }
+}
+
+static void older_states_are_read(void) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_mt19937 gen, again;
+    unsigned char bytes[ANX_MT19937_STATE_BYTES];
+    generator_of(1, &gen);
+    anx_mt19937_write_state(&gen, bytes);
+    ANX_CHECK_OK(anx_mt19937_read_state(bytes, ANX_MT19937_STATE_BYTES - 8, &again, &err), &err);
+    CU_ASSERT_EQUAL(anx_mt19937_u32(&gen), anx_mt19937_u32(&again));
+}
+
+static void what_is_no_state_is_refused(void) {
+    static const struct {
+        size_t at;
+        unsigned char value;
+    } changes[] = {{12, 0}, {16, 113}, {17, 3}, {8, 9}, {24 + 5, 1}, {24 + 623 * 8 + 7, 1}};
+    anx_error err = ANX_ERROR_INIT;
+    anx_mt19937 gen, out;
+    unsigned char bytes[ANX_MT19937_STATE_BYTES + 1] = {0};
+    anx_mt19937_seed(&gen, 1);
+    for (int k = 0; k < 100; k++) anx_mt19937_u32(&gen);
+    anx_mt19937_seed(&out, 5);
+    const anx_mt19937 before = out;
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        anx_mt19937_write_state(&gen, bytes);
+        CU_ASSERT_NOT_EQUAL(bytes[changes[i].at], changes[i].value);
+        bytes[changes[i].at] = changes[i].value;
+        ANX_CHECK_STATUS(ANX_ERR_FORMAT, anx_mt19937_read_state(bytes, ANX_MT19937_STATE_BYTES, &out, &err), &err);
+        ANX_CHECK_MESSAGE("no state of PyTorch's CPU generator", &err);
+    }
+    anx_mt19937_write_state(&gen, bytes);
+    ANX_CHECK_STATUS(ANX_ERR_FORMAT, anx_mt19937_read_state(bytes, ANX_MT19937_STATE_BYTES + 1, &out, &err), &err);
+    ANX_CHECK_MESSAGE("5057 bytes", &err);
+    ANX_CHECK_STATUS(ANX_ERR_FORMAT, anx_mt19937_read_state(bytes, 16, &out, &err), &err);
+    CU_ASSERT_TRUE(out.next == before.next && memcmp(out.state, before.state, sizeof out.state) == 0);
+}
+
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"the ten-thousandth draw is the standard's", matches_the_standard},
@@ -114,6 +183,9 @@ int main(int argc, char **argv) {
         {"a value equal to the upper bound becomes the lower one", upper_bound_becomes_the_lower_one},
         {"integer draws are PyTorch's", integer_draws_are_pytorchs},
         {"a stream drawn in pieces is the same stream", pieces_join_to_one_stream},
+        {"states are PyTorch's bytes", states_are_pytorchs_bytes},
+        {"older states are read", older_states_are_read},
+        {"what is no state is refused", what_is_no_state_is_refused},
         {NULL, NULL},
     };
     return anx_test_main("mt19937", tests, argc, argv);

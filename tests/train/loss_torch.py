@@ -62,6 +62,9 @@ def main():
     for rows in ROWS:
         for smoothing in (0.0, 0.3):
             one_case(judge, np.random.default_rng(rows), "rows", rows, 33, "any", smoothing)
+    for seed in range(12):  # where the sum of a row shows, and is long enough for every level of its cascade
+        rng = np.random.default_rng(seed)
+        one_case(judge, rng, "long rows", 1, int(rng.integers(20000, 150000)), "far", 1.0)
     ways = ((1, ""), (3, ""), (1, "avx2"), (2, "portable"))
     for seed in range(60):
         rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@
 #include "tests/support/anx_test.h"
 #include "tests/train/tables/losses.h"
 
-enum { N_LOSSES = sizeof losses / sizeof losses[0], MOST = 18 * 40 };
+enum { N_LOSSES = sizeof losses / sizeof losses[0], MOST = 80011 };
 
 static const anx_train_kernels *select_kernels(const char *isa) {
     const anx_train_kernels *kernels = NULL;
@@ -63,7 +63,7 @@ static void losses_are_pytorchs(void) {
     static const char *const isas[] = {"avx512", "avx2", "portable"};
     for (size_t k = 0; k < N_LOSSES * 3; k++) {
         const size_t i = k / 3;
-        loss_case c;
+        static loss_case c;
         prepare(i, &c);
         run(&c, isas[k % 3], k % 2 == 0 ? 1 : 3);
         const size_t n = (size_t)(c.ce.rows * c.ce.classes), row = n - (size_t)c.ce.classes;
@@ -80,8 +80,8 @@ static void losses_are_pytorchs(void) {
 /* The gradient in double is the slope of the loss in double, and the float one is near it. */
 static void gradients_are_slopes(void) {
     for (size_t i = 0; i < 6; i++) {
-        loss_case c;
-        double x[MOST], log_probs[MOST], grad[MOST];
+        static loss_case c;
+        static double x[MOST], log_probs[MOST], grad[MOST];
         prepare(i, &c);
         run(&c, "", 1);
         const size_t n = (size_t)(c.ce.rows * c.ce.classes);
@@ -111,7 +111,7 @@ static void top1_takes_the_first_of_the_largest(void) {
 }
 
 static void a_nan_reaches_the_loss(void) {
-    loss_case c;
+    static loss_case c;
     prepare(4, &c);
     c.logits[23] = INFINITY;
     run(&c, "", 1);

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import torch
+import torchvision
 
 
 def bits(values):
@@ -108,7 +109,7 @@ def schedules():
 
 # rows, classes, label smoothing, the logits' scale
 LOSSES = [(1, 1, 0.0, 1.0), (3, 5, 0.0, 2.0), (3, 5, 0.1, 2.0), (2, 16, 0.3, 8.0), (5, 19, 0.0, 30.0), (9, 37, 0.1, 4.0),
-          (17, 37, 0.0, 90.0), (18, 40, 1.0, 4.0)]
+          (17, 37, 0.0, 90.0), (18, 40, 1.0, 4.0), (1, 80011, 1.0, 300.0)]
 
 
 def losses():
@@ -131,6 +132,82 @@ def losses():
     print("};")
 
 
+def dropout_masks():
+    print("""/* Of 40 elements after manual_seed(case): bit i says that element i is kept. scale: what such a one is multiplied
+   by. after: torch.rand(1) then. */""")
+    print("static const struct { double p; uint64_t kept; uint32_t scale, after; } dropout_masks[] = {")
+    for seed, p in enumerate((0.5, 0.1, 0.9, 0.0, 1.0, 1.0 / 3, 0.15)):
+        torch.manual_seed(seed)
+        y = torch.nn.functional.dropout(torch.ones(40), p, training=True)
+        kept = sum(1 << i for i in range(40) if y[i] != 0)
+        print(f"{{{p}, 0x{kept:x}u, {bits(y.max())}, {bits(torch.rand(1))}}},")
+    print("};")
+
+
+def normals():
+    print("/* manual_seed(case); torch.empty(n).normal_(mean, std): SHA-256, the first and the last value; behind it "
+          "torch.randn(1) */")
+    print("static const struct { size_t n; double mean, std; const char *digest; uint32_t first, last, after; } "
+          "normals[] = {")
+    for seed, (n, mean, std) in enumerate([(16, 0.0, 1.0), (1, 0.0, 1.0), (2, 0.5, 3.0), (15, 0.0, 0.01), (17, 0.0, 0.01),
+                                           (1000, -1.0, 0.3), (4096, 0.0, 1.0)]):
+        torch.manual_seed(seed)
+        x = torch.empty(n).normal_(mean, std)
+        digest = hashlib.sha256(x.numpy().tobytes()).hexdigest()
+        print(f'{{{n}, {mean}, {std}, "{digest}", {bits(torch.stack([x[0], x[-1], torch.randn(1)[0]]))}}},')
+    print("};")
+
+
+def numbers(values):
+    return ", ".join(str(int(v)) for v in values)
+
+
+def samplings():
+    print("enum { SAMPLING_IMAGES = 12 };")
+    print("/* manual_seed(case); torch.randperm(SAMPLING_IMAGES) */")
+    print("static const int64_t sampling_randperms[][SAMPLING_IMAGES] = {")
+    for seed in range(3):
+        torch.manual_seed(seed)
+        print(f"{{{numbers(torch.randperm(12))}}},")
+    print("};")
+    print("/* manual_seed(0), then three epochs of DataLoader(shuffle=True), each with an evaluation behind it */")
+    print("static const int64_t sampling_epochs[][SAMPLING_IMAGES] = {")
+    torch.manual_seed(0)
+    data = torch.utils.data.TensorDataset(torch.arange(12))
+    for _ in range(3):
+        order = [int(i) for (batch,) in torch.utils.data.DataLoader(data, 5, shuffle=True) for i in batch]
+        list(torch.utils.data.DataLoader(data, 5))
+        print(f"{{{numbers(order)}}},")
+    print("};")
+    print("/* manual_seed(0), then for each image RandomResizedCrop's parameters, with its own ranges or with narrow ones, "
+          "and RandomHorizontalFlip(0.5)'s draw */")
+    print("static const struct { int64_t image_height, image_width; bool narrow; int64_t top, left, height, width; "
+          "bool flip; } sampling_crops[] = {")
+    torch.manual_seed(0)
+    for height, width, narrow in [(375, 500, 0), (500, 375, 0), (224, 224, 0), (3, 1000, 0), (900, 5, 0), (1, 1, 0),
+                                  (333, 500, 1), (6, 6, 1), (40, 41, 1), (4000, 3000, 0)]:
+        crop = torchvision.transforms.RandomResizedCrop.get_params(
+            torch.empty(1, height, width), [0.9, 1.0] if narrow else [0.08, 1.0],
+            [0.2, 5.0] if narrow else [3.0 / 4.0, 4.0 / 3.0])
+        print(f"{{{height}, {width}, {narrow}, {numbers(crop)}, {int(torch.rand(1) < 0.5)}}},")
+    print("};")
+
+
+def generator_states():
+    print("/* SHA-256 of torch.get_rng_state() after manual_seed(seed), torch.rand(draws) and, where `normal`, "
+          "torch.randn(1) */")
+    print("static const struct { uint64_t seed; int draws; bool normal; const char *digest; } generator_states[] = {")
+    for seed, draws, normal in ((0, 0, 0), (7, 1, 0), (-1, 623, 0), (5, 624, 0), (6, 625, 0), (2**40 + 3, 2000, 1),
+                                (9, 0, 1)):
+        torch.manual_seed(seed)
+        torch.rand(draws)
+        if normal:
+            torch.randn(1)
+        digest = hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()
+        print(f'{{UINT64_C({seed % 2**64}), {draws}, {normal}, "{digest}"}},')
+    print("};")
+
+
 def write(folder, section, include):
     with open(os.path.join(folder, f"{section.__name__}.h"), "w", encoding="ascii") as file, \
             contextlib.redirect_stdout(file):
@@ -150,7 +227,11 @@ def main():
 
 
 SECTIONS = [
+    (dropout_masks, None),
+    (generator_states, None),
     (losses, None),
+    (normals, None),
+    (samplings, None),
     (sgd, None),
     (schedules, "src/train/schedule.h"),
 ]

@@ -8,7 +8,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/train/dropout_mask.h"
 #include "src/train/loss.h"
+#include "src/train/normal.h"
+#include "src/train/sampling.h"
 #include "src/train/schedule.h"
 #include "src/train/sgd.h"
 
@@ -131,7 +134,7 @@ static void run_sgd(void) {
 
 /* Three arrays read, two of them written, with the least of arithmetic. */
 static void stream(size_t n, const float *grad, float *param, float *buffer, int threads) {
-#pragma omp parallel for simd schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t i = 0; i < n; i++) {
         buffer[i] += grad[i];
         param[i] -= buffer[i];
@@ -240,6 +243,124 @@ static void run_loss_speed(void) {
     free(targets);
 }
 
+/* ---- the generator's stream ----------------------------------------------------------------------------- */
+
+/* draw SEED: what one draws is a script of names and numbers, up to the last argument:
+   skip N                  N draws of 32 bits
+   dropout P N             N factors, float32
+   loader SHUFFLE N        N int64, the order
+   randperm N              N int64
+   crop H W S0 S1 R0 R1    4 int64: top, left, height, width
+   flip P                  1 int64
+   normal N MEAN STD       N float32
+   state                   5056 bytes
+   reread                  nothing: the generator is written and read
+   set                     nothing: the generator is read from 5056 bytes of standard input
+*/
+static anx_mt19937 generator;
+
+static void draw_skip(void) {
+    for (int64_t n = take_int(); n > 0; n--) anx_mt19937_u32(&generator);
+}
+
+static void draw_dropout(void) {
+    const double p = take_double();
+    const size_t n = (size_t)take_int();
+    float *factors = new_array(n, sizeof *factors);
+    anx_dropout_factors(&generator, p, n, factors);
+    write_array(factors, n, sizeof *factors);
+    free(factors);
+}
+
+static void draw_order(bool loader) {
+    const bool shuffle = loader && take_int() != 0;
+    const int64_t n = take_int();
+    int64_t *order = new_array((size_t)n, sizeof *order);
+    if (loader)
+        anx_loader_begin(&generator, shuffle, n, order);
+    else
+        anx_randperm(&generator, n, order);
+    write_array(order, (size_t)n, sizeof *order);
+    free(order);
+}
+
+static void draw_loader(void) {
+    draw_order(true);
+}
+
+static void draw_randperm(void) {
+    draw_order(false);
+}
+
+static void draw_crop(void) {
+    const int64_t height = take_int(), width = take_int();
+    anx_crop_ranges ranges;
+    ranges.scale[0] = take_double();
+    ranges.scale[1] = take_double();
+    ranges.ratio[0] = take_double();
+    ranges.ratio[1] = take_double();
+    const anx_crop crop = anx_crop_draw(&generator, height, width, &ranges);
+    write_array((const int64_t[]){crop.top, crop.left, crop.height, crop.width}, 4, sizeof(int64_t));
+}
+
+static void draw_flip(void) {
+    const int64_t flip = anx_flip_draw(&generator, take_double());
+    write_array(&flip, 1, sizeof flip);
+}
+
+static void draw_normal(void) {
+    const size_t n = (size_t)take_int();
+    const double mean = take_double(), std = take_double();
+    float *values = new_array(n, sizeof *values);
+    const anx_train_kernels *kernels;
+    anx_error err = ANX_ERROR_INIT;
+    check(anx_train_kernels_select(&kernels, &err), &err);
+    anx_normal_f32(kernels, &generator, n, mean, std, values);
+    write_array(values, n, sizeof *values);
+    free(values);
+}
+
+static void draw_state(void) {
+    unsigned char bytes[ANX_MT19937_STATE_BYTES];
+    anx_mt19937_write_state(&generator, bytes);
+    write_array(bytes, sizeof bytes, 1);
+}
+
+static void draw_set(void) {
+    unsigned char bytes[ANX_MT19937_STATE_BYTES];
+    anx_error err = ANX_ERROR_INIT;
+    read_array(bytes, sizeof bytes, 1);
+    check(anx_mt19937_read_state(bytes, sizeof bytes, &generator, &err), &err);
+}
+
+static void draw_reread(void) {
+    unsigned char bytes[ANX_MT19937_STATE_BYTES];
+    anx_error err = ANX_ERROR_INIT;
+    anx_mt19937_write_state(&generator, bytes);
+    anx_mt19937_seed(&generator, 77);
+    check(anx_mt19937_read_state(bytes, sizeof bytes, &generator, &err), &err);
+}
+
+static const struct {
+    const char *name;
+    void (*draw)(void);
+} draws[] = {
+    {"skip", draw_skip}, {"dropout", draw_dropout}, {"loader", draw_loader}, {"randperm", draw_randperm},
+    {"crop", draw_crop}, {"flip", draw_flip},       {"normal", draw_normal}, {"state", draw_state},
+    {"set", draw_set},   {"reread", draw_reread},
+};
+
+static void run_draw(void) {
+    anx_mt19937_seed(&generator, strtoull(take_text(), NULL, 0));
+    while (*next_number != NULL) {
+        const char *name = take_text();
+        size_t i = 0;
+        while (i < sizeof draws / sizeof draws[0] && strcmp(draws[i].name, name) != 0) i++;
+        if (i == sizeof draws / sizeof draws[0]) fail("no such draw");
+        draws[i].draw();
+    }
+}
+
 /* ---- schedules ------------------------------------------------------------------------------------------ */
 
 /* FACTOR END_FACTOR TOTAL_ITERS GAMMA STEP_SIZE T_MAX ETA_MIN MAXIMIZE ABSOLUTE THRESHOLD EPS MIN_LR PATIENCE COOLDOWN
@@ -344,8 +465,8 @@ static const struct {
     const char *name;
     void (*run)(void);
 } commands[] = {
-    {"loss", run_loss}, {"loss_speed", run_loss_speed}, {"schedule", run_schedule},
-    {"sgd", run_sgd},   {"sgd_speed", run_sgd_speed},
+    {"draw", run_draw},         {"loss", run_loss}, {"loss_speed", run_loss_speed},
+    {"schedule", run_schedule}, {"sgd", run_sgd},   {"sgd_speed", run_sgd_speed},
 };
 
 int main(int argc, char **argv) {
