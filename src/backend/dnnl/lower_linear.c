@@ -1,4 +1,5 @@
 #include "src/backend/dnnl/build.h"
+#include "src/backend/dnnl/products.h"
 
 /*
  * Linear layers read their weights where the checkpoint's file is mapped as long as that is about as fast as a packed
@@ -29,7 +30,10 @@ static anx_status lower_loop(anx_dnnl_plan *plan, int group, int index, int outp
     step->node = index;
     step->src_buffer = buffer;
     step->dst_buffer = anx_dnnl_value_of(plan, output)->buffer;
-    return ANX_OK;
+    if (plan->batch <= ANX_DNNL_LOOP_MAX_BATCH) return ANX_OK;
+    const anx_dnnl_linear linear = {.batch = plan->batch, .in = dims[1], .out = dims[0]};
+    const size_t scratch_bytes = (size_t)anx_dnnl_linear_scratch_elems(&linear) * sizeof(float);
+    return anx_dnnl_add_buffer(plan, scratch_bytes, group, &step->factor_buffer, err);
 }
 
 /* The layer as oneDNN's matrix product with PyTorch's (out, in) as a transposed (in, out). */

@@ -1,5 +1,7 @@
 #include "src/backend/dnnl/products.h"
 
+#include <string.h>
+
 static const anx_dnnl_products *products_for(anx_dnnl_isa isa) {
     switch (isa) {
 #ifdef __x86_64__
@@ -10,29 +12,32 @@ static const anx_dnnl_products *products_for(anx_dnnl_isa isa) {
     }
 }
 
-void anx_dnnl_linear_forward(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *x,
-                             float *y) {
-    const anx_dnnl_products *products = products_for(linear->isa);
-#pragma omp parallel for schedule(static)
-    for (int64_t o = 0; o < linear->out; o += ANX_DNNL_PRODUCT_ROWS) {
-        const int64_t left = linear->out - o;
-        products->forward(linear, weights, bias, x, y, o,
-                          (int)(left < ANX_DNNL_PRODUCT_ROWS ? left : ANX_DNNL_PRODUCT_ROWS));
-    }
-}
-
-static int64_t padded_batch(const anx_dnnl_linear *linear) {
-    return (linear->batch + ANX_DNNL_PRODUCT_IMAGES - 1) / ANX_DNNL_PRODUCT_IMAGES * ANX_DNNL_PRODUCT_IMAGES;
-}
-
 int64_t anx_dnnl_linear_scratch_elems(const anx_dnnl_linear *linear) {
-    return padded_batch(linear) * linear->out;
+    const int64_t forward = linear->batch * linear->in, backward = anx_dnnl_padded_batch(linear) * linear->out;
+    return forward > backward ? forward : backward;
+}
+
+void anx_dnnl_linear_forward(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *x,
+                             float *y, float *scratch) {
+    const anx_dnnl_products *products = products_for(linear->isa);
+    const int64_t in = linear->in, out = linear->out, batch = linear->batch;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < in; i += ANX_DNNL_PRODUCT_PIECE) {
+        const int64_t piece = in - i < ANX_DNNL_PRODUCT_PIECE ? in - i : ANX_DNNL_PRODUCT_PIECE;
+        for (int64_t n = 0; n < batch; n++)
+            memcpy(scratch + i * batch + n * piece, x + n * in + i, (size_t)piece * sizeof *x);
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t o = 0; o < out; o += ANX_DNNL_PRODUCT_ROWS) {
+        const int64_t rows = out - o < ANX_DNNL_PRODUCT_ROWS ? out - o : ANX_DNNL_PRODUCT_ROWS;
+        products->forward(linear, weights, bias, scratch, y, o, (int)rows);
+    }
 }
 
 void anx_dnnl_linear_backward_data(const anx_dnnl_linear *linear, const float *weights, const float *dy, float *dx,
                                    float *scratch) {
     const anx_dnnl_products *products = products_for(linear->isa);
-    const int64_t padded = padded_batch(linear);
+    const int64_t padded = anx_dnnl_padded_batch(linear);
 #pragma omp parallel for schedule(static)
     for (int64_t o = 0; o < linear->out; o++)
         for (int64_t n = 0; n < padded; n++)

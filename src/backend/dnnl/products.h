@@ -10,28 +10,35 @@
 
 #include "src/backend/dnnl/loops.h"
 
+/* Floats of scratch memory that the functions below need. */
+int64_t anx_dnnl_linear_scratch_elems(const anx_dnnl_linear *linear);
 /* y = x W^T + b: x (N, in), weights (out, in), bias (out) or NULL, y (N, out). */
 void anx_dnnl_linear_forward(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *x,
-                             float *y);
-
-/* Floats of scratch memory that the next one needs. */
-int64_t anx_dnnl_linear_scratch_elems(const anx_dnnl_linear *linear);
+                             float *y, float *scratch);
 /* dx = dy W: dy (N, out), weights (out, in), dx (N, in). */
 void anx_dnnl_linear_backward_data(const anx_dnnl_linear *linear, const float *weights, const float *dy, float *dx,
                                    float *scratch);
 
 enum {
-    ANX_DNNL_PRODUCT_ROWS = 8,   /* rows of weights that the forward product takes at once */
-    ANX_DNNL_PRODUCT_IMAGES = 8, /* rows of dx that the other one does */
+    ANX_DNNL_PRODUCT_ROWS = 12,   /* rows of weights that the forward product takes at once */
+    ANX_DNNL_PRODUCT_PIECE = 512, /* columns of weights and x that it does: a quarter of the first cache */
+    ANX_DNNL_PRODUCT_IMAGES = 8,  /* what the other one's batch is rounded up to */
 };
+
+static inline int64_t anx_dnnl_padded_batch(const anx_dnnl_linear *linear) {
+    return (linear->batch + ANX_DNNL_PRODUCT_IMAGES - 1) / ANX_DNNL_PRODUCT_IMAGES * ANX_DNNL_PRODUCT_IMAGES;
+}
 
 /* The inner loops, for each instruction set. */
 typedef struct anx_dnnl_products {
-    /* Columns o .. o+rows-1 of y, rows at most ANX_DNNL_PRODUCT_ROWS. */
-    void (*forward)(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *x, float *y,
-                    int64_t o, int rows);
+    /*
+     * Columns o .. o+rows-1 of y, rows at most ANX_DNNL_PRODUCT_ROWS. pieces: x cut into pieces of columns, one behind
+     * the other, each (N, columns of the piece).
+     */
+    void (*forward)(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *pieces,
+                    float *y, int64_t o, int rows);
     int64_t columns; /* of dx that one call of the next takes */
-    /* Columns i .. of dx; dy_by_output (out, images rounded up) has the images side by side, zeros behind them. */
+    /* Columns i .. of dx; dy_by_output (out, padded batch) has the images side by side, zeros behind them. */
     void (*backward_data)(const anx_dnnl_linear *linear, const float *weights, const float *dy_by_output, float *dx,
                           int64_t i);
 } anx_dnnl_products;

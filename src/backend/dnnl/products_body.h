@@ -2,41 +2,53 @@
  * The inner loops of the matrix products. Included once for each instruction set, by files compiled for it. PRODUCTS is
  * the name of the table to define.
  */
+#include <stdalign.h>
+
 #include "src/backend/dnnl/products.h"
 #include "src/backend/dnnl/vectors.h"
 
 /*
- * Tiles that fill the registers: 24 sums of AVX-512's 32, 12 of 16 otherwise. PIECE vectors of a row are worked on
- * before the next images' are: as much as stays in the first cache.
+ * Tiles that fill the registers: 24 sums of AVX-512's 32, 12 of 16 otherwise. Rows of these matrices lie a multiple of
+ * 4 KiB apart, and so compete for a few lines of a cache: everything that is read more than once is first packed. What
+ * is read next from memory is asked for while the tiles are computed, a line at each turn.
  */
 enum {
 #if defined(__AVX512F__)
-    ROWS = 8,
+    ROWS = 6,
+    IMAGES = 4,
+    TILE_IMAGES = 8,
 #else
     ROWS = 4,
-#endif
     IMAGES = 3,
-    PIECE = 512 / LANES,
-    MAX_IMAGES = 96, /* whose sums wait for the next piece of the row */
+    TILE_IMAGES = 4,
+#endif
+    PIECE_VECS = ANX_DNNL_PRODUCT_PIECE / LANES,
+    MAX_IMAGES = 96, /* whose sums wait for the next piece of the rows */
 };
+
+static inline int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 /* ---- forward -------------------------------------------------------------------------------------------- */
 
-/* sums[image][row] += products of `vecs` vectors of the rows and the images. */
-LOOP_INLINE void dot_tile(const float *w, const float *x, int64_t in, int64_t vecs, int rows, int images,
-                          vec (*sums)[ROWS]) {
+/* sums[image][row] += products of a piece of the rows, packed vector by vector, and of the images. */
+LOOP_INLINE void dot_tile(vec (*w)[ROWS], const float *x, int64_t x_stride, int64_t vecs, int images,
+                          const float *ahead, vec (*sums)[ROWS]) {
     vec acc[IMAGES][ROWS];
 #pragma GCC unroll 8
     for (int n = 0; n < images; n++)
 #pragma GCC unroll 8
-        for (int o = 0; o < rows; o++) acc[n][o] = sums[n][o];
+        for (int o = 0; o < ROWS; o++) acc[n][o] = sums[n][o];
     for (int64_t i = 0; i < vecs; i++) {
         vec a[IMAGES];
+        __builtin_prefetch(ahead + i * LANES, 0, 2);
 #pragma GCC unroll 8
-        for (int n = 0; n < images; n++) a[n] = vec_load(x + n * in + i * LANES);
+        for (int n = 0; n < images; n++) a[n] = vec_load(x + n * x_stride + i * LANES);
 #pragma GCC unroll 8
-        for (int o = 0; o < rows; o++) {
-            const vec b = vec_load(w + o * in + i * LANES);
+        for (int o = 0; o < ROWS; o++) {
+            vec b = w[i][o];
+            vec_keep(b);
 #pragma GCC unroll 8
             for (int n = 0; n < images; n++) acc[n][o] = vec_fma(a[n], b, acc[n][o]);
         }
@@ -44,15 +56,21 @@ LOOP_INLINE void dot_tile(const float *w, const float *x, int64_t in, int64_t ve
 #pragma GCC unroll 8
     for (int n = 0; n < images; n++)
 #pragma GCC unroll 8
-        for (int o = 0; o < rows; o++) sums[n][o] = acc[n][o];
+        for (int o = 0; o < ROWS; o++) sums[n][o] = acc[n][o];
 }
 
-/* One piece of the rows with all images. */
-LOOP_INLINE void dot_piece(const float *w, const float *x, int64_t in, int64_t vecs, int rows, int64_t images,
-                           vec (*sums)[ROWS]) {
+/* A piece of `rows` rows with all images; zeros stand in for rows that are missing. ahead: the piece read next. */
+static void dot_piece(const float *w, int64_t in, int64_t vecs, int rows, const float *x, int64_t x_stride,
+                      int64_t images, const float *ahead, vec (*sums)[ROWS]) {
+    vec packed[PIECE_VECS][ROWS];
+    for (int o = 0; o < ROWS; o++)
+        for (int64_t i = 0; i < vecs; i++) packed[i][o] = o < rows ? vec_load(w + o * in + i * LANES) : (vec){0.0f};
     int64_t n = 0;
-    for (; n + IMAGES <= images; n += IMAGES) dot_tile(w, x + n * in, in, vecs, rows, IMAGES, sums + n);
-    for (; n < images; n++) dot_tile(w, x + n * in, in, vecs, rows, 1, sums + n);
+    for (; n + IMAGES <= images; n += IMAGES)
+        dot_tile(packed, x + n * x_stride, x_stride, vecs, IMAGES, ahead + smaller(n / IMAGES, rows - 1) * in,
+                 sums + n);
+    for (; n < images; n++)
+        dot_tile(packed, x + n * x_stride, x_stride, vecs, 1, ahead + smaller(n, rows - 1) * in, sums + n);
 }
 
 static float sum_of(vec v) {
@@ -63,106 +81,76 @@ static float sum_of(vec v) {
     return lanes[0];
 }
 
-static float tail_of(const float *a, const float *b, int64_t from, int64_t to) {
-    float sum = 0.0f;
-    for (int64_t i = from; i < to; i++) sum += a[i] * b[i];
-    return sum;
-}
-
-/* y at (image 0 .. images-1, output 0 .. rows-1) of what the pointers point at. */
-LOOP_INLINE void forward_rows(const anx_dnnl_linear *linear, const float *w, const float *bias, const float *x,
-                              float *y, int64_t images, int rows) {
-    const int64_t in = linear->in, vecs = in / LANES;
+/* Outputs o .. o+rows-1, at most ROWS, of images n .. n+images-1, at most MAX_IMAGES. */
+static void forward_block(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *pieces,
+                          float *y, int64_t o, int rows, int64_t n, int64_t images) {
+    const int64_t in = linear->in;
+    const float *w = weights + o * in;
     vec sums[MAX_IMAGES][ROWS];
     memset(sums, 0, (size_t)images * sizeof *sums);
-    for (int64_t i = 0; i < vecs; i += PIECE)
-        dot_piece(w + i * LANES, x + i * LANES, in, vecs - i < PIECE ? vecs - i : PIECE, rows, images, sums);
-    for (int64_t n = 0; n < images; n++)
-        for (int o = 0; o < rows; o++)
-            y[n * linear->out + o] = sum_of(sums[n][o]) + tail_of(w + o * in, x + n * in, vecs * LANES, in) +
-                                     (bias != NULL ? bias[o] : 0.0f);
+    for (int64_t i = 0; i < in; i += ANX_DNNL_PRODUCT_PIECE) {
+        const int64_t piece = smaller(ANX_DNNL_PRODUCT_PIECE, in - i), vecs = piece / LANES;
+        const float *x = pieces + i * linear->batch + n * piece;
+        const float *ahead = i + piece < in ? w + i + piece : w + rows * in;
+        dot_piece(w + i, in, vecs, rows, x, piece, images, ahead, sums);
+        /* What is left of the last piece: less than a vector, into the first lane. */
+        for (int64_t k = vecs * LANES; k < piece; k++)
+            for (int64_t m = 0; m < images; m++)
+                for (int row = 0; row < rows; row++) sums[m][row][0] += w[row * in + i + k] * x[m * piece + k];
+    }
+    for (int64_t m = 0; m < images; m++)
+        for (int row = 0; row < rows; row++)
+            y[(n + m) * linear->out + o + row] = sum_of(sums[m][row]) + (bias != NULL ? bias[o + row] : 0.0f);
 }
 
-static void forward(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *x, float *y,
-                    int64_t o, int rows) {
-    for (int64_t n = 0; n < linear->batch; n += MAX_IMAGES) {
-        const int64_t images = linear->batch - n < MAX_IMAGES ? linear->batch - n : MAX_IMAGES;
-        const float *from = x + n * linear->in;
-        float *to = y + n * linear->out;
-        int row = 0;
-        for (; row + ROWS <= rows; row += ROWS)
-            forward_rows(linear, weights + (o + row) * linear->in, bias != NULL ? bias + o + row : NULL, from,
-                         to + o + row, images, ROWS);
-        for (; row < rows; row++)
-            forward_rows(linear, weights + (o + row) * linear->in, bias != NULL ? bias + o + row : NULL, from,
-                         to + o + row, images, 1);
-    }
+static void forward(const anx_dnnl_linear *linear, const float *weights, const float *bias, const float *pieces,
+                    float *y, int64_t o, int rows) {
+    for (int row = 0; row < rows; row += ROWS)
+        for (int64_t n = 0; n < linear->batch; n += MAX_IMAGES)
+            forward_block(linear, weights, bias, pieces, y, o + row, (int)smaller(ROWS, rows - row), n,
+                          smaller(MAX_IMAGES, linear->batch - n));
 }
 
 /* ---- backward ------------------------------------------------------------------------------------------- */
 
 enum {
-    TILE = ANX_DNNL_PRODUCT_IMAGES,
-#if defined(__AVX512F__)
     STRIPE = 3, /* vectors of a tile */
-    TILE_ROWS = 8,
-#else
-    STRIPE = 3,
-    TILE_ROWS = 4,
-#endif
     STRIPES = 4,
     COLUMNS = STRIPE * STRIPES * LANES,
     OUTPUTS = 32, /* rows of weights that are packed at once */
 };
 
-/* dx (rows of stride dx_stride) += dy W for `outputs` rows of packed weights. */
-LOOP_INLINE void outer_tile(const float *packed, const float *dy, int64_t dy_stride, int64_t outputs, float *dx,
-                            int64_t dx_stride) {
-    vec acc[TILE_ROWS][STRIPE];
+/* dx += dy W for `outputs` rows of packed weights, over a tile of dx that lies in `sums`. */
+LOOP_INLINE void outer_tile(const float *packed, const float *dy, int64_t dy_stride, int64_t outputs,
+                            const float *ahead, int64_t ahead_stride, float *sums) {
+    vec acc[TILE_IMAGES][STRIPE];
 #pragma GCC unroll 8
-    for (int n = 0; n < TILE_ROWS; n++)
+    for (int n = 0; n < TILE_IMAGES; n++)
 #pragma GCC unroll 8
-        for (int k = 0; k < STRIPE; k++) acc[n][k] = vec_load(dx + n * dx_stride + k * LANES);
+        for (int k = 0; k < STRIPE; k++) acc[n][k] = vec_load(sums + n * COLUMNS + k * LANES);
     for (int64_t o = 0; o < outputs; o++) {
         vec w[STRIPE];
+        __builtin_prefetch(ahead + o * ahead_stride, 0, 2);
 #pragma GCC unroll 8
         for (int k = 0; k < STRIPE; k++) w[k] = vec_load(packed + o * COLUMNS + k * LANES);
 #pragma GCC unroll 8
-        for (int n = 0; n < TILE_ROWS; n++) {
-            const vec b = (vec){0.0f} + dy[o * dy_stride + n];
+        for (int n = 0; n < TILE_IMAGES; n++) {
+            const vec b = vec_all(dy[o * dy_stride + n]);
 #pragma GCC unroll 8
             for (int k = 0; k < STRIPE; k++) acc[n][k] = vec_fma(w[k], b, acc[n][k]);
         }
     }
 #pragma GCC unroll 8
-    for (int n = 0; n < TILE_ROWS; n++)
+    for (int n = 0; n < TILE_IMAGES; n++)
 #pragma GCC unroll 8
-        for (int k = 0; k < STRIPE; k++) vec_store(dx + n * dx_stride + k * LANES, acc[n][k]);
+        for (int k = 0; k < STRIPE; k++) vec_store(sums + n * COLUMNS + k * LANES, acc[n][k]);
 }
 
-/* The same for fewer images or columns than a tile has. */
-static void outer_edge(const float *packed, const float *dy, int64_t dy_stride, int64_t outputs, float *dx,
-                       int64_t dx_stride, int64_t images, int64_t columns) {
-    float tile[TILE_ROWS][STRIPE * LANES] = {{0.0f}};
-    for (int64_t n = 0; n < images; n++) memcpy(tile[n], dx + n * dx_stride, (size_t)columns * sizeof *dx);
-    outer_tile(packed, dy, dy_stride, outputs, tile[0], STRIPE * LANES);
-    for (int64_t n = 0; n < images; n++) memcpy(dx + n * dx_stride, tile[n], (size_t)columns * sizeof *dx);
-}
-
-static inline int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-/* Rows o .. of the weights, columns i .., side by side, with zeros where there are no columns. */
-static void pack(const anx_dnnl_linear *linear, const float *weights, int64_t o, int64_t i, int64_t outputs,
-                 int64_t columns, float (*packed)[COLUMNS]) {
-    for (int64_t row = 0; row < outputs; row++) {
-        const float *w = weights + (o + row) * linear->in + i;
+/* Rows of weights from one column on, side by side, with zeros where there are no columns. */
+static void pack(const float *w, int64_t in, int64_t outputs, int64_t columns, float (*packed)[COLUMNS]) {
+    for (int64_t row = 0; row < outputs; row++, w += in) {
         if (columns == COLUMNS) {
-            for (int k = 0; k < COLUMNS; k += LANES) {
-                __builtin_prefetch(w + OUTPUTS * linear->in + k);
-                vec_store(packed[row] + k, vec_load(w + k));
-            }
+            memcpy(packed[row], w, sizeof *packed);
         } else {
             memcpy(packed[row], w, (size_t)columns * sizeof *w);
             memset(packed[row] + columns, 0, (size_t)(COLUMNS - columns) * sizeof *w);
@@ -170,27 +158,32 @@ static void pack(const anx_dnnl_linear *linear, const float *weights, int64_t o,
     }
 }
 
-static void backward_data(const anx_dnnl_linear *linear, const float *weights, const float *dy_by_output, float *dx,
-                          int64_t i) {
-    const int64_t stride = (linear->batch + TILE - 1) / TILE * TILE, columns = smaller(COLUMNS, linear->in - i);
-    float packed[OUTPUTS][COLUMNS];
-    for (int64_t n = 0; n < linear->batch; n++) memset(dx + n * linear->in + i, 0, (size_t)columns * sizeof *dx);
+/* Columns i .. of images n .. n+images-1, at most MAX_IMAGES. */
+static void backward_block(const anx_dnnl_linear *linear, const float *weights, const float *dy, int64_t dy_stride,
+                           float *dx, int64_t i, int64_t n, int64_t images) {
+    enum { LINE = 16 };
+    const int64_t columns = smaller(COLUMNS, linear->in - i);
+    alignas(64) float packed[OUTPUTS][COLUMNS];
+    alignas(64) float sums[MAX_IMAGES][COLUMNS];
+    memset(sums, 0, (size_t)((images + TILE_IMAGES - 1) / TILE_IMAGES * TILE_IMAGES) * sizeof *sums);
     for (int64_t o = 0; o < linear->out; o += OUTPUTS) {
         const int64_t outputs = smaller(OUTPUTS, linear->out - o);
-        pack(linear, weights, o, i, outputs, columns, packed);
-        for (int64_t c = 0; c < columns; c += STRIPE * LANES) {
-            for (int64_t n = 0; n < linear->batch; n += TILE_ROWS) {
-                const int64_t wide = smaller(STRIPE * LANES, columns - c),
-                              images = smaller(TILE_ROWS, linear->batch - n);
-                const float *dy = dy_by_output + o * stride + n;
-                float *to = dx + n * linear->in + i + c;
-                if (wide == STRIPE * LANES && images == TILE_ROWS)
-                    outer_tile(packed[0] + c, dy, stride, outputs, to, linear->in);
-                else
-                    outer_edge(packed[0] + c, dy, stride, outputs, to, linear->in, images, wide);
-            }
-        }
+        const float *w = weights + o * linear->in + i, *ahead = w + outputs * linear->in;
+        pack(w, linear->in, outputs, columns, packed);
+        int64_t turn = 0;
+        for (int stripe = 0; stripe < STRIPES; stripe++)
+            for (int64_t m = 0; m < images; m += TILE_IMAGES, turn++)
+                outer_tile(packed[0] + stripe * STRIPE * LANES, dy + o * dy_stride + n + m, dy_stride, outputs,
+                           ahead + smaller(turn * LINE, columns - 1), linear->in, sums[m] + stripe * STRIPE * LANES);
     }
+    for (int64_t m = 0; m < images; m++) memcpy(dx + (n + m) * linear->in + i, sums[m], (size_t)columns * sizeof *dx);
+}
+
+static void backward_data(const anx_dnnl_linear *linear, const float *weights, const float *dy_by_output, float *dx,
+                          int64_t i) {
+    const int64_t stride = anx_dnnl_padded_batch(linear);
+    for (int64_t n = 0; n < linear->batch; n += MAX_IMAGES)
+        backward_block(linear, weights, dy_by_output, stride, dx, i, n, smaller(MAX_IMAGES, linear->batch - n));
 }
 
 const anx_dnnl_products PRODUCTS = {.forward = forward, .columns = COLUMNS, .backward_data = backward_data};

@@ -106,7 +106,7 @@ anx_status anx_dnnl_run_linear(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_err
     if (plan->batch <= ANX_DNNL_LOOP_MAX_BATCH)
         anx_dnnl_linear_run(&linear, weights, bias, x, y);
     else
-        anx_dnnl_linear_forward(&linear, weights, bias, x, y);
+        anx_dnnl_linear_forward(&linear, weights, bias, x, y, anx_dnnl_buffer_data(plan, step->factor_buffer));
     return ANX_OK;
 }
 

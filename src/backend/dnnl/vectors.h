@@ -1,6 +1,7 @@
 /*
  * The widest vectors of the instruction set that a file is compiled for. vec_larger(x, m) is m where x is NaN, and
- * where both are equal; vec_fma(a, b, c) is a * b + c, rounded once where the target can.
+ * where both are equal; vec_fma(a, b, c) is a * b + c, rounded once where the target can; vec_all(x) has x in every
+ * lane. vec_keep(v) keeps the compiler from reading v from memory anew at every use.
  */
 #ifndef ANX_SRC_BACKEND_DNNL_VECTORS_H
 #define ANX_SRC_BACKEND_DNNL_VECTORS_H
@@ -13,20 +14,28 @@
 typedef __m512 vec;
 #define vec_larger(x, m) _mm512_max_ps(x, m)
 #define vec_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define vec_all(x) _mm512_set1_ps(x)
+#define vec_keep(v) __asm__("" : "+v"(v))
 #elif defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
 typedef __m256 vec;
 #define vec_larger(x, m) _mm256_max_ps(x, m)
 #define vec_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define vec_all(x) _mm256_set1_ps(x)
+#define vec_keep(v) __asm__("" : "+x"(v))
 #elif defined(__SSE__)
 #include <xmmintrin.h>
 typedef __m128 vec;
 #define vec_larger(x, m) _mm_max_ps(x, m)
 #define vec_fma(a, b, c) ((a) * (b) + (c))
+#define vec_all(x) _mm_set1_ps(x)
+#define vec_keep(v) __asm__("" : "+x"(v))
 #else
 typedef float vec __attribute__((vector_size(sizeof(float))));
 #define vec_larger(x, m) ((vec){(x)[0] > (m)[0] ? (x)[0] : (m)[0]})
 #define vec_fma(a, b, c) ((a) * (b) + (c))
+#define vec_all(x) ((vec){(x)})
+#define vec_keep(v) ((void)0)
 #endif
 
 /* What comparing them gives: all bits set where true. */
