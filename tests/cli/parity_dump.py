@@ -15,6 +15,9 @@ except ImportError as error:
     print(f"SKIPPED: {error}", file=sys.stderr)
     sys.exit(1 if os.environ.get("ANX_TESTS_NO_SKIP", "0") not in ("", "0") else 77)
 
+sys.path.insert(0, os.environ["ANX_SOURCE_DIR"] + "/tests/backend")
+from exact_judge import with_zen  # noqa: E402
+
 TOOLS = os.environ["ANX_BUILD_DIR"] + "/tools/"
 STAGES = ["image", "resize", "crop", "scaled", "input"]
 failures = 0
@@ -28,7 +31,7 @@ def check(good, what):
 
 
 def dump(*arguments):
-    subprocess.run([TOOLS + "anx-parity", "dump", *arguments], check=True)
+    subprocess.run([TOOLS + "anx-parity", "dump", *arguments], check=True, env={k: v for k, v in os.environ.items() if k != "LD_PRELOAD"})
 
 
 def module_values(model, x):
@@ -120,6 +123,7 @@ def check_image(model, checkpoint, folder):
 
 
 def main():
+    with_zen()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = folder + "/ten.pth"
