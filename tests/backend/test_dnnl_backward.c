@@ -390,7 +390,8 @@ static void check_group(const rig *g, int group, test_random *r) {
     check_sums(g, "gradient by the input", nd->layer->name, &d.dx, &dx);
     if (nd->layer->op == ANX_OP_MAX_POOL2D) check_winners(g, &d, index);
     if (nd->weight != ANX_NO_PARAM) {
-        anx_tensor dw = read_value(g, ANX_VALUE_PARAM_GRAD, nd->weight), db = read_value(g, ANX_VALUE_PARAM_GRAD, nd->bias);
+        anx_tensor dw = read_value(g, ANX_VALUE_PARAM_GRAD, nd->weight),
+                   db = read_value(g, ANX_VALUE_PARAM_GRAD, nd->bias);
         check_sums(g, "gradient by the weights", nd->layer->name, &d.dw, &dw);
         check_sums(g, "gradient by the bias", nd->layer->name, &d.db, &db);
         anx_tensor_fini(&db);
@@ -424,7 +425,8 @@ static void gradients_of_every_layer_are_right(void) {
 }
 
 static void gradients_of_a_whole_network_are_right(void) {
-    for (int64_t batch = 1; batch <= 5; batch++) check_network(anx_arch_find("narrow"), 0, 0, batch, batch == 5 ? 3 : 2);
+    for (int64_t batch = 1; batch <= 5; batch++)
+        check_network(anx_arch_find("narrow"), 0, 0, batch, batch == 5 ? 3 : 2);
     check_network(anx_arch_find("narrow"), 47, 33, 9, 2);
     check_network(anx_arch_find("narrow"), 33, 40, 2, 1);
 }
