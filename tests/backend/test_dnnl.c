@@ -593,18 +593,6 @@ static void a_device_tells_what_it_is_and_leaves_the_callers_threads_alone(void)
     CU_ASSERT_EQUAL(omp_get_max_threads(), 5);
 }
 
-static void plans_for_training_are_refused(void) {
-    rig g;
-    rig_init(&g, anx_arch_find("narrow"), 0, 0, 1, 1, 1);
-    anx_error err = ANX_ERROR_INIT;
-    anx_plan *plan = NULL;
-    const anx_plan_desc desc = {
-        .graph = g.graph, .batch = 1, .mode = ANX_PLAN_TRAIN, .params = g.params, .n_params = g.graph->n_params};
-    ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_plan_create(g.device, &desc, &plan, &err), &err);
-    CU_ASSERT_PTR_NULL(plan);
-    rig_fini(&g);
-}
-
 static const anx_test tests[] = {
     {"fused plans give the bits of observe plans", fused_plans_give_the_bits_of_observe_plans},
     {"group by group, with what was read, gives the bits of the whole",
@@ -623,7 +611,6 @@ static const anx_test tests[] = {
      doubles_are_rounded_on_the_way_in_and_widened_on_the_way_out},
     {"a device tells what it is, and leaves the caller's threads alone",
      a_device_tells_what_it_is_and_leaves_the_callers_threads_alone},
-    {"plans for training are refused", plans_for_training_are_refused},
     {NULL, NULL},
 };
 

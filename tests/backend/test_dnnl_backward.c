@@ -431,9 +431,418 @@ static void gradients_of_a_whole_network_are_right(void) {
     check_network(anx_arch_find("narrow"), 33, 40, 2, 1);
 }
 
+/* More images than the linear layers' loops keep sums of, and rows that are no whole vectors. */
+static const anx_layer wide_rows[] = {FLATTEN, LINEAR("l1", 45), RELU("r"), DROPOUT("d"), LINEAR("l2", 13)};
+static const anx_arch wide = {.name = "wide",
+                              .summary = "linear layers",
+                              .in_channels = 5,
+                              .default_size = 11,
+                              .min_size = 1,
+                              .default_classes = 7,
+                              .logits = "l2",
+                              .layers = wide_rows,
+                              .n_layers = sizeof wide_rows / sizeof wide_rows[0],
+                              .internal = true};
+
+static void gradients_of_large_batches_are_right(void) {
+    check_network(&wide, 0, 0, 4, 1);
+    check_network(&wide, 0, 0, 101, 2);
+    check_network(&wide, 0, 0, 197, 3);
+}
+
+/* ---- passes --------------------------------------------------------------------------------------------- */
+
+static void check_same_bits(const rig *g, const char *what, const anx_tensor *expected, const anx_tensor *got) {
+    const float *a = expected->data, *b = got->data;
+    for (int64_t i = 0; i < anx_tensor_elems(expected); i++) {
+        if (memcmp(&a[i], &b[i], sizeof *a) == 0) continue;
+        fail_at(g, what, i, (double)a[i], (double)b[i], 0.0);
+        return;
+    }
+    CU_PASS("bits agree");
+}
+
+/* The gradients by all parameters that the plan trains, one behind the other. */
+static anx_tensor param_grads(const rig *g) {
+    const int64_t elems[] = {anx_graph_param_elems(g->graph)};
+    anx_tensor all = tensor_of(ANX_F32, 1, elems);
+    float *to = all.data;
+    for (int i = 0; i < g->graph->n_params; i++) {
+        anx_error err = ANX_ERROR_INIT;
+        anx_tensor t = tensor_for(g, (anx_value){ANX_VALUE_PARAM_GRAD, i});
+        (void)anx_plan_read(g->plan, (anx_value){ANX_VALUE_PARAM_GRAD, i}, &t, &err);
+        memcpy(to, t.data, anx_tensor_bytes(&t));
+        to += anx_tensor_elems(&t);
+        anx_tensor_fini(&t);
+    }
+    return all;
+}
+
+/* A pass from the logits, whose gradient comes from `seed`. */
+static void backward(const rig *g, uint64_t seed) {
+    test_random r = {.state = seed};
+    write_random(g, ANX_VALUE_GRAD, g->graph->logits, &r, false);
+    run_backward(g, 0, anx_plan_group_of_node(g->plan, g->graph->logits) + 1);
+}
+
+static void a_pass_gives_the_same_bits_again_and_group_by_group(void) {
+    for (int64_t batch = 2; batch <= 5; batch += 3) {
+        rig g;
+        rig_init(&g, anx_arch_find("narrow"), 41, 37, batch, 2);
+        forward(&g, 8, false);
+        backward(&g, 9);
+        anx_tensor first = param_grads(&g), input = read_value(&g, ANX_VALUE_GRAD, ANX_NODE_INPUT);
+        forward(&g, 20, false);
+        backward(&g, 21);
+        anx_tensor other = param_grads(&g);
+        CU_ASSERT_NOT_EQUAL(memcmp(first.data, other.data, anx_tensor_bytes(&first)), 0);
+        forward(&g, 8, false);
+        test_random r = {.state = 9};
+        write_random(&g, ANX_VALUE_GRAD, g.graph->logits, &r, false);
+        for (int group = anx_plan_group_of_node(g.plan, g.graph->logits); group >= 0; group--)
+            run_backward(&g, group, 1);
+        anx_tensor again = param_grads(&g), input_again = read_value(&g, ANX_VALUE_GRAD, ANX_NODE_INPUT);
+        check_same_bits(&g, "parameters, group by group", &first, &again);
+        check_same_bits(&g, "input, group by group", &input, &input_again);
+        anx_tensor_fini(&input_again);
+        anx_tensor_fini(&again);
+        anx_tensor_fini(&other);
+        anx_tensor_fini(&input);
+        anx_tensor_fini(&first);
+        rig_fini(&g);
+    }
+}
+
+/* Without masks nothing is dropped: what comes out is what an infer plan gives. */
+static void forward_without_masks_is_inference(void) {
+    for (int64_t batch = 1; batch <= 3; batch++) {
+        rig g;
+        rig_init(&g, anx_arch_find("narrow"), 0, 0, batch, 2);
+        test_random r = {.state = 2};
+        write_random(&g, ANX_VALUE_OUTPUT, ANX_NODE_INPUT, &r, false);
+        run(&g);
+        anx_tensor trained = read_value(&g, ANX_VALUE_OUTPUT, g.graph->logits),
+                   input = read_value(&g, ANX_VALUE_OUTPUT, ANX_NODE_INPUT),
+                   logits = tensor_of(ANX_F32, 2, trained.shape);
+        anx_error err = ANX_ERROR_INIT;
+        anx_plan *infer = NULL;
+        const anx_plan_desc desc = {.graph = g.graph,
+                                    .batch = batch,
+                                    .mode = ANX_PLAN_INFER,
+                                    .params = g.params,
+                                    .n_params = g.graph->n_params};
+        ANX_CHECK_OK(anx_plan_create(g.device, &desc, &infer, &err), &err);
+        ANX_CHECK_OK(anx_plan_forward(infer, &input, &logits, &err), &err);
+        check_same_bits(&g, "logits", &logits, &trained);
+        anx_plan_destroy(infer);
+        anx_tensor_fini(&logits);
+        anx_tensor_fini(&input);
+        anx_tensor_fini(&trained);
+        rig_fini(&g);
+    }
+}
+
+/* ---- what is trained ------------------------------------------------------------------------------------ */
+
+static bool is_readable(const rig *g, anx_value_kind kind, int index) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_tensor t = tensor_for(g, (anx_value){kind, index});
+    const anx_status status = anx_plan_read(g->plan, (anx_value){kind, index}, &t, &err);
+    CU_ASSERT_TRUE(status == ANX_OK || status == ANX_ERR_UNSUPPORTED);
+    anx_tensor_fini(&t);
+    return status == ANX_OK;
+}
+
+/* Every choice of a lowest trained parameter, and one parameter alone: the same bits as when all are trained. */
+static void check_trained(rig *g, const anx_tensor *all) {
+    anx_plan *whole = g->plan;
+    g->plan = plan_of(g, g->trained);
+    forward(g, 8, false);
+    backward(g, 9);
+    const float *expected = all->data;
+    int lowest = g->graph->n_nodes;
+    for (int i = 0; i < g->graph->n_params; i++) {
+        const int64_t elems = anx_param_elems(&g->graph->params[i]);
+        CU_ASSERT_EQUAL(is_readable(g, ANX_VALUE_PARAM_GRAD, i), g->trained[i]);
+        CU_ASSERT_EQUAL(anx_plan_host_pointer(g->plan, (anx_value){ANX_VALUE_PARAM_GRAD, i}) != NULL && !g->trained[i],
+                        false);
+        if (g->trained[i]) {
+            anx_tensor grad = read_value(g, ANX_VALUE_PARAM_GRAD, i);
+            CU_ASSERT_EQUAL(memcmp(grad.data, expected, anx_tensor_bytes(&grad)), 0);
+            anx_tensor_fini(&grad);
+            if (g->graph->params[i].node < lowest) lowest = g->graph->params[i].node;
+        }
+        expected += elems;
+    }
+    for (int group = 0; group < anx_plan_group_count(g->plan); group++)
+        CU_ASSERT_EQUAL(is_readable(g, ANX_VALUE_GRAD, last_node(g, group)), last_node(g, group) >= lowest);
+    CU_ASSERT_FALSE(is_readable(g, ANX_VALUE_GRAD, ANX_NODE_INPUT));
+    anx_plan_destroy(g->plan);
+    g->plan = whole;
+}
+
+static void nothing_is_computed_below_what_is_trained(void) {
+    rig g;
+    rig_init(&g, anx_arch_find("narrow"), 0, 0, 4, 2);
+    forward(&g, 8, false);
+    backward(&g, 9);
+    anx_tensor all = param_grads(&g);
+    for (int first = 0; first < g.graph->n_params; first++) {
+        for (int i = 0; i < g.graph->n_params; i++) g.trained[i] = i >= first;
+        check_trained(&g, &all);
+        for (int i = 0; i < g.graph->n_params; i++) g.trained[i] = i == first;
+        check_trained(&g, &all);
+    }
+    anx_tensor_fini(&all);
+    rig_fini(&g);
+}
+
+/* ---- parameters ----------------------------------------------------------------------------------------- */
+
+/* One step down the gradient on the host, where the plan has them or on copies. Returns how many were in place. */
+static int descend(const rig *g, bool in_place) {
+    int n_in_place = 0;
+    for (int i = 0; i < g->graph->n_params; i++) {
+        const anx_value value = {ANX_VALUE_PARAM, i}, grad_value = {ANX_VALUE_PARAM_GRAD, i};
+        float *param = in_place ? anx_plan_host_pointer(g->plan, value) : NULL;
+        float *grad = in_place ? anx_plan_host_pointer(g->plan, grad_value) : NULL;
+        anx_tensor p = read_value(g, ANX_VALUE_PARAM, i), d = read_value(g, ANX_VALUE_PARAM_GRAD, i);
+        if (grad != NULL) CU_ASSERT_EQUAL(memcmp(grad, d.data, anx_tensor_bytes(&d)), 0);
+        const float *from = grad != NULL ? grad : d.data;
+        float *to = param != NULL ? param : p.data;
+        for (int64_t k = 0; k < anx_tensor_elems(&p); k++) to[k] -= 0.01f * from[k];
+        if (param == NULL) write_value(g, ANX_VALUE_PARAM, i, &p);
+        n_in_place += param != NULL;
+        anx_tensor_fini(&d);
+        anx_tensor_fini(&p);
+    }
+    return n_in_place;
+}
+
+/* Three steps with parameters written, or changed where they lie, are three steps of plans made with them. */
+static void changed_parameters_are_picked_up(void) {
+    for (int64_t batch = 2; batch <= 5; batch += 3) {
+        rig written, in_place;
+        rig_init(&written, anx_arch_find("narrow"), 0, 0, batch, 2);
+        rig_init(&in_place, anx_arch_find("narrow"), 0, 0, batch, 2);
+        for (uint64_t step = 0; step < 3; step++) {
+            rig fresh;
+            rig_init(&fresh, anx_arch_find("narrow"), 0, 0, batch, 2);
+            for (int i = 0; i < fresh.graph->n_params; i++) {
+                anx_tensor before = read_value(&fresh, ANX_VALUE_PARAM, i),
+                           p = read_value(&written, ANX_VALUE_PARAM, i);
+                CU_ASSERT_EQUAL(memcmp(before.data, p.data, anx_tensor_bytes(&p)) == 0, step == 0);
+                memcpy(fresh.params[i].data, p.data, anx_tensor_bytes(&p));
+                anx_tensor_fini(&p);
+                anx_tensor_fini(&before);
+            }
+            anx_plan_destroy(fresh.plan);
+            fresh.plan = plan_of(&fresh, NULL);
+            const rig *rigs[] = {&fresh, &written, &in_place};
+            anx_tensor grads[3];
+            for (int k = 0; k < 3; k++) {
+                forward(rigs[k], 30 + step, false);
+                backward(rigs[k], 40 + step);
+                grads[k] = param_grads(rigs[k]);
+            }
+            check_same_bits(&written, "parameters written", &grads[0], &grads[1]);
+            check_same_bits(&in_place, "parameters changed where they lie", &grads[0], &grads[2]);
+            for (int k = 0; k < 3; k++) anx_tensor_fini(&grads[k]);
+            CU_ASSERT_EQUAL(descend(&written, false), 0);
+            CU_ASSERT_EQUAL(descend(&in_place, true), 4); /* two linear layers */
+            rig_fini(&fresh);
+        }
+        for (int i = 0; i < written.graph->n_params; i++) /* the caller's stay as they are */
+            CU_ASSERT_EQUAL(
+                memcmp(written.params[i].data, in_place.params[i].data, anx_tensor_bytes(&written.params[i])), 0);
+        rig_fini(&in_place);
+        rig_fini(&written);
+    }
+}
+
+/* ---- several readers ------------------------------------------------------------------------------------ */
+
+/* conv is read twice: the gradient by it is the sum of what both branches send. */
+static const anx_layer branch_rows[] = {
+    CONV("conv", 9, 3, 3, 1, 1, 1, 1, 1, 1, 1),
+    {.name = "pool1", .op = ANX_OP_MAX_POOL2D, .u.pool = {.kernel_h = 3, .kernel_w = 3, .stride_h = 2, .stride_w = 2}},
+    {.name = "pool2",
+     .op = ANX_OP_MAX_POOL2D,
+     .from = {"conv"},
+     .u.pool = {.kernel_h = 2, .kernel_w = 2, .stride_h = 1, .stride_w = 1}},
+};
+static const anx_arch branches = {.name = "branches",
+                                  .summary = "a row that two others read",
+                                  .in_channels = 3,
+                                  .default_size = 9,
+                                  .min_size = 3,
+                                  .default_classes = 7,
+                                  .logits = "pool2",
+                                  .layers = branch_rows,
+                                  .n_layers = sizeof branch_rows / sizeof branch_rows[0],
+                                  .internal = true};
+
+static void gradients_of_several_readers_are_added(void) {
+    rig g;
+    rig_init(&g, &branches, 0, 0, 2, 2);
+    forward(&g, 4, false);
+    test_random r = {.state = 6};
+    write_random(&g, ANX_VALUE_GRAD, 1, &r, false);
+    write_random(&g, ANX_VALUE_GRAD, 2, &r, false);
+    run_backward(&g, 1, 1);
+    anx_tensor first = read_value(&g, ANX_VALUE_GRAD, 0);
+    run_backward(&g, 2, 1);
+    anx_tensor second = read_value(&g, ANX_VALUE_GRAD, 0);
+    for (int pass = 0; pass < 2; pass++) {
+        run_all_backward(&g);
+        anx_tensor both = read_value(&g, ANX_VALUE_GRAD, 0);
+        const float *a = first.data, *b = second.data, *sum = both.data;
+        int wrong = 0, nonzero = 0;
+        for (int64_t i = 0; i < anx_tensor_elems(&both); i++) {
+            wrong += sum[i] != b[i] + a[i];
+            nonzero += a[i] != 0.0f && b[i] != 0.0f;
+        }
+        CU_ASSERT_EQUAL(wrong, 0);
+        CU_ASSERT_TRUE(nonzero > 10);
+        anx_tensor_fini(&both);
+    }
+    anx_tensor_fini(&second);
+    anx_tensor_fini(&first);
+    rig_fini(&g);
+}
+
+/* ---- NaN, infinity, winners ----------------------------------------------------------------------------- */
+
+/* torch: the last NaN wins, of equal ones the first; all of -infinity: the window's first. */
+static void winners_of_ties_nan_and_infinity_are_pytorchs(void) {
+    rig g;
+    rig_init(&g, anx_arch_find("narrow"), 0, 0, 2, 2);
+    test_random r = {.state = 12};
+    static const float values[] = {0.0f, -0.0f, 1.0f, 1.0f, NAN, -INFINITY, -INFINITY, INFINITY};
+    for (int node = 0; node < g.graph->n_nodes; node++) {
+        const anx_node *nd = &g.graph->nodes[node];
+        if (nd->layer->op != ANX_OP_MAX_POOL2D) continue;
+        anx_tensor x = tensor_for(&g, anx_value_output(nd->inputs[0]));
+        for (int64_t i = 0; i < anx_tensor_elems(&x); i++)
+            ((float *)x.data)[i] = i < anx_tensor_elems(&x) / 4 ? -INFINITY : values[test_random_int(&r, 0, 7)];
+        write_value(&g, ANX_VALUE_OUTPUT, nd->inputs[0], &x);
+        anx_error err = ANX_ERROR_INIT;
+        ANX_CHECK_OK(anx_plan_run_groups(g.plan, anx_plan_group_of_node(g.plan, node), 1, &err), &err);
+        group_data d = {.node = nd, .batch = g.batch, .x = x.data};
+        check_winners(&g, &d, node);
+        anx_tensor y = read_value(&g, ANX_VALUE_OUTPUT, node), winners = read_value(&g, ANX_VALUE_ARGMAX, node);
+        const int64_t positions = nd->out.dim[1] * nd->out.dim[2], plane = nd->in.dim[1] * nd->in.dim[2];
+        int wrong = 0;
+        for (int64_t i = 0; i < anx_tensor_elems(&y); i++) {
+            const float got = ((float *)y.data)[i], want = d.x[i / positions * plane + ((int64_t *)winners.data)[i]];
+            wrong += !(got == want || (isnan(got) && isnan(want)));
+        }
+        CU_ASSERT_EQUAL(wrong, 0);
+        anx_tensor_fini(&winners);
+        anx_tensor_fini(&y);
+        anx_tensor_fini(&x);
+    }
+    rig_fini(&g);
+}
+
+static void winners_that_are_written_are_used(void) {
+    rig g;
+    rig_init(&g, anx_arch_find("narrow"), 0, 0, 2, 2);
+    forward(&g, 4, false);
+    test_random r = {.state = 6};
+    const int node = anx_graph_find_node(g.graph, "features.2"), input = g.graph->nodes[node].inputs[0];
+    const int group = anx_plan_group_of_node(g.plan, node);
+    anx_tensor winners = read_value(&g, ANX_VALUE_ARGMAX, node);
+    for (int64_t i = 0; i < anx_tensor_elems(&winners); i++) ((int64_t *)winners.data)[i] = 3;
+    write_value(&g, ANX_VALUE_ARGMAX, node, &winners);
+    write_random(&g, ANX_VALUE_GRAD, node, &r, false);
+    run_backward(&g, group, 1);
+    anx_tensor dx = read_value(&g, ANX_VALUE_GRAD, input);
+    const anx_extent *in = &g.graph->nodes[node].in;
+    const int64_t plane = in->dim[1] * in->dim[2];
+    int elsewhere = 0, there = 0;
+    for (int64_t i = 0; i < anx_tensor_elems(&dx); i++) {
+        elsewhere += i % plane != 3 && ((float *)dx.data)[i] != 0.0f;
+        there += i % plane == 3 && ((float *)dx.data)[i] != 0.0f;
+    }
+    CU_ASSERT_EQUAL(elsewhere, 0);
+    CU_ASSERT_EQUAL(there, 2 * in->dim[0]);
+    anx_error err = ANX_ERROR_INIT;
+    ((int64_t *)winners.data)[7] = plane;
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT,
+                     anx_plan_write(g.plan, (anx_value){ANX_VALUE_ARGMAX, node}, &winners, &err), &err);
+    ANX_CHECK_MESSAGE("winner 7 is position", &err);
+    anx_tensor_fini(&dx);
+    anx_tensor_fini(&winners);
+    rig_fini(&g);
+}
+
+/* torch's ReLU passes the gradient on where its output is NaN, and the fused one must have kept the NaN. */
+static void nan_keeps_its_gradient_in_a_relu(void) {
+    rig g;
+    rig_init(&g, anx_arch_find("narrow"), 0, 0, 1, 1);
+    forward(&g, 4, false);
+    anx_tensor x = read_value(&g, ANX_VALUE_OUTPUT, ANX_NODE_INPUT);
+    ((float *)x.data)[0] = NAN;
+    write_value(&g, ANX_VALUE_OUTPUT, ANX_NODE_INPUT, &x);
+    run(&g);
+    const int relu = anx_graph_find_node(g.graph, "features.1"), group = anx_plan_group_of_node(g.plan, relu);
+    anx_tensor dy = tensor_for(&g, (anx_value){ANX_VALUE_GRAD, relu}), y = read_value(&g, ANX_VALUE_OUTPUT, relu);
+    int nans = 0;
+    for (int64_t i = 0; i < anx_tensor_elems(&dy); i++) {
+        nans += isnan(((float *)y.data)[i]);
+        ((float *)dy.data)[i] = isnan(((float *)y.data)[i]) ? 1.0f : 0.0f;
+    }
+    CU_ASSERT_TRUE(nans > 0);
+    write_value(&g, ANX_VALUE_GRAD, relu, &dy);
+    run_backward(&g, group, 1);
+    anx_tensor db = read_value(&g, ANX_VALUE_PARAM_GRAD, 1);
+    float sum = 0.0f;
+    for (int64_t i = 0; i < anx_tensor_elems(&db); i++) sum += ((float *)db.data)[i];
+    CU_ASSERT_EQUAL(sum, (float)nans);
+    anx_tensor_fini(&db);
+    anx_tensor_fini(&y);
+    anx_tensor_fini(&dy);
+    anx_tensor_fini(&x);
+    rig_fini(&g);
+}
+
+static void what_is_not_there_is_refused_by_name(void) {
+    rig g;
+    rig_init(&g, anx_arch_find("narrow"), 0, 0, 1, 1);
+    anx_error err = ANX_ERROR_INIT;
+    const int conv = anx_graph_find_node(g.graph, "features.0");
+    anx_tensor inside = tensor_for(&g, anx_value_output(conv)),
+               grad = tensor_for(&g, (anx_value){ANX_VALUE_PARAM_GRAD, 0});
+    ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_plan_read(g.plan, (anx_value){ANX_VALUE_GRAD, conv}, &inside, &err),
+                     &err);
+    ANX_CHECK_MESSAGE("layer 'features.0': it lies inside a fused group of this plan", &err);
+    anx_plan_destroy(g.plan);
+    g.plan = plan_of(&g, g.trained); /* nothing */
+    run(&g);
+    run_all_backward(&g);
+    ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_plan_read(g.plan, (anx_value){ANX_VALUE_PARAM_GRAD, 0}, &grad, &err),
+                     &err);
+    ANX_CHECK_MESSAGE("this plan does not train parameter 'features.0.weight'", &err);
+    CU_ASSERT_PTR_NULL(anx_plan_host_pointer(g.plan, (anx_value){ANX_VALUE_PARAM_GRAD, 0}));
+    anx_tensor_fini(&grad);
+    anx_tensor_fini(&inside);
+    rig_fini(&g);
+}
+
 static const anx_test tests[] = {
     {"gradients of every layer are right", gradients_of_every_layer_are_right},
     {"gradients of a whole network are right", gradients_of_a_whole_network_are_right},
+    {"gradients of large batches are right", gradients_of_large_batches_are_right},
+    {"a pass gives the same bits again, and group by group", a_pass_gives_the_same_bits_again_and_group_by_group},
+    {"forward without masks is inference", forward_without_masks_is_inference},
+    {"nothing is computed below what is trained", nothing_is_computed_below_what_is_trained},
+    {"changed parameters are picked up", changed_parameters_are_picked_up},
+    {"gradients of several readers are added", gradients_of_several_readers_are_added},
+    {"winners of ties, NaN and infinity are PyTorch's", winners_of_ties_nan_and_infinity_are_pytorchs},
+    {"winners that are written are used", winners_that_are_written_are_used},
+    {"NaN keeps its gradient in a ReLU", nan_keeps_its_gradient_in_a_relu},
+    {"what is not there is refused by name", what_is_not_there_is_refused_by_name},
     {NULL, NULL},
 };
 
