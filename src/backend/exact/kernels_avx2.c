@@ -32,6 +32,12 @@ static inline vec vec_pool(vec m, vec v) {
     return _mm256_blendv_ps(m, v, takes_v);
 }
 
+/* `here` where vec_pool takes v, else `at`. */
+static inline vec vec_pool_place(vec m, vec v, vec at, vec here) {
+    const vec takes_v = _mm256_or_ps(_mm256_cmp_ps(v, m, _CMP_GT_OQ), _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    return _mm256_blendv_ps(at, here, takes_v);
+}
+
 static inline vec vec_rows(const float *p, long stride) {
     return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + stride), 1);
 }

@@ -32,6 +32,12 @@ static inline vec vec_pool(vec m, vec v) {
     return _mm512_mask_blend_ps(takes_v, m, v);
 }
 
+/* `here` where vec_pool takes v, else `at`. */
+static inline vec vec_pool_place(vec m, vec v, vec at, vec here) {
+    const __mmask16 takes_v = _mm512_cmp_ps_mask(v, m, _CMP_GT_OQ) | _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    return _mm512_mask_blend_ps(takes_v, at, here);
+}
+
 static inline vec vec_rows(const float *p, long stride) {
     vec v = _mm512_castps128_ps512(_mm_loadu_ps(p));
     v = _mm512_insertf32x4(v, _mm_loadu_ps(p + stride), 1);

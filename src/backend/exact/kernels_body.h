@@ -3,7 +3,7 @@
  * Before including it they define
  *
  *   vec                      a vector of VEC_LANES floats (a divisor or a multiple of ANX_EXACT_BLOCK)
- *   vec_load, vec_store, vec_set1, vec_relu, vec_pool
+ *   vec_load, vec_store, vec_set1, vec_relu, vec_pool, vec_pool_place
  *   vec_fma(a, b, c)         a*b + c, rounded once
  *   vec_rows(p, stride)      4 floats from each of VEC_LANES/4 rows, row j in lanes 4j .. 4j+3
  *   vec_unpack_low, vec_unpack_high, vec_pair_low, vec_pair_high
@@ -470,34 +470,52 @@ static void max_pool(const anx_exact_pool *pool, const float *x, float *y) {
     }
 }
 
+/* An integer in every lane, to be moved about alone. */
+ALWAYS_INLINE vec vec_set1_bits(int32_t i) {
+    float f;
+    memcpy(&f, &i, sizeof f);
+    return vec_set1(f);
+}
+
+/* The window of one output pixel, whose first tap lies at the place `first`; `width` places are a row. */
+ALWAYS_INLINE void max_pool_window_places(const float *x, int64_t row_elems, int64_t rows, int64_t columns,
+                                          int64_t first, int64_t width, float *y, float *places) {
+    vec m[BLOCK_VECS], at[BLOCK_VECS];
+    UNROLL for (int v = 0; v < BLOCK_VECS; v++) {
+        m[v] = vec_set1(-__builtin_inff());
+        at[v] = vec_set1_bits((int32_t)first);
+    }
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) {
+            const vec here = vec_set1_bits((int32_t)(first + i * width + j));
+            UNROLL for (int v = 0; v < BLOCK_VECS; v++) {
+                const vec value = vec_load(x + i * row_elems + j * BLOCK + v * VEC_LANES);
+                at[v] = vec_pool_place(m[v], value, at[v], here);
+                m[v] = vec_pool(m[v], value);
+            }
+        }
+    UNROLL for (int v = 0; v < BLOCK_VECS; v++) {
+        vec_store(y + v * VEC_LANES, m[v]);
+        vec_store(places + v * VEC_LANES, at[v]);
+    }
+}
+
 static void max_pool_places(const anx_exact_pool *pool, int64_t width, int64_t border, const float *x, float *y,
                             int32_t *places) {
     const anx_pool2d_params *p = &pool->p;
     const anx_exact_layout *in = &pool->in, *out = &pool->out;
+    clear_borders(out, y, 0, out->height);
     for (int64_t oh = 0; oh < out->height; oh++)
         for (int64_t ow = 0; ow < out->width; ow++, places += BLOCK) {
             const int64_t ih = oh * p->stride_h - p->pad_h, iw = ow * p->stride_w - p->pad_w;
             int64_t kh0, kh1, kw0, kw1;
+            float at[BLOCK];
             taps_inside(ih, 1, p->kernel_h, in->height, &kh0, &kh1);
             taps_inside(iw, 1, p->kernel_w, in->width, &kw0, &kw1);
-            float m[BLOCK];
-            int32_t at[BLOCK];
-            for (int c = 0; c < BLOCK; c++) {
-                m[c] = -__builtin_inff();
-                at[c] = (int32_t)((ih + kh0) * width + border + iw + kw0);
-            }
-            for (int64_t i = ih + kh0; i < ih + kh1; i++)
-                for (int64_t j = iw + kw0; j < iw + kw1; j++) {
-                    const float *v = x + i * in->row_elems + (in->border + j) * BLOCK;
-                    const int32_t here = (int32_t)(i * width + border + j);
-                    for (int c = 0; c < BLOCK; c++) {
-                        const bool taken = v[c] > m[c] || v[c] != v[c];
-                        m[c] = taken ? v[c] : m[c];
-                        at[c] = taken ? here : at[c];
-                    }
-                }
+            max_pool_window_places(x + (ih + kh0) * in->row_elems + (in->border + iw + kw0) * BLOCK, in->row_elems,
+                                   kh1 - kh0, kw1 - kw0, (ih + kh0) * width + border + iw + kw0, width,
+                                   y + oh * out->row_elems + (out->border + ow) * BLOCK, at);
             memcpy(places, at, sizeof at);
-            memcpy(y + oh * out->row_elems + (out->border + ow) * BLOCK, m, sizeof m);
         }
 }
 

@@ -66,6 +66,12 @@ static inline vec vec_pool(vec m, vec v) {
     return (vec)(((vec_mask)v & takes_v) | ((vec_mask)m & ~takes_v));
 }
 
+/* `here` where vec_pool takes v, else `at`. */
+static inline vec vec_pool_place(vec m, vec v, vec at, vec here) {
+    const vec_mask takes_v = (vec_mask)(v > m) | (vec_mask)(v != v);
+    return (vec)(((vec_mask)here & takes_v) | ((vec_mask)at & ~takes_v));
+}
+
 static inline vec vec_rows(const float *p, long stride) {
     (void)stride;
     return vec_load(p);
