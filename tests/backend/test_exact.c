@@ -509,7 +509,7 @@ static void test_the_inside_of_a_fused_group_is_refused(void) {
     network net;
     network_init(&net, anx_arch_find("narrow"), 0, 0, 1, 0);
     ANX_CHECK_OK(anx_device_open("exact", NULL, &device, &err), &err);
-    anx_plan_desc desc = {
+    const anx_plan_desc desc = {
         .graph = net.graph, .batch = 1, .mode = ANX_PLAN_INFER, .params = net.params, .n_params = net.graph->n_params};
     ANX_CHECK_OK(anx_plan_create(device, &desc, &plan, &err), &err);
     CU_ASSERT_EQUAL(anx_plan_group_of_node(plan, 0), -1); /* features.0, fused with its ReLU */
@@ -521,10 +521,6 @@ static void test_the_inside_of_a_fused_group_is_refused(void) {
     ANX_CHECK_MESSAGE("the output of 'features.0' is inside a fused group; a plan that observes keeps it", &err);
     ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_plan_write(plan, anx_value_output(0), &host, &err), &err);
     anx_plan_destroy(plan);
-    plan = NULL;
-    desc.mode = ANX_PLAN_TRAIN;
-    ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_plan_create(device, &desc, &plan, &err), &err);
-    CU_ASSERT_PTR_NULL(plan);
     anx_tensor_fini(&host);
     anx_device_close(device);
     network_fini(&net);
