@@ -65,6 +65,7 @@ struct anx_pickle_value {
         const anx_pickle_global *global;
         const anx_storage *storage;
         anx_pickle_tensor *tensor;
+        size_t leaf; /* a tensor that is going to be written (pickle_tree.h): which one */
         struct {
             const anx_pickle_global *class;
             anx_pickle_value *args, *state; /* state: what BUILD gave it, or NULL */

@@ -286,7 +286,7 @@ static const anx_pickle_global globals[] = {
     CALL("torch", "Size", size),
     CALL("torch", "device", opaque),
     CALL("_codecs", "encode", encode),
-    CALL("argparse", "Namespace", opaque),
+    {.module = "argparse", .name = "Namespace", .call = opaque, .by_newobj = true},
     CALL("collections", "Counter", opaque), /* MultiStepLR's milestones */
     CALL("__builtin__", "set", opaque),     /* as protocol 2 names Python 3's builtins */
     CALL("__builtin__", "bytearray", opaque),

@@ -17,6 +17,7 @@ struct anx_pickle_global {
     bool is_storage;      /* a storage class, of that dtype */
     bool is_tensor;       /* a tensor class, as the first releases had one for each dtype and device */
     anx_dtype dtype;
+    bool by_newobj;      /* a plain class: its instances are made by NEWOBJ and given their attributes by BUILD */
     const char *refusal; /* known, but what it makes is not supported: why; else NULL */
 };
 

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/checkpoint/pickle_globals.h"
+
 enum { largest_long1 = 255, walking = -2 /* a container whose items are being looked at */ };
 
 static anx_status out_of_memory(anx_error *err) {
@@ -11,24 +13,19 @@ static anx_status out_of_memory(anx_error *err) {
 
 /* ---- numbers by identity -------------------------------------------------------------------------------- */
 
-typedef struct slot {
-    const anx_pickle_value *value; /* NULL: free */
+typedef struct anx_pickle_number {
+    const void *object; /* NULL: free */
     int64_t number;
 } slot;
 
-typedef struct table {
-    slot *slots;
-    size_t n, capacity; /* a power of two, or 0 */
-} table;
-
-static slot *slot_of(const table *t, const anx_pickle_value *value) {
-    size_t i = (size_t)((uintptr_t)value / sizeof(void *) * 11400714819323198485u >> 20);
-    while (t->slots[i & (t->capacity - 1)].value != NULL && t->slots[i & (t->capacity - 1)].value != value) i++;
+static slot *slot_of(const anx_pickle_numbers *t, const void *object) {
+    size_t i = (size_t)((uintptr_t)object / sizeof(void *) * 11400714819323198485u >> 20);
+    while (t->slots[i & (t->capacity - 1)].object != NULL && t->slots[i & (t->capacity - 1)].object != object) i++;
     return &t->slots[i & (t->capacity - 1)];
 }
 
-static bool grow(table *t) {
-    const table old = *t;
+static bool grow(anx_pickle_numbers *t) {
+    const anx_pickle_numbers old = *t;
     t->capacity = old.capacity == 0 ? 256 : old.capacity * 2;
     t->slots = calloc(t->capacity, sizeof *t->slots);
     if (t->slots == NULL) {
@@ -36,53 +33,43 @@ static bool grow(table *t) {
         return false;
     }
     for (size_t i = 0; i < old.capacity; i++)
-        if (old.slots[i].value != NULL) *slot_of(t, old.slots[i].value) = old.slots[i];
+        if (old.slots[i].object != NULL) *slot_of(t, old.slots[i].object) = old.slots[i];
     free(old.slots);
     return true;
 }
 
-static bool set_number(table *t, const anx_pickle_value *value, int64_t number) {
+static bool set_number(anx_pickle_numbers *t, const void *object, int64_t number) {
     if (2 * (t->n + 1) > t->capacity && !grow(t)) return false;
-    slot *s = slot_of(t, value);
-    if (s->value == NULL) t->n++;
-    *s = (slot){value, number};
+    slot *s = slot_of(t, object);
+    if (s->object == NULL) t->n++;
+    *s = (slot){object, number};
     return true;
 }
 
 /* ANX_PICKLE_NO_MEMO where it has none. */
-static int64_t number_of(const table *t, const anx_pickle_value *value) {
+static int64_t number_of(const anx_pickle_numbers *t, const void *object) {
     if (t->capacity == 0) return ANX_PICKLE_NO_MEMO;
-    const slot *s = slot_of(t, value);
-    return s->value != NULL ? s->number : ANX_PICKLE_NO_MEMO;
+    const slot *s = slot_of(t, object);
+    return s->object != NULL ? s->number : ANX_PICKLE_NO_MEMO;
 }
 
 /* ---- walking -------------------------------------------------------------------------------------------- */
 
-typedef struct frame {
-    const anx_pickle_value *value; /* a container */
-    size_t next;                   /* of its children: for a dict key, value, key, value, ... */
-} frame;
-
-typedef struct walk {
-    frame *frames;
-    size_t depth, capacity;
-    table numbers;
-} walk;
-
-static void walk_fini(walk *w) {
-    free(w->frames);
-    free(w->numbers.slots);
+void anx_pickle_values_fini(anx_pickle_values *v) {
+    free(v->frames);
+    free(v->memos.slots);
+    *v = (anx_pickle_values){.writer = NULL};
 }
 
-static bool enter(walk *w, const anx_pickle_value *value) {
+static bool enter(anx_pickle_values *w, const anx_pickle_value *value) {
     if (w->depth == w->capacity) {
         const size_t capacity = w->capacity == 0 ? 32 : w->capacity * 2;
-        frame *frames = reallocarray(w->frames, capacity, sizeof *frames);
+        anx_pickle_frame *frames = reallocarray(w->frames, capacity, sizeof *frames);
         if (frames == NULL) return false;
         w->frames = frames;
         w->capacity = capacity;
     }
-    w->frames[w->depth++] = (frame){value, 0};
+    w->frames[w->depth++] = (anx_pickle_frame){value, 0};
     return true;
 }
 
@@ -90,12 +77,17 @@ static bool is_container(const anx_pickle_value *v) {
     return v->kind == ANX_PICKLE_TUPLE || v->kind == ANX_PICKLE_LIST || v->kind == ANX_PICKLE_DICT;
 }
 
+/* Of a dict the attributes come last; an object has its arguments and its state. */
 static size_t count_children(const anx_pickle_value *v) {
-    return v->kind == ANX_PICKLE_DICT ? 2 * v->u.dict.count : v->u.list.count;
+    if (v->kind == ANX_PICKLE_OBJECT) return v->u.object.state != NULL ? 2 : 1;
+    if (v->kind == ANX_PICKLE_DICT) return 2 * v->u.dict.count + (v->u.dict.attributes != NULL);
+    return v->u.list.count;
 }
 
 static const anx_pickle_value *child(const anx_pickle_value *v, size_t i) {
-    return v->kind == ANX_PICKLE_DICT ? v->u.dict.items[i] : v->u.list.items[i];
+    if (v->kind == ANX_PICKLE_OBJECT) return i == 0 ? v->u.object.args : v->u.object.state;
+    if (v->kind != ANX_PICKLE_DICT) return v->u.list.items[i];
+    return i < 2 * v->u.dict.count ? v->u.dict.items[i] : v->u.dict.attributes;
 }
 
 static bool is_plain_atom(const anx_pickle_value *v) {
@@ -105,16 +97,16 @@ static bool is_plain_atom(const anx_pickle_value *v) {
 }
 
 anx_status anx_pickle_is_plain(const anx_pickle_value *value, bool *plain, anx_error *err) {
-    walk w = {.frames = NULL};
+    anx_pickle_values w = {.frames = NULL};
     anx_status status = ANX_OK;
     const anx_pickle_value *next = value;
     *plain = true;
     for (;;) {
         if (next != NULL && is_container(next)) {
-            const int64_t state = number_of(&w.numbers, next);
+            const int64_t state = number_of(&w.memos, next);
             const bool attributed = next->kind == ANX_PICKLE_DICT && next->u.dict.attributes != NULL;
             *plain = state != walking && !attributed;
-            if (*plain && state == ANX_PICKLE_NO_MEMO && (!set_number(&w.numbers, next, walking) || !enter(&w, next))) {
+            if (*plain && state == ANX_PICKLE_NO_MEMO && (!set_number(&w.memos, next, walking) || !enter(&w, next))) {
                 status = out_of_memory(err);
                 break;
             }
@@ -122,26 +114,51 @@ anx_status anx_pickle_is_plain(const anx_pickle_value *value, bool *plain, anx_e
             *plain = is_plain_atom(next);
         }
         if (!*plain || w.depth == 0) break;
-        frame *top = &w.frames[w.depth - 1];
+        anx_pickle_frame *top = &w.frames[w.depth - 1];
         next = NULL;
         if (top->next < count_children(top->value)) {
             next = child(top->value, top->next++);
         } else {
-            (void)set_number(&w.numbers, top->value, 0); /* it has a slot already */
+            (void)set_number(&w.memos, top->value, 0); /* it has a slot already */
             w.depth--;
         }
     }
-    walk_fini(&w);
+    anx_pickle_values_fini(&w);
     return status;
 }
 
 /* ---- writing -------------------------------------------------------------------------------------------- */
 
-void anx_pickle_put_ordered_dict(anx_pickle_writer *w, anx_pickle_memo *ordered_dict) {
-    anx_pickle_share_global(w, "collections", "OrderedDict", ordered_dict);
-    anx_pickle_put_op(w, ANX_PICKLE_OP_EMPTY_TUPLE);
-    anx_pickle_put_op(w, ANX_PICKLE_OP_REDUCE);
-    anx_pickle_put_memo(w);
+void anx_pickle_values_remember(anx_pickle_values *v, const anx_pickle_value *value, anx_pickle_memo memo) {
+    if (!set_number(&v->memos, value, memo)) v->writer->failed = true;
+}
+
+/* The value on top of the stack is this one from now on. */
+static void memoise(anx_pickle_values *v, const void *object) {
+    if (!set_number(&v->memos, object, anx_pickle_put_memo(v->writer))) v->writer->failed = true;
+}
+
+static void put_global(anx_pickle_values *v, const anx_pickle_global *global) {
+    anx_pickle_memo memo = number_of(&v->memos, global);
+    const bool first = memo == ANX_PICKLE_NO_MEMO;
+    anx_pickle_share_global(v->writer, global->module, global->name, &memo);
+    if (first && !set_number(&v->memos, global, memo)) v->writer->failed = true;
+}
+
+void anx_pickle_values_put_global(anx_pickle_values *v, const char *module, const char *name) {
+    put_global(v, anx_pickle_global_find(module, strlen(module), name, strlen(name)));
+}
+
+/* OrderedDict(), not memoised yet */
+static void put_empty_ordered_dict(anx_pickle_values *v) {
+    anx_pickle_values_put_global(v, "collections", "OrderedDict");
+    anx_pickle_put_op(v->writer, ANX_PICKLE_OP_EMPTY_TUPLE);
+    anx_pickle_put_op(v->writer, ANX_PICKLE_OP_REDUCE);
+}
+
+void anx_pickle_values_put_ordered_dict(anx_pickle_values *v) {
+    put_empty_ordered_dict(v);
+    anx_pickle_put_memo(v->writer);
 }
 
 static void put_atom(anx_pickle_writer *w, const anx_pickle_value *v) {
@@ -154,80 +171,86 @@ static void put_atom(anx_pickle_writer *w, const anx_pickle_value *v) {
     }
 }
 
-/* What stands before a container's children; the container is memoised here unless it is a tuple. */
-static bool open_container(anx_pickle_writer *w, walk *at, const anx_pickle_value *v, anx_pickle_memo *ordered) {
-    if (v->kind == ANX_PICKLE_TUPLE) {
-        anx_pickle_open_tuple(w, (int)(v->u.list.count > 4 ? 4 : v->u.list.count));
-        return enter(at, v);
+/* What stands before the children. A tuple and an object are memoised when they are complete. */
+static void open_parent(anx_pickle_values *v, const anx_pickle_value *value) {
+    anx_pickle_writer *w = v->writer;
+    switch (value->kind) {
+    case ANX_PICKLE_TUPLE: anx_pickle_open_tuple(w, (int)(value->u.list.count > 4 ? 4 : value->u.list.count)); break;
+    case ANX_PICKLE_OBJECT: put_global(v, value->u.object.class); break;
+    case ANX_PICKLE_DICT:
+        if (value->u.dict.ordered)
+            put_empty_ordered_dict(v);
+        else
+            anx_pickle_put_op(w, ANX_PICKLE_OP_EMPTY_DICT);
+        memoise(v, value);
+        break;
+    default:
+        anx_pickle_put_op(w, ANX_PICKLE_OP_EMPTY_LIST);
+        memoise(v, value);
+        break;
     }
-    const anx_pickle_memo memo = (anx_pickle_memo)w->memo;
-    if (v->kind == ANX_PICKLE_DICT && v->u.dict.ordered) {
-        anx_pickle_put_ordered_dict(w, ordered);
-        return set_number(&at->numbers, v, (anx_pickle_memo)w->memo - 1) && enter(at, v);
-    }
-    anx_pickle_put_op(w, v->kind == ANX_PICKLE_DICT ? ANX_PICKLE_OP_EMPTY_DICT : ANX_PICKLE_OP_EMPTY_LIST);
-    anx_pickle_put_memo(w);
-    return set_number(&at->numbers, v, memo) && enter(at, v);
+    if (!enter(v, value)) w->failed = true;
 }
 
-/* Before child i of n, or behind the last one. */
-static void between(anx_pickle_writer *w, const anx_pickle_value *v, size_t i, size_t n) {
-    if (v->kind == ANX_PICKLE_LIST) anx_pickle_list_item(w, i, n);
-    if (v->kind != ANX_PICKLE_DICT || i % 2 != 0) return;
-    if (v->u.dict.ordered)
-        anx_pickle_item(w, i / 2, n / 2);
+/* Before child i, or behind the last one. */
+static void between(anx_pickle_values *v, const anx_pickle_value *value, size_t i) {
+    anx_pickle_writer *w = v->writer;
+    if (value->kind == ANX_PICKLE_LIST) anx_pickle_list_item(w, i, value->u.list.count);
+    if (value->kind == ANX_PICKLE_OBJECT && i == 1) {
+        anx_pickle_put_op(w, value->u.object.class->by_newobj ? ANX_PICKLE_OP_NEWOBJ : ANX_PICKLE_OP_REDUCE);
+        memoise(v, value);
+    }
+    const size_t n_pairs = value->u.dict.count;
+    if (value->kind != ANX_PICKLE_DICT || i % 2 != 0 || i > 2 * n_pairs) return;
+    if (value->u.dict.ordered)
+        anx_pickle_item(w, i / 2, n_pairs);
     else
-        anx_pickle_dict_item(w, i / 2, n / 2);
+        anx_pickle_dict_item(w, i / 2, n_pairs);
 }
 
-static bool put_one(anx_pickle_writer *w, walk *at, const anx_pickle_value *v, anx_pickle_memo *ordered) {
-    const int64_t memo = number_of(&at->numbers, v);
+/* Behind the last child. */
+static void close_parent(anx_pickle_values *v, const anx_pickle_value *value) {
+    anx_pickle_writer *w = v->writer;
+    const size_t n = count_children(value);
+    v->depth--;
+    between(v, value, n);
+    if (value->kind == ANX_PICKLE_TUPLE) {
+        anx_pickle_close_tuple(w, (int)(n > 4 ? 4 : n));
+        if (n > 0 && !set_number(&v->memos, value, (anx_pickle_memo)w->memo - 1)) w->failed = true;
+    }
+    const bool built = (value->kind == ANX_PICKLE_DICT && value->u.dict.attributes != NULL) ||
+                       (value->kind == ANX_PICKLE_OBJECT && value->u.object.state != NULL);
+    if (built) anx_pickle_put_op(w, ANX_PICKLE_OP_BUILD);
+}
+
+static void put_one(anx_pickle_values *v, const anx_pickle_value *value) {
+    const anx_pickle_memo memo = number_of(&v->memos, value);
     if (memo != ANX_PICKLE_NO_MEMO) {
-        anx_pickle_get(w, memo);
-        return true;
+        anx_pickle_get(v->writer, memo);
+    } else if (value->kind == ANX_PICKLE_STRING) {
+        anx_pickle_values_remember(v, value,
+                                   anx_pickle_put_text(v->writer, value->u.text.bytes, value->u.text.n_bytes));
+    } else if (is_container(value) || value->kind == ANX_PICKLE_OBJECT) {
+        open_parent(v, value);
+    } else if (value->kind == ANX_PICKLE_TENSOR) {
+        v->put_leaf(v, value, v->user);
+    } else {
+        put_atom(v->writer, value);
     }
-    if (v->kind == ANX_PICKLE_STRING)
-        return set_number(&at->numbers, v, anx_pickle_put_text(w, v->u.text.bytes, v->u.text.n_bytes));
-    if (is_container(v)) return open_container(w, at, v, ordered);
-    put_atom(w, v);
-    return true;
 }
 
-/* Behind a container's last child. */
-static bool close_container(anx_pickle_writer *w, walk *at) {
-    const anx_pickle_value *v = at->frames[--at->depth].value;
-    const size_t n = count_children(v);
-    if (v->kind != ANX_PICKLE_TUPLE) {
-        between(w, v, n, n);
-        return true;
-    }
-    anx_pickle_close_tuple(w, (int)(n > 4 ? 4 : n));
-    return n == 0 || set_number(&at->numbers, v, (anx_pickle_memo)w->memo - 1);
-}
-
-anx_status anx_pickle_put_value(anx_pickle_writer *w, const anx_pickle_value *value, const anx_pickle_written *before,
-                                size_t n_before, anx_pickle_memo *ordered_dict, anx_error *err) {
-    bool plain = false;
-    anx_status status = anx_pickle_is_plain(value, &plain, err);
-    if (status != ANX_OK) return status;
-    if (!plain)
-        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "a value that is not made of numbers, text and containers");
-    walk at = {.frames = NULL};
-    bool good = true;
-    for (size_t i = 0; i < n_before && good; i++)
-        good = before[i].value == NULL || set_number(&at.numbers, before[i].value, before[i].memo);
-    good = good && put_one(w, &at, value, ordered_dict);
-    while (good && at.depth > 0) {
-        frame *top = &at.frames[at.depth - 1];
-        const size_t n = count_children(top->value), i = top->next;
-        if (i == n) {
-            good = close_container(w, &at);
+void anx_pickle_values_put(anx_pickle_values *v, const anx_pickle_value *value) {
+    const size_t below = v->depth;
+    put_one(v, value);
+    while (v->depth > below && !v->writer->failed) {
+        anx_pickle_frame *top = &v->frames[v->depth - 1];
+        const anx_pickle_value *parent = top->value;
+        const size_t i = top->next++;
+        if (i == count_children(parent)) {
+            close_parent(v, parent);
         } else {
-            between(w, top->value, i, n);
-            top->next++;
-            good = put_one(w, &at, child(top->value, i), ordered_dict);
+            between(v, parent, i);
+            put_one(v, child(parent, i));
         }
     }
-    walk_fini(&at);
-    return good && !w->failed ? ANX_OK : out_of_memory(err);
 }

@@ -41,6 +41,7 @@ typedef enum anx_pickle_op {
     ANX_PICKLE_OP_EMPTY_LIST = ']',
     ANX_PICKLE_OP_APPEND = 'a',
     ANX_PICKLE_OP_APPENDS = 'e',
+    ANX_PICKLE_OP_NEWOBJ = 0x81,
     ANX_PICKLE_OP_TUPLE1 = 0x85,
     ANX_PICKLE_OP_TUPLE2 = 0x86,
     ANX_PICKLE_OP_TUPLE3 = 0x87,

@@ -134,20 +134,20 @@ static void join_spans(anx_pth_layout *l, const span *spans, size_t n) {
     }
 }
 
-anx_status anx_pth_layout_by_memory(const anx_state_dict *dict, bool has_source, anx_pth_layout *out, anx_error *err) {
-    const size_t n = dict->count;
+anx_status anx_pth_layout_by_memory(const anx_named_tensor *items, size_t n, bool has_source, anx_pth_layout *out,
+                                    anx_error *err) {
     anx_pth_layout l = {.storages = NULL};
     span *spans = calloc(n + 1, sizeof *spans);
     anx_status status = spans != NULL ? allocate(&l, n, err) : out_of_memory(err);
     for (size_t i = 0; i < n && status == ANX_OK; i++) {
-        const anx_tensor *t = &dict->items[i].tensor;
+        const anx_tensor *t = &items[i].tensor;
         spans[i] = (span){.dtype = t->dtype, .data = t->data, .item = i};
         status = span_of(t, &spans[i].n_elems, err);
         if (status == ANX_OK && t->data == NULL && spans[i].n_elems > 0 &&
             (!has_source || !anx_tensor_is_contiguous(t)))
             status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a tensor with elements but without data");
-        if (status != ANX_OK) anx_error_in_entry(err, dict->items[i].name);
-        l.tensors[i] = (anx_pth_tensor){.name = dict->items[i].name, .tensor = *t};
+        if (status != ANX_OK) anx_error_in_entry(err, items[i].name);
+        l.tensors[i] = (anx_pth_tensor){.name = items[i].name, .tensor = *t};
     }
     if (status == ANX_OK) {
         if (n > 0) qsort(spans, n, sizeof *spans, by_place);

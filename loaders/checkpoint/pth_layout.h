@@ -38,7 +38,8 @@ typedef struct anx_pth_layout {
  * Storages by what the tensors' memory says: tensors of one dtype that overlap share one. Those without data come from
  * a source. Release either with anx_pth_layout_fini. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
  */
-anx_status anx_pth_layout_by_memory(const anx_state_dict *dict, bool has_source, anx_pth_layout *out, anx_error *err);
+anx_status anx_pth_layout_by_memory(const anx_named_tensor *items, size_t n, bool has_source, anx_pth_layout *out,
+                                    anx_error *err);
 /* Storages as the saving names them. */
 anx_status anx_pth_layout_by_storage(const anx_saving *saving, anx_pth_layout *out, anx_error *err);
 void anx_pth_layout_fini(anx_pth_layout *layout);

@@ -9,12 +9,6 @@
 
 #include "loaders/checkpoint/pickle_value_writer.h"
 
-/* Memo numbers of what is written once and named again. */
-typedef struct shared {
-    anx_pickle_memo ordered_dict, rebuild, rebuild_parameter, storage, cpu, version, storage_class[ANX_DTYPE_COUNT];
-    anx_pickle_memo *keys; /* of the storages */
-} shared;
-
 static anx_status out_of_memory(anx_error *err) {
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
 }
@@ -31,46 +25,62 @@ static const char *storage_class(anx_dtype dtype) {
 
 /* ---- tensors -------------------------------------------------------------------------------------------- */
 
+typedef struct pickled {
+    const anx_pth_layout *layout;
+    const anx_pth_pickling *pickling;
+    anx_pickle_tree *tree;         /* holds the strings that Python interns */
+    size_t *first;                 /* for each tensor of the state_dict the first that is the same object */
+    anx_pickle_memo *memos, *keys; /* of the tensors, of the storages' names */
+} pickled;
+
+/* A string that Python has as one object, wherever it occurs. */
+static void put_name(anx_pickle_values *v, const pickled *p, const char *name) {
+    anx_pickle_values_put(v, anx_pickle_tree_name(p->tree, name));
+}
+
 /* ("storage", torch.FloatStorage, "KEY", "cpu", elements) as a persistent id */
-static void put_storage(anx_pickle_writer *w, shared *s, size_t number, const anx_pth_storage *st) {
+static void put_storage(anx_pickle_values *v, const pickled *p, size_t number) {
+    const anx_pth_storage *st = &p->layout->storages[number];
+    anx_pickle_writer *w = v->writer;
     char key[24];
-    const anx_dtype dtype = st->content.dtype;
     snprintf(key, sizeof key, "%zu", number);
     anx_pickle_open_tuple(w, 5);
-    anx_pickle_share_string(w, "storage", &s->storage);
-    anx_pickle_share_global(w, "torch", storage_class(dtype), &s->storage_class[dtype]);
-    anx_pickle_share_string(w, key, &s->keys[number]);
-    anx_pickle_share_string(w, "cpu", &s->cpu);
+    put_name(v, p, "storage");
+    anx_pickle_values_put_global(v, "torch", storage_class(st->content.dtype));
+    anx_pickle_share_string(w, key, &p->keys[number]); /* str(number) makes an object of its own */
+    put_name(v, p, "cpu");
     anx_pickle_put_int(w, st->n_elems);
     anx_pickle_close_tuple(w, 5);
     anx_pickle_put_op(w, ANX_PICKLE_OP_BINPERSID);
 }
 
 /* torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, OrderedDict()) */
-static void put_data(anx_pickle_writer *w, shared *s, const anx_pth_tensor *t, const anx_pth_storage *st) {
-    anx_pickle_share_global(w, "torch._utils", "_rebuild_tensor_v2", &s->rebuild);
+static void put_data(anx_pickle_values *v, const pickled *p, const anx_pth_tensor *t) {
+    anx_pickle_writer *w = v->writer;
+    anx_pickle_values_put_global(v, "torch._utils", "_rebuild_tensor_v2");
     anx_pickle_open_tuple(w, 6);
-    put_storage(w, s, t->storage, st);
+    put_storage(v, p, t->storage);
     anx_pickle_put_int(w, t->offset);
     anx_pickle_put_int_tuple(w, t->tensor.rank, t->tensor.shape);
     anx_pickle_put_int_tuple(w, t->tensor.rank, t->tensor.stride);
     anx_pickle_put_bool(w, t->requires_grad && !t->is_parameter);
-    anx_pickle_put_ordered_dict(w, &s->ordered_dict);
+    anx_pickle_values_put_ordered_dict(v);
     anx_pickle_close_tuple(w, 6);
     anx_pickle_put_op(w, ANX_PICKLE_OP_REDUCE);
 }
 
 /* torch._utils._rebuild_parameter(data, requires_grad, OrderedDict()) around it where it is a Parameter */
-static anx_pickle_memo put_tensor(anx_pickle_writer *w, shared *s, const anx_pth_tensor *t, const anx_pth_storage *st) {
+static anx_pickle_memo put_tensor(anx_pickle_values *v, const pickled *p, const anx_pth_tensor *t) {
+    anx_pickle_writer *w = v->writer;
     if (t->is_parameter) {
-        anx_pickle_share_global(w, "torch._utils", "_rebuild_parameter", &s->rebuild_parameter);
+        anx_pickle_values_put_global(v, "torch._utils", "_rebuild_parameter");
         anx_pickle_open_tuple(w, 3);
     }
-    put_data(w, s, t, st);
+    put_data(v, p, t);
     if (t->is_parameter) {
         anx_pickle_put_memo(w);
         anx_pickle_put_bool(w, t->requires_grad);
-        anx_pickle_put_ordered_dict(w, &s->ordered_dict);
+        anx_pickle_values_put_ordered_dict(v);
         anx_pickle_close_tuple(w, 3);
         anx_pickle_put_op(w, ANX_PICKLE_OP_REDUCE);
     }
@@ -90,9 +100,8 @@ static int by_object(const void *pa, const void *pb) {
     return a->tensor < b->tensor ? -1 : 1;
 }
 
-/* For each tensor the first that is the same object: itself, or an earlier one. */
-static anx_status find_first_names(const anx_pth_layout *l, size_t **out, anx_error *err) {
-    const size_t n = l->n_tensors;
+/* For each of n tensors the first that is the same object: itself, or an earlier one. */
+static anx_status find_first_names(const anx_pth_layout *l, size_t n, size_t **out, anx_error *err) {
     size_t *first = calloc(n + 1, sizeof *first);
     named_object *objects = calloc(n + 1, sizeof *objects);
     if (first == NULL || objects == NULL) {
@@ -113,15 +122,25 @@ static anx_status find_first_names(const anx_pth_layout *l, size_t **out, anx_er
 
 /* ---- the dict ------------------------------------------------------------------------------------------- */
 
+/* A name that nothing shares, unless Python has but one string like it. */
+static void put_own_name(anx_pickle_values *v, const pickled *p, const char *name) {
+    if (anx_pickle_tree_is_singleton(name))
+        put_name(v, p, name);
+    else
+        anx_pickle_put_string(v->writer, name);
+}
+
 /* OrderedDict of module: {"version": 1} */
-static void put_module_versions(anx_pickle_writer *w, shared *s, const anx_pth_pickling *pickling) {
-    anx_pickle_put_ordered_dict(w, &s->ordered_dict);
+static void put_module_versions(anx_pickle_values *v, const pickled *p) {
+    const anx_pth_pickling *pickling = p->pickling;
+    anx_pickle_writer *w = v->writer;
+    anx_pickle_values_put_ordered_dict(v);
     for (size_t i = 0; i < pickling->n_modules; i++) {
         anx_pickle_item(w, i, pickling->n_modules);
-        anx_pickle_put_string(w, pickling->modules[i]);
+        put_own_name(v, p, pickling->modules[i]);
         anx_pickle_put_op(w, ANX_PICKLE_OP_EMPTY_DICT);
         anx_pickle_put_memo(w);
-        anx_pickle_share_string(w, "version", &s->version);
+        put_name(v, p, "version");
         anx_pickle_put_int(w, 1);
         anx_pickle_put_op(w, ANX_PICKLE_OP_SETITEM);
     }
@@ -129,81 +148,95 @@ static void put_module_versions(anx_pickle_writer *w, shared *s, const anx_pth_p
 }
 
 /* state_dict._metadata = ... */
-static anx_status put_metadata(anx_pickle_writer *w, shared *s, const anx_pth_pickling *pickling,
-                               const anx_pickle_written *names, size_t n, anx_error *err) {
-    anx_status status = ANX_OK;
-    if (pickling->modules == NULL && pickling->metadata == NULL) return status;
-    anx_pickle_put_op(w, ANX_PICKLE_OP_EMPTY_DICT);
-    anx_pickle_put_memo(w);
-    anx_pickle_put_string(w, "_metadata");
+static void put_metadata(anx_pickle_values *v, const pickled *p) {
+    const anx_pth_pickling *pickling = p->pickling;
+    if (pickling->modules == NULL && pickling->metadata == NULL) return;
+    anx_pickle_put_op(v->writer, ANX_PICKLE_OP_EMPTY_DICT);
+    anx_pickle_put_memo(v->writer);
+    put_name(v, p, "_metadata");
     if (pickling->modules != NULL)
-        put_module_versions(w, s, pickling);
+        put_module_versions(v, p);
     else
-        status = anx_pickle_put_value(w, pickling->metadata, names, n, &s->ordered_dict, err);
-    anx_pickle_put_op(w, ANX_PICKLE_OP_SETITEM);
-    anx_pickle_put_op(w, ANX_PICKLE_OP_BUILD);
-    return status;
+        anx_pickle_values_put(v, pickling->metadata);
+    anx_pickle_put_op(v->writer, ANX_PICKLE_OP_SETITEM);
+    anx_pickle_put_op(v->writer, ANX_PICKLE_OP_BUILD);
 }
 
-/* What is known of each tensor. */
-typedef struct progress {
-    size_t *first;          /* the first that is the same object */
-    anx_pickle_memo *memos; /* of the tensor */
-    /* Its key, which may be in _metadata too: Python's interned texts, as of a buffer "version". NULL: none is needed.
-     */
-    anx_pickle_written *names;
-} progress;
+/* A tensor's key; one that came from a file may be in the file's _metadata too, as the name of a buffer "version". */
+static void put_key(anx_pickle_values *v, const pickled *p, size_t i) {
+    const anx_pth_pickling *pickling = p->pickling;
+    const char *name = p->layout->tensors[i].name;
+    const bool shared = pickling->metadata != NULL && pickling->keys != NULL && !pickling->plain_dict;
+    if (shared && pickling->keys[i] != NULL)
+        anx_pickle_values_remember(v, pickling->keys[i], anx_pickle_put_string(v->writer, name));
+    else
+        put_own_name(v, p, name);
+}
 
-static anx_status put_dict(anx_pickle_writer *w, shared *s, const anx_pth_layout *l, const anx_pth_pickling *pickling,
-                           progress *p, anx_error *err) {
-    const size_t n = l->n_tensors;
+static void put_state_dict(anx_pickle_values *v, const pickled *p) {
+    const anx_pth_pickling *pickling = p->pickling;
+    const size_t n = pickling->n_tensors;
+    anx_pickle_writer *w = v->writer;
     void (*item)(anx_pickle_writer *, size_t, size_t) = pickling->plain_dict ? anx_pickle_dict_item : anx_pickle_item;
     if (pickling->plain_dict) {
         anx_pickle_put_op(w, ANX_PICKLE_OP_EMPTY_DICT);
         anx_pickle_put_memo(w);
     } else {
-        anx_pickle_put_ordered_dict(w, &s->ordered_dict);
+        anx_pickle_values_put_ordered_dict(v);
     }
     for (size_t i = 0; i < n; i++) {
-        const anx_pth_tensor *t = &l->tensors[i];
+        const anx_pth_tensor *t = &p->layout->tensors[i];
         item(w, i, n);
-        const anx_pickle_memo name = anx_pickle_put_string(w, t->name);
-        if (p->names != NULL) p->names[i] = (anx_pickle_written){pickling->keys[i], name};
+        put_key(v, p, i);
         if (p->first[i] != i)
             anx_pickle_get(w, p->memos[p->first[i]]);
         else
-            p->memos[i] = put_tensor(w, s, t, &l->storages[t->storage]);
+            p->memos[i] = put_tensor(v, p, t);
     }
     item(w, n, n);
-    return pickling->plain_dict ? ANX_OK : put_metadata(w, s, pickling, p->names, p->names != NULL ? n : 0, err);
+    if (!pickling->plain_dict) put_metadata(v, p);
+}
+
+static void put_leaf(anx_pickle_values *v, const anx_pickle_value *leaf, void *user) {
+    const pickled *p = user;
+    if (leaf->u.leaf == anx_pth_state_dict_leaf)
+        put_state_dict(v, p);
+    else
+        put_tensor(v, p, &p->layout->tensors[leaf->u.leaf]);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------ */
+
+static anx_status check_metadata(const anx_pth_pickling *pickling, anx_error *err) {
+    bool plain = true;
+    if (pickling->plain_dict || pickling->metadata == NULL) return ANX_OK;
+    anx_status status = anx_pickle_is_plain(pickling->metadata, &plain, err);
+    if (status != ANX_OK || plain) return status;
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED, "a value that is not made of numbers, text and containers");
 }
 
 anx_status anx_pth_pickle(const anx_pth_layout *layout, const anx_pth_pickling *pickling, anx_pickle_writer *w,
                           anx_error *err) {
-    shared s = {.ordered_dict = ANX_PICKLE_NO_MEMO,
-                .rebuild = ANX_PICKLE_NO_MEMO,
-                .rebuild_parameter = ANX_PICKLE_NO_MEMO,
-                .storage = ANX_PICKLE_NO_MEMO,
-                .cpu = ANX_PICKLE_NO_MEMO,
-                .version = ANX_PICKLE_NO_MEMO};
-    const bool needs_names = pickling->metadata != NULL && pickling->keys != NULL && !pickling->plain_dict;
-    progress p = {.memos = calloc(layout->n_tensors + 1, sizeof *p.memos)};
-    if (needs_names) p.names = calloc(layout->n_tensors + 1, sizeof *p.names);
-    s.keys = calloc(layout->n_storages + 1, sizeof *s.keys);
-    anx_status status =
-        p.memos != NULL && s.keys != NULL && (p.names != NULL || !needs_names) ? ANX_OK : out_of_memory(err);
-    if (status == ANX_OK) status = find_first_names(layout, &p.first, err);
+    const anx_pickle_value state_dict = {.kind = ANX_PICKLE_TENSOR, .u.leaf = anx_pth_state_dict_leaf};
+    pickled p = {.layout = layout,
+                 .pickling = pickling,
+                 .tree = pickling->tree,
+                 .memos = calloc(layout->n_tensors + 1, sizeof *p.memos),
+                 .keys = calloc(layout->n_storages + 1, sizeof *p.keys)};
+    anx_pickle_values v = {.writer = w, .put_leaf = put_leaf, .user = &p};
+    anx_status status = p.memos != NULL && p.keys != NULL ? ANX_OK : out_of_memory(err);
+    if (status == ANX_OK) status = check_metadata(pickling, err);
+    if (status == ANX_OK) status = find_first_names(layout, pickling->n_tensors, &p.first, err);
     if (status == ANX_OK) {
-        for (int i = 0; i < ANX_DTYPE_COUNT; i++) s.storage_class[i] = ANX_PICKLE_NO_MEMO;
-        for (size_t i = 0; i < layout->n_storages; i++) s.keys[i] = ANX_PICKLE_NO_MEMO;
+        for (size_t i = 0; i < layout->n_storages; i++) p.keys[i] = ANX_PICKLE_NO_MEMO;
         anx_pickle_init(w);
-        status = put_dict(w, &s, layout, pickling, &p, err);
+        anx_pickle_values_put(&v, pickling->root != NULL ? pickling->root : &state_dict);
         anx_pickle_put_op(w, ANX_PICKLE_OP_STOP);
-        if (status == ANX_OK && w->failed) status = out_of_memory(err);
+        if (w->failed || p.tree->failed) status = out_of_memory(err);
     }
-    free(s.keys);
+    anx_pickle_values_fini(&v);
+    free(p.keys);
     free(p.memos);
-    free(p.names);
     free(p.first);
     return status;
 }

@@ -135,27 +135,42 @@ static anx_status write_archive(contents *c, const char *folder, const anx_pickl
 
 /* ---- files ---------------------------------------------------------------------------------------------- */
 
+static anx_status write_file(const char *path, contents *c, const anx_pickle_writer *pickle,
+                             const anx_pth_options *options, anx_error *err) {
+    char *folder = NULL;
+    anx_file_writer *file = NULL;
+    anx_status status = options->folder == NULL ? anx_pth_folder(path, &folder, err) : ANX_OK;
+    if (status == ANX_OK) status = anx_file_writer_create(path, options->force, &file, err);
+    if (status == ANX_OK)
+        status = write_archive(c, options->folder != NULL ? options->folder : folder, pickle, file, err);
+    if (status == ANX_OK) status = anx_file_writer_commit(file, err);
+    anx_file_writer_destroy(file);
+    free(folder);
+    return status;
+}
+
+anx_status anx_pth_write_pickling(const char *path, anx_pth_layout *layout, const anx_pth_pickling *pickling,
+                                  const anx_pth_options *options, anx_error *err) {
+    contents c = {.layout = *layout, .source = options->source}; /* a view: the layout stays the caller's */
+    anx_pickle_writer pickle = {0};
+    anx_status status = anx_pth_pickle(layout, pickling, &pickle, err);
+    if (status == ANX_OK) status = write_file(path, &c, &pickle, options, err);
+    anx_pickle_fini(&pickle);
+    return status;
+}
+
 anx_status anx_pth_write(const char *path, const anx_state_dict *dict, const anx_pth_options *options, anx_error *err) {
     static const anx_pth_options defaults = {.folder = NULL};
     if (options == NULL) options = &defaults;
-    anx_status status = ANX_OK;
-    char *folder = NULL;
-    contents c = {.source = options->source};
-    const anx_pth_pickling pickling = {.modules = options->modules, .n_modules = options->n_modules};
-    anx_pickle_writer pickle = {0};
-    anx_file_writer *file = NULL;
-    if (options->folder == NULL) status = anx_pth_folder(path, &folder, err);
-    if (status == ANX_OK) status = anx_pth_layout_by_memory(dict, options->source != NULL, &c.layout, err);
-    if (status == ANX_OK) status = anx_pth_pickle(&c.layout, &pickling, &pickle, err);
-    if (status == ANX_OK) status = anx_file_writer_create(path, options->force, &file, err);
-    if (status == ANX_OK)
-        status = write_archive(&c, options->folder != NULL ? options->folder : folder, &pickle, file, err);
-    if (status == ANX_OK) status = anx_file_writer_commit(file, err);
+    anx_pickle_tree tree = ANX_PICKLE_TREE_INIT;
+    const anx_pth_pickling pickling = {
+        .n_tensors = dict->count, .modules = options->modules, .n_modules = options->n_modules, .tree = &tree};
+    anx_pth_layout layout = {.storages = NULL};
+    anx_status status = anx_pth_layout_by_memory(dict->items, dict->count, options->source != NULL, &layout, err);
+    if (status == ANX_OK) status = anx_pth_write_pickling(path, &layout, &pickling, options, err);
     if (status != ANX_OK) anx_error_in_file(err, path);
-    anx_file_writer_destroy(file);
-    anx_pickle_fini(&pickle);
-    anx_pth_layout_fini(&c.layout);
-    free(folder);
+    anx_pickle_tree_fini(&tree);
+    anx_pth_layout_fini(&layout);
     return status;
 }
 
@@ -168,8 +183,12 @@ anx_status anx_pth_save(const anx_saving *saving, const char *path, anx_file_wri
                         anx_error *err) {
     char *folder = NULL;
     contents c = {.rounding = rounding};
-    const anx_pth_pickling pickling = {
-        .plain_dict = saving->plain_dict, .metadata = saving->metadata, .keys = saving->keys};
+    anx_pickle_tree tree = ANX_PICKLE_TREE_INIT;
+    const anx_pth_pickling pickling = {.n_tensors = saving->n_items,
+                                       .plain_dict = saving->plain_dict,
+                                       .metadata = saving->metadata,
+                                       .keys = saving->keys,
+                                       .tree = &tree};
     anx_pickle_writer pickle = {0};
     const bool named = strcmp(path, "-") != 0; /* torch.save calls what it writes to a file object "archive" */
     anx_status status = named ? anx_pth_folder(path, &folder, err) : ANX_OK;
@@ -177,6 +196,7 @@ anx_status anx_pth_save(const anx_saving *saving, const char *path, anx_file_wri
     if (status == ANX_OK) status = anx_pth_pickle(&c.layout, &pickling, &pickle, err);
     if (status == ANX_OK) status = write_archive(&c, named ? folder : "archive", &pickle, file, err);
     anx_pickle_fini(&pickle);
+    anx_pickle_tree_fini(&tree);
     anx_pth_layout_fini(&c.layout);
     free(folder);
     return status;
