@@ -75,6 +75,9 @@ anx_status anx_torch_tar_read(anx_checkpoint *checkpoint, anx_error *err);
 anx_status anx_safetensors_read(anx_checkpoint *checkpoint, anx_error *err);
 anx_status anx_bin_read(anx_checkpoint *checkpoint, anx_error *err);
 
+/* A view of a tensor that a pickle made, whose storage has its place. */
+anx_tensor anx_pickle_tensor_view(const anx_pickle_tensor *t);
+
 /*
  * Finds the state_dict in impl->root and fills the checkpoint's tensors, wrapped_in, module_prefix_removed and
  * impl->entries, metadata and others. Errors: FORMAT (no tensors there, a name twice), LIMIT, OUT_OF_MEMORY.

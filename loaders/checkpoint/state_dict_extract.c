@@ -71,7 +71,7 @@ static anx_status find_state_dict(anx_checkpoint *checkpoint, anx_error *err) {
 
 /* ---- its tensors ---------------------------------------------------------------------------------------- */
 
-static anx_tensor view_of(const anx_pickle_tensor *t) {
+anx_tensor anx_pickle_tensor_view(const anx_pickle_tensor *t) {
     const char *data = t->storage->data;
     const int64_t element_bytes = (int64_t)anx_dtype_bytes(t->storage->dtype);
     anx_tensor view = anx_tensor_view(t->storage->dtype, t->rank, t->shape, data + t->offset * element_bytes);
@@ -155,7 +155,7 @@ anx_status anx_state_dict_extract(anx_checkpoint *checkpoint, anx_error *err) {
             continue;
         }
         const anx_pickle_tensor *t = value->u.tensor;
-        const anx_tensor view = view_of(t);
+        const anx_tensor view = anx_pickle_tensor_view(t);
         status = add_entry(checkpoint, name, &view,
                            &(anx_checkpoint_entry){.storage = t->storage,
                                                    .offset = t->offset,
