@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "loaders/checkpoint/checkpoint.h"
+#include "loaders/checkpoint/training_checkpoint.h"
 #include "src/base/sha256.h"
 
 const char *fuzz_file(const uint8_t *data, size_t n_bytes) {
@@ -23,22 +23,41 @@ const char *fuzz_file(const uint8_t *data, size_t n_bytes) {
     return path;
 }
 
-void fuzz_touch(const anx_state_dict *tensors) {
+static void touch(const anx_tensor *t) {
     static volatile unsigned char sink;
-    for (size_t i = 0; i < tensors->count; i++) {
-        const anx_tensor *t = &tensors->items[i].tensor;
-        const int64_t elems = anx_tensor_elems(t);
-        if (elems == 0) continue;
-        int64_t last = 0;
-        for (int k = 0; k < t->rank; k++) last += (t->shape[k] - 1) * t->stride[k];
-        const int64_t element_bytes = (int64_t)anx_dtype_bytes(t->dtype);
-        const unsigned char *bytes = t->data;
-        sink = bytes[0];
-        sink = bytes[last * element_bytes + element_bytes - 1];
-        anx_digest digest;
-        if (elems < 4096 && anx_tensor_digest(t, &digest, NULL) != ANX_OK) abort();
-    }
+    const int64_t elems = anx_tensor_elems(t);
+    if (elems == 0) return;
+    int64_t last = 0;
+    for (int k = 0; k < t->rank; k++) last += (t->shape[k] - 1) * t->stride[k];
+    const int64_t element_bytes = (int64_t)anx_dtype_bytes(t->dtype);
+    const unsigned char *bytes = t->data;
+    sink = bytes[0];
+    sink = bytes[last * element_bytes + element_bytes - 1];
     (void)sink;
+    anx_digest digest;
+    if (elems < 4096 && anx_tensor_digest(t, &digest, NULL) != ANX_OK) abort();
+}
+
+void fuzz_touch(const anx_state_dict *tensors) {
+    for (size_t i = 0; i < tensors->count; i++) touch(&tensors->items[i].tensor);
+}
+
+void fuzz_training(const anx_checkpoint *checkpoint) {
+    static anx_error err;
+    static anx_training_state state;
+    const anx_status status = anx_training_state_read(checkpoint, &state, &err);
+    if (status != ANX_OK) {
+        if (err.status != status || err.message[0] == '\0' || status == ANX_ERR_INTERNAL) abort();
+        return;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < state.optimizer.n_groups; i++) n += state.optimizer.groups[i].n_params;
+    if (n != state.optimizer.n_buffers ||
+        (state.scheduler.n_schedulers > 0 && state.scheduler.n_schedulers != state.scheduler.n_milestones + 1))
+        abort();
+    for (size_t i = 0; i < n; i++)
+        if (state.optimizer.buffers[i].present) touch(&state.optimizer.buffers[i].tensor);
+    anx_training_state_fini(&state);
 }
 
 void fuzz_open(const uint8_t *data, size_t n_bytes, bool as_stored) {

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "src/base/state_dict.h"
+#include "loaders/checkpoint/checkpoint.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
@@ -14,6 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 const char *fuzz_file(const uint8_t *data, size_t n_bytes);
 /* Reads the first and last element of each tensor, and all of those that are small: for a sanitizer to see. */
 void fuzz_touch(const anx_state_dict *tensors);
+/* The checkpoint as that of a training: an error that says something, or a sound state whose buffers can be read. */
+void fuzz_training(const anx_checkpoint *checkpoint);
 /* What anx-convert inspect says of a checkpoint that can be opened (fuzz_inspect.c): harmless text, sound JSON. */
 void fuzz_inspect(const char *path);
 

@@ -16,6 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
     if (status == ANX_OK) {
         if (checkpoint->tensors.count == 0) abort();
         fuzz_touch(&checkpoint->tensors);
+        fuzz_training(checkpoint);
         anx_model *model = NULL;
         if (anx_model_bind(checkpoint, NULL, 0, 0, &model, &err) == ANX_OK) anx_model_destroy(model);
     }

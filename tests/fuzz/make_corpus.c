@@ -11,6 +11,7 @@
 #include "loaders/checkpoint/safetensors.h"
 #include "loaders/checkpoint/saving.h"
 #include "loaders/file.h"
+#include "tests/checkpoint/training_sample.h"
 #include "tests/support/anx_test.h"
 #include "tests/support/test_tar.h"
 #include "tests/support/test_zip.h"
@@ -120,6 +121,48 @@ static void make_checkpoints(void) {
     test_zip_finish(&zip);
     put_all("checkpoint", "big", zip.bytes, zip.n_bytes);
     test_zip_fini(&zip);
+}
+
+/* A training's checkpoint: whole, and its pickle alone, whose storages test_zip_checkpoint has. */
+static void put_training(const char *name, const anx_state_dict *model, const anx_training_state *training) {
+    const char *path = anx_test_path(name);
+    uint8_t *file = NULL;
+    size_t n_bytes = 0;
+    if (anx_training_checkpoint_write(path, model, training, NULL, NULL) != ANX_OK ||
+        anx_read_file(path, &file, &n_bytes, NULL) != ANX_OK)
+        exit(2);
+    put_all("checkpoint", name, file, n_bytes);
+    const uint8_t *pickle = memmem(file, n_bytes, "\x80\x02", 2);
+    const uint8_t *end = memmem(file, n_bytes, "PK\7\10", 4); /* behind the first record */
+    if (pickle == NULL || end == NULL) exit(2);
+    put_all("state_dict", name, pickle, (size_t)(end - pickle));
+    free(file);
+}
+
+static void make_trainings(void) {
+    static anx_training_state training;
+    anx_state_dict sample, model = ANX_STATE_DICT_INIT;
+    training_sample(&sample, &training);
+    put_training("training", &sample, &training);
+    /* One storage of six floats, for a model of one parameter and its buffer. */
+    anx_tensor weight = sample.items[0].tensor;
+    if (anx_state_dict_add(&model, "w", &weight, NULL) != ANX_OK) exit(2);
+    training.optimizer.buffers[0].tensor = weight;
+    training.has_own = false;
+    put_training("sequential", &model, &training);
+    anx_saved_number lrs[2] = {{.value = 0.5}, {.value = 0.25}};
+    anx_saved_milestone milestones[2] = {{30, 1}, {60, 2}};
+    training.scheduler = (anx_saved_scheduler){.kind = ANX_SAVED_MULTI_STEP_LR,
+                                               .base_lrs = {lrs, 2},
+                                               .last_lr = {lrs, 2},
+                                               .milestones = milestones,
+                                               .n_milestones = 2};
+    put_training("multi-step", &model, &training);
+    training.scheduler.kind = ANX_SAVED_REDUCE_LR_ON_PLATEAU;
+    training.scheduler.min_lrs = training.scheduler.last_lr;
+    put_training("plateau", &model, &training);
+    anx_state_dict_fini(&model);
+    anx_state_dict_fini(&sample);
 }
 
 static void make_safetensors(void) {
@@ -294,6 +337,7 @@ int main(int argc, char **argv) {
     }
     make_pickles();
     make_checkpoints();
+    make_trainings();
     make_safetensors();
     make_bins();
     make_torch_streams();
