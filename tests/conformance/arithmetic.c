@@ -16,25 +16,6 @@ typedef struct exact_values {
     int count;
 } exact_values;
 
-static bool is_power_of_two(int64_t n) {
-    return n > 0 && (n & (n - 1)) == 0;
-}
-
-/* All windows of an adaptive average have a power of two of elements on each side. */
-static bool divides_exactly(const anx_node *node) {
-    for (int d = 1; d < 3; d++) {
-        const int64_t in = node->in.dim[d], out = node->out.dim[d];
-        for (int64_t i = 0; i < out; i++)
-            if (!is_power_of_two(((i + 1) * in + out - 1) / out - i * in / out)) return false;
-    }
-    return true;
-}
-
-static bool is_exact(const anx_node *node) {
-    if (node->layer->op == ANX_OP_ADAPTIVE_AVG_POOL2D) return divides_exactly(node);
-    return node->layer->op != ANX_OP_SOFTMAX;
-}
-
 /* The sums must be exact in float32 in any order: G below 2^24, in units of the smallest bit in use. */
 static void expect_small_sums(const subject *s, int node, const long double *x) {
     const network *net = s->net;
@@ -62,7 +43,7 @@ static void exact_values_init(exact_values *v, const subject *s) {
     for (int node = ANX_NODE_INPUT; node < net->graph->n_nodes; node++) {
         const int64_t elems = batch * anx_graph_node_elems(net->graph, node);
         const anx_node *nd = node < 0 ? NULL : &net->graph->nodes[node];
-        if (nd != NULL && (!is_exact(nd) || v->of_node[nd->inputs[0] + 1] == NULL)) continue;
+        if (nd != NULL && (!node_is_exact(nd) || v->of_node[nd->inputs[0] + 1] == NULL)) continue;
         long double *y = malloc((size_t)elems * sizeof *y);
         if (y == NULL) abort();
         v->of_node[node + 1] = y;

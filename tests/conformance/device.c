@@ -52,13 +52,6 @@ static void test_names(void) {
     CU_ASSERT_PTR_NULL(device);
 }
 
-static const anx_backend *backend_under_test(void) {
-    for (int i = 0; anx_backend_at(i) != NULL; i++)
-        if (strcmp(anx_backend_at(i)->name, conformance_device) == 0) return anx_backend_at(i);
-    CU_FAIL_FATAL("the device's backend is not registered");
-    return NULL;
-}
-
 /* A table of another interface version is refused before anything else in it is looked at. */
 static void test_abi(void) {
     struct {
@@ -70,8 +63,8 @@ static void test_abi(void) {
                      anx_device_open_backend((const anx_backend *)(const void *)&alien, 0, NULL, &device, &err), &err);
     ANX_CHECK_MESSAGE("interface version", &err);
     CU_ASSERT_PTR_NULL(device);
-    CU_ASSERT_EQUAL(backend_under_test()->abi_version, ANX_BACKEND_ABI_VERSION);
-    ANX_CHECK_OK(anx_device_open_backend(backend_under_test(), 0, NULL, &device, &err), &err);
+    CU_ASSERT_EQUAL(conformance_backend()->abi_version, ANX_BACKEND_ABI_VERSION);
+    ANX_CHECK_OK(anx_device_open_backend(conformance_backend(), 0, NULL, &device, &err), &err);
     anx_device_close(device);
 }
 
@@ -95,7 +88,7 @@ static void test_refused_plans(void) {
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_plan_create(device, &desc, &plan, &err), &err);
     ANX_CHECK_MESSAGE("takes 4 parameters, got 3", &err);
 
-    if (backend_under_test()->plan_run_backward == NULL) {
+    if (conformance_backend()->plan_run_backward == NULL) {
         desc = good;
         desc.mode = ANX_PLAN_TRAIN;
         ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_plan_create(device, &desc, &plan, &err), &err);

@@ -35,6 +35,21 @@ anx_device *conformance_shared_device(void) {
     return shared;
 }
 
+const anx_backend *conformance_backend(void) {
+    const size_t length = strcspn(conformance_device, ":");
+    for (int i = 0; anx_backend_at(i) != NULL; i++)
+        if (strlen(anx_backend_at(i)->name) == length &&
+            strncmp(anx_backend_at(i)->name, conformance_device, length) == 0)
+            return anx_backend_at(i);
+    return NULL;
+}
+
+bool conformance_is_double(void) {
+    anx_device_info info;
+    anx_device_describe(conformance_shared_device(), &info);
+    return strcmp(info.arithmetic, "float64") == 0;
+}
+
 /* ---- host memory ---------------------------------------------------------------------------------------- */
 
 enum { GUARD_BYTES = 128, GUARD_PATTERN = 0xa5 };
@@ -96,6 +111,20 @@ static float draw_weight(test_random *r, data_kind kind, const anx_param *p, int
     return test_random_int(r, 0, 3) == 0 ? (float)test_random_int(r, -1, 1) : 0.0f;
 }
 
+static void draw_masks(network *net) {
+    test_random r = {.state = 77};
+    net->masks = calloc((size_t)net->graph->n_nodes, sizeof *net->masks);
+    if (net->masks == NULL) abort();
+    for (int node = 0; node < net->graph->n_nodes; node++) {
+        if (net->graph->nodes[node].layer->op != ANX_OP_DROPOUT) continue;
+        int64_t shape[4];
+        const int rank = anx_graph_node_shape(net->graph, node, net->c->batch, shape);
+        net->masks[node] = guarded_alloc(ANX_F32, rank, shape);
+        for (int64_t i = 0; i < anx_tensor_elems(&net->masks[node]); i++)
+            floats(&net->masks[node])[i] = test_random_int(&r, 0, 1) == 0 ? 0.0f : 2.0f;
+    }
+}
+
 void network_init(network *net, const conformance_case *c, data_kind kind, uint64_t seed) {
     *net = (network){.c = c, .random = {.state = seed}};
     anx_error err = ANX_ERROR_INIT;
@@ -117,11 +146,14 @@ void network_init(network *net, const conformance_case *c, data_kind kind, uint6
     else
         for (int64_t k = 0; k < anx_tensor_elems(&net->input); k++)
             floats(&net->input)[k] = (float)test_random_int(&net->random, -9, 9);
+    draw_masks(net);
 }
 
 void network_fini(network *net) {
     for (int i = 0; i < net->graph->n_params; i++) guarded_free(&net->params[i]);
     free(net->params);
+    for (int node = 0; node < net->graph->n_nodes; node++) guarded_free(&net->masks[node]);
+    free(net->masks);
     guarded_free(&net->input);
     anx_graph_destroy(net->graph);
 }
@@ -135,19 +167,42 @@ void each_network(data_kind kind, void (*visit)(network *net)) {
     }
 }
 
+void each_lifted(data_kind kind, void (*visit)(network *net)) {
+    for (int i = 0; conformance_case_at(i) != NULL; i++) {
+        conformance_lifted lifted;
+        conformance_lift(conformance_case_at(i), &lifted);
+        network net;
+        network_init(&net, &lifted.c, kind, (uint64_t)i + 1);
+        visit(&net);
+        network_fini(&net);
+    }
+}
+
 /* ---- a network compiled --------------------------------------------------------------------------------- */
 
-void subject_init(subject *s, const network *net, anx_device *device, anx_plan_mode mode) {
-    *s = (subject){.net = net, .device = device, .where = mode == ANX_PLAN_INFER ? "infer" : "observe"};
+static void compile(subject *s, const network *net, anx_device *device, anx_plan_mode mode, const bool *trained) {
+    static const char *const names[] = {"infer", "observe", "train"};
+    *s = (subject){.net = net, .device = device, .where = names[mode]};
     const anx_plan_desc desc = {.graph = net->graph,
                                 .batch = net->c->batch,
                                 .mode = mode,
                                 .params = net->params,
-                                .n_params = net->graph->n_params};
+                                .n_params = net->graph->n_params,
+                                .trained = trained};
     anx_error err = ANX_ERROR_INIT;
     if (anx_plan_create(device, &desc, &s->plan, &err) != ANX_OK)
         conformance_fail(s, NO_NODE, "no plan: %s", err.message);
     CU_ASSERT_PTR_NOT_NULL_FATAL(s->plan);
+}
+
+void subject_init(subject *s, const network *net, anx_device *device, anx_plan_mode mode) {
+    compile(s, net, device, mode, NULL);
+}
+
+void subject_init_trained(subject *s, const network *net, anx_device *device, const bool *trained) {
+    compile(s, net, device, ANX_PLAN_TRAIN, trained);
+    for (int node = 0; node < net->graph->n_nodes; node++)
+        if (net->masks[node].data != NULL) write_value(s, (anx_value){ANX_VALUE_MASK, node}, &net->masks[node]);
 }
 
 void subject_fini(subject *s) {
@@ -173,6 +228,11 @@ void run_all(const subject *s) {
     run_groups(s, 0, anx_plan_group_count(s->plan));
 }
 
+void run_groups_backward(const subject *s, int first, int count) {
+    anx_error err = ANX_ERROR_INIT;
+    expect_ok(s, NO_NODE, "running backward", anx_plan_run_groups_backward(s->plan, first, count, &err), &err);
+}
+
 anx_tensor read_value(const subject *s, anx_value value, anx_dtype dtype) {
     anx_tensor t = guarded_value(s->plan, value, dtype);
     anx_error err = ANX_ERROR_INIT;
@@ -184,6 +244,52 @@ anx_tensor read_value(const subject *s, anx_value value, anx_dtype dtype) {
 
 anx_tensor read_output(const subject *s, int node) {
     return read_value(s, anx_value_output(node), ANX_F32);
+}
+
+/* ---- gradients ------------------------------------------------------------------------------------------ */
+
+int lowest_trained(const anx_graph *graph, const bool *trained) {
+    for (int i = 0; i < graph->n_params; i++) /* in the order of nodes */
+        if (trained == NULL || trained[i]) return graph->params[i].node;
+    return graph->n_nodes;
+}
+
+void read_gradients(gradients *g, const subject *s, const bool *trained) {
+    const anx_graph *graph = s->net->graph;
+    *g = (gradients){.of_node = calloc((size_t)graph->n_nodes, sizeof *g->of_node),
+                     .of_param = calloc((size_t)graph->n_params + 1, sizeof *g->of_param),
+                     .graph = graph};
+    if (g->of_node == NULL || g->of_param == NULL) abort();
+    for (int node = lowest_trained(graph, trained); node <= graph->logits; node++)
+        if (anx_plan_group_of_node(s->plan, node) >= 0) g->of_node[node] = read_value(s, grad_value(node), ANX_F64);
+    for (int i = 0; i < graph->n_params; i++)
+        if ((trained == NULL || trained[i]) && graph->params[i].node <= graph->logits)
+            g->of_param[i] = read_value(s, param_grad_value(i), ANX_F64);
+}
+
+void gradients_fini(gradients *g) {
+    for (int node = 0; node < g->graph->n_nodes; node++) guarded_free(&g->of_node[node]);
+    for (int i = 0; i < g->graph->n_params; i++) guarded_free(&g->of_param[i]);
+    free(g->of_node);
+    free(g->of_param);
+}
+
+void run_both_ways(const subject *s, const anx_tensor *logits_grad) {
+    const int groups = anx_plan_group_of_node(s->plan, s->net->graph->logits) + 1;
+    write_value(s, anx_value_output(ANX_NODE_INPUT), &s->net->input);
+    run_groups(s, 0, groups);
+    write_value(s, grad_value(s->net->graph->logits), logits_grad);
+    run_groups_backward(s, 0, groups);
+}
+
+anx_tensor draw_logits_grad(network *net, data_kind kind) {
+    int64_t shape[4];
+    const int rank = anx_graph_node_shape(net->graph, net->graph->logits, net->c->batch, shape);
+    anx_tensor g = guarded_alloc(ANX_F32, rank, shape);
+    fill_normal(&g, &net->random);
+    for (int64_t i = 0; kind == DATA_INTEGERS && i < anx_tensor_elems(&g); i++)
+        floats(&g)[i] = test_random_int(&net->random, 0, 3) == 0 ? (float)test_random_int(&net->random, -2, 2) : 0.0f;
+    return g;
 }
 
 /* ---- judging -------------------------------------------------------------------------------------------- */
@@ -200,6 +306,25 @@ void conformance_fail(const subject *s, int node, const char *format, ...) {
     vsnprintf(text + used, sizeof text - (size_t)used, format, ap);
     va_end(ap);
     CU_assertImplementation(CU_FALSE, __LINE__, text, __FILE__, "", CU_FALSE);
+}
+
+static bool is_power_of_two(int64_t n) {
+    return n > 0 && (n & (n - 1)) == 0;
+}
+
+/* All windows of an adaptive average have a power of two of elements on each side. */
+static bool divides_exactly(const anx_node *node) {
+    for (int d = 1; d < 3; d++) {
+        const int64_t in = node->in.dim[d], out = node->out.dim[d];
+        for (int64_t i = 0; i < out; i++)
+            if (!is_power_of_two(((i + 1) * in + out - 1) / out - i * in / out)) return false;
+    }
+    return true;
+}
+
+bool node_is_exact(const anx_node *node) {
+    if (node->layer->op == ANX_OP_ADAPTIVE_AVG_POOL2D) return divides_exactly(node);
+    return node->layer->op != ANX_OP_SOFTMAX;
 }
 
 bool same_bits(float a, float b) {

@@ -19,6 +19,10 @@ extern const char *conformance_device;
 anx_device *conformance_open(int threads);
 /* One opened for the whole run, with two threads. */
 anx_device *conformance_shared_device(void);
+/* Its backend; NULL where none of that name is registered. */
+const anx_backend *conformance_backend(void);
+/* Whether the device computes in double. */
+bool conformance_is_double(void);
 
 /* ---- host memory ---------------------------------------------------------------------------------------- */
 
@@ -47,6 +51,7 @@ typedef struct network {
     anx_graph *graph;
     anx_tensor *params; /* graph->n_params, guarded */
     anx_tensor input;   /* guarded, float32 */
+    anx_tensor *masks;  /* n_nodes: of each dropout 0 or 2 at random, guarded, float32; empty for the other nodes */
     test_random random; /* goes on after the data were drawn */
 } network;
 
@@ -54,6 +59,8 @@ void network_init(network *net, const conformance_case *c, data_kind kind, uint6
 void network_fini(network *net);
 /* Calls visit for every case. */
 void each_network(data_kind kind, void (*visit)(network *net));
+/* Calls visit for every case, lifted. */
+void each_lifted(data_kind kind, void (*visit)(network *net));
 
 /* ---- a network compiled --------------------------------------------------------------------------------- */
 
@@ -61,23 +68,53 @@ typedef struct subject {
     const network *net;
     anx_device *device;
     anx_plan *plan;
-    const char *where; /* "infer" or "observe", for messages */
+    const char *where; /* "infer", "observe" or "train", for messages */
 } subject;
 
 /* Compiles the network on the device; a failure ends the test. */
 void subject_init(subject *s, const network *net, anx_device *device, anx_plan_mode mode);
+/* A train plan; trained as in anx_plan_desc. Its masks are written. */
+void subject_init_trained(subject *s, const network *net, anx_device *device, const bool *trained);
 void subject_fini(subject *s);
 
 /* Each prints its error; reading synchronises and checks the host memory's sentinels. */
 void write_value(const subject *s, anx_value value, const anx_tensor *host);
 void run_groups(const subject *s, int first, int count);
 void run_all(const subject *s);
+void run_groups_backward(const subject *s, int first, int count);
 anx_tensor read_value(const subject *s, anx_value value, anx_dtype dtype);
 /* Output of a node in float32. */
 anx_tensor read_output(const subject *s, int node);
 static inline int last_node(const anx_group *group) {
     return group->nodes[group->n_nodes - 1];
 }
+
+/* ---- gradients ------------------------------------------------------------------------------------------ */
+
+static inline anx_value grad_value(int node) {
+    return (anx_value){ANX_VALUE_GRAD, node};
+}
+
+static inline anx_value param_grad_value(int param) {
+    return (anx_value){ANX_VALUE_PARAM_GRAD, param};
+}
+
+/* All gradients of a train plan, as float64. */
+typedef struct gradients {
+    anx_tensor *of_node;  /* n_nodes: by the outputs of groups up to the logits'; empty for the others */
+    anx_tensor *of_param; /* n_params: of layers up to the logits; empty for the others */
+    const anx_graph *graph;
+} gradients;
+
+/* The first node with a trained parameter; NULL: all are. */
+int lowest_trained(const anx_graph *graph, const bool *trained);
+/* Those that a plan with these parameters trained has. */
+void read_gradients(gradients *g, const subject *s, const bool *trained);
+void gradients_fini(gradients *g);
+/* Forward from the network's input, then backward from the gradient of the logits. */
+void run_both_ways(const subject *s, const anx_tensor *logits_grad);
+/* A gradient by the logits: normal numbers, or integers from -2 to 2, most of them 0. */
+anx_tensor draw_logits_grad(network *net, data_kind kind);
 
 /* ---- small things --------------------------------------------------------------------------------------- */
 
@@ -93,6 +130,8 @@ enum { NO_NODE = -2 };
 /* Fails the running test with "CASE, MODE, 'NODE': text". */
 void conformance_fail(const subject *s, int node, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Whether integers leave the node as integers or short binary fractions: not softmax, nor most averages. */
+bool node_is_exact(const anx_node *node);
 /* Same bits, except that any NaN equals any other. */
 bool same_bits(float a, float b);
 /* Fails at the first element whose bits differ; both tensors of one dtype, F32 or F64. */

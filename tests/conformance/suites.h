@@ -8,6 +8,12 @@
  *     (so no Winograd or FFT transform, which spread it), with the sign that arithmetic gives.
  *   - A NaN weight spoils its own output channel and no other.
  *   - A sum whose true value is 2^129 or more does not come out finite.
+ * Of its train plans besides:
+ *   - A max-pool's winners are PyTorch's: the first of the largest, the last NaN.
+ *   - ReLU passes a gradient where its output is above zero or NaN; what a mask multiplies, it multiplies exactly.
+ *   - Gradients that are integer sums are exact; others within min(h, 4 sqrt h) u G and an RMS of 4 u G, G the sum
+ *     over absolute values; where G is 0, so is the gradient.
+ *   - Which parameters are trained changes no gradient.
  * The device's own affair, not compared:
  *   - which zero a max-pool takes where +0 and -0 tie;
  *   - whether a NaN or infinite weight is multiplied with the zeros of the padding;
@@ -24,5 +30,8 @@
 extern const anx_test arithmetic_tests[];
 extern const anx_test contract_tests[];
 extern const anx_test device_tests[];
+/* For backends that have train plans. */
+extern const anx_test gradient_tests[];
+extern const anx_test training_tests[];
 
 #endif

@@ -35,6 +35,10 @@ int main(int argc, char **argv) {
         return 64;
     }
     conformance_device = argv[1];
+    if (conformance_backend() == NULL) {
+        fprintf(stderr, "%s: no backend is named so\n", conformance_device);
+        return 64;
+    }
     static anx_error err;
     anx_device *device = NULL;
     if (anx_device_open(conformance_device, NULL, &device, &err) != ANX_OK) {
@@ -47,6 +51,10 @@ int main(int argc, char **argv) {
     int count = gather(device_tests, tests, 0);
     count = gather(arithmetic_tests, tests, count);
     count = gather(contract_tests, tests, count);
+    if (conformance_backend()->plan_run_backward != NULL) {
+        count = gather(gradient_tests, tests, count);
+        count = gather(training_tests, tests, count);
+    }
     gather(registry_tests, tests, count);
     return anx_test_main(conformance_device, tests, argc - 1, argv + 1);
 }
