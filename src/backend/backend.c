@@ -269,7 +269,9 @@ anx_status anx_plan_run(anx_plan *plan, anx_error *err) {
 
 float *anx_plan_host_pointer(anx_plan *plan, anx_value value) {
     const anx_backend *backend = plan->device->backend;
-    if (backend->plan_host_pointer == NULL || !value_is_valid(plan, value)) return NULL;
+    if (backend->plan_host_pointer == NULL || !value_is_valid(plan, value) ||
+        !anx_training_has_value(plan->training, value))
+        return NULL;
     float *const address = backend->plan_host_pointer(plan->impl, value);
     if (address != NULL && plan->training != NULL) anx_training_wrote(plan->training, value); /* as it may be, now */
     return address;

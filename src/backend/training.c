@@ -96,6 +96,13 @@ static anx_status in_layer(const anx_plan *plan, int node, anx_status status, an
     return status;
 }
 
+bool anx_training_has_value(const anx_training *t, anx_value value) {
+    if (value.kind == ANX_VALUE_OUTPUT || value.kind == ANX_VALUE_PARAM) return true;
+    if (t == NULL) return false;
+    if (value.kind == ANX_VALUE_GRAD) return value.index != ANX_NODE_INPUT && t->has_grad[value.index];
+    return value.kind != ANX_VALUE_PARAM_GRAD || t->has_param_grad[value.index];
+}
+
 /* Whether the backend may keep it from its caller: the output of a node inside a fused group. */
 static bool ends_group(const anx_training *t, const anx_plan *plan, int node) {
     const anx_group *group = anx_plan_group(plan, t->group_of[node]);
@@ -103,7 +110,7 @@ static bool ends_group(const anx_training *t, const anx_plan *plan, int node) {
 }
 
 static anx_status check_grad(const anx_training *t, const anx_plan *plan, int node, bool reading, anx_error *err) {
-    if (node == ANX_NODE_INPUT || !t->has_grad[node])
+    if (!anx_training_has_value(t, (anx_value){ANX_VALUE_GRAD, node}))
         return anx_error_set(err, ANX_ERR_UNSUPPORTED,
                              "no gradient is computed here: no parameter up to this layer is trained, or it lies "
                              "behind the logits");

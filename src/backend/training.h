@@ -40,6 +40,8 @@ typedef struct anx_training {
 anx_status anx_training_create(const anx_plan *plan, const bool *trained, anx_training **out, anx_error *err);
 void anx_training_destroy(anx_training *t);
 
+/* Whether the plan has this valid value, known already or not. t: NULL for a plan of another mode than TRAIN. */
+bool anx_training_has_value(const anx_training *t, anx_value value);
 /*
  * Whether this valid value may be written (`host` is what with; shape and dtype fit) or read (host NULL) now. t: NULL
  * for a plan of another mode. Errors: UNSUPPORTED (a value the plan does not have), INVALID_ARGUMENT (not computed
