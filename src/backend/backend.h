@@ -88,8 +88,8 @@ typedef struct anx_plan_desc {
                                  valid and unchanged until the plan is destroyed or the parameter is written anew */
     int n_params;
     /* train: for each parameter whether its gradient is wanted; NULL: all of them. Nothing is computed backward below
-       the lowest node that has such a parameter: its PARAM_GRADs and GRADs cannot be read. The input, and what lies
-       behind the logits, never have a GRAD. */
+       the lowest node that has such a parameter: its PARAM_GRADs and GRADs cannot be read. (Where this is NULL a device
+       may offer the input's GRAD.) */
     const bool *trained;
 } anx_plan_desc;
 
@@ -121,15 +121,15 @@ typedef struct anx_backend {
      * write: host tensor (contiguous; F32 or F64, I64 for ARGMAX; rounded to the device's type) into a value.
      * read: a value into a host tensor of the same shapes (F32 or F64, I64 for ARGMAX). UNSUPPORTED for a value this
      * plan does not keep (the inside of a fused group). The caller has checked shapes, dtypes, that the plan's mode
-     * and `trained` have the value (training.h), that winners lie in their windows, and that it is known by now.
+     * and `trained` have the value (training.h), that winners lie in their planes, and that it is known by now.
      */
     anx_status (*plan_write)(void *plan, anx_value value, const anx_tensor *host, anx_error *err);
     anx_status (*plan_read)(void *plan, anx_value value, anx_tensor *host, anx_error *err);
     /* Runs groups first .. first+count-1 forward. */
     anx_status (*plan_run)(void *plan, int first, int count, anx_error *err);
     /* (optional) runs groups first+count-1 .. first backward, of train plans; a backend without it has no such plans.
-       The caller has checked that they ran forward, that the last one's GRAD is known and no group is behind the
-       logits. Groups whose output has no gradient have nothing to do. */
+       The caller has checked that they ran forward and that the last one's GRAD is known. Groups whose output has no
+       gradient have nothing to do. */
     anx_status (*plan_run_backward)(void *plan, int first, int count, anx_error *err);
     /* (optional) host address of a value stored as contiguous float32 in host-visible memory, to fill or read in
        place; NULL where it is not stored so. */
@@ -172,10 +172,10 @@ anx_status anx_plan_run_groups(anx_plan *plan, int first, int count, anx_error *
 anx_status anx_plan_run(anx_plan *plan, anx_error *err); /* all groups */
 /*
  * Groups first+count-1 .. first backward, of a train plan: from the gradient of the last one's output, which was
- * written or is there already, to the gradients of parameters and inputs. The last group is the logits' or one before:
- * the loss takes the logits, so softmax behind them has no way back. Errors: UNSUPPORTED for a plan of another mode,
- * groups behind the logits, a last group whose output has no gradient; INVALID_ARGUMENT where a group has not run
- * forward or the last one's GRAD is neither written nor computed.
+ * written or is there already, to the gradients of parameters and inputs. A loss of the logits starts at their group;
+ * what lies behind them (softmax) then stays out. Errors: UNSUPPORTED for a plan of another mode, a last group whose
+ * output has no gradient; INVALID_ARGUMENT where a group has not run forward or the last one's GRAD is neither written
+ * nor computed.
  */
 anx_status anx_plan_run_groups_backward(anx_plan *plan, int first, int count, anx_error *err);
 float *anx_plan_host_pointer(anx_plan *plan, anx_value value);

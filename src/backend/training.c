@@ -14,12 +14,7 @@ void anx_train_gradients(const anx_graph *graph, const bool *trained, bool *has_
         has_grad[node] = is_trained(trained, nd->weight) || is_trained(trained, nd->bias);
         for (int i = 0; i < nd->n_inputs; i++)
             if (nd->inputs[i] != ANX_NODE_INPUT && has_grad[nd->inputs[i]]) has_grad[node] = true;
-        if (node > graph->logits) has_grad[node] = false;
     }
-}
-
-bool anx_train_has_param_grad(const anx_graph *graph, const bool *trained, int param) {
-    return is_trained(trained, param) && graph->params[param].node <= graph->logits;
 }
 
 static bool reads(const anx_node *node, int source) {
@@ -29,7 +24,7 @@ static bool reads(const anx_node *node, int source) {
 }
 
 bool anx_train_adds(const anx_graph *graph, int node) {
-    for (int later = node + 1; later <= graph->logits; later++)
+    for (int later = node + 1; later < graph->n_nodes; later++)
         if (reads(&graph->nodes[later], graph->nodes[node].inputs[0])) return true;
     return false;
 }
@@ -64,7 +59,8 @@ anx_status anx_training_create(const anx_plan *plan, const bool *trained, anx_tr
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     }
     anx_train_gradients(graph, trained, t->has_grad);
-    for (int i = 0; i < graph->n_params; i++) t->has_param_grad[i] = anx_train_has_param_grad(graph, trained, i);
+    for (int i = 0; i < graph->n_params; i++) t->has_param_grad[i] = is_trained(trained, i);
+    t->all_trained = trained == NULL;
     for (int g = 0; g < anx_plan_group_count(plan); g++)
         for (int i = 0; i < anx_plan_group(plan, g)->n_nodes; i++) t->group_of[anx_plan_group(plan, g)->nodes[i]] = g;
     *out = t;
@@ -99,7 +95,7 @@ static anx_status in_layer(const anx_plan *plan, int node, anx_status status, an
 bool anx_training_has_value(const anx_training *t, anx_value value) {
     if (value.kind == ANX_VALUE_OUTPUT || value.kind == ANX_VALUE_PARAM) return true;
     if (t == NULL) return false;
-    if (value.kind == ANX_VALUE_GRAD) return value.index != ANX_NODE_INPUT && t->has_grad[value.index];
+    if (value.kind == ANX_VALUE_GRAD) return value.index == ANX_NODE_INPUT ? t->all_trained : t->has_grad[value.index];
     return value.kind != ANX_VALUE_PARAM_GRAD || t->has_param_grad[value.index];
 }
 
@@ -109,40 +105,32 @@ static bool ends_group(const anx_training *t, const anx_plan *plan, int node) {
     return group->nodes[group->n_nodes - 1] == node;
 }
 
+static const char *name_of(const anx_plan *plan, int node) {
+    return node == ANX_NODE_INPUT ? "the input" : anx_plan_graph(plan)->nodes[node].layer->name;
+}
+
 static anx_status check_grad(const anx_training *t, const anx_plan *plan, int node, bool reading, anx_error *err) {
     if (!anx_training_has_value(t, (anx_value){ANX_VALUE_GRAD, node}))
         return anx_error_set(err, ANX_ERR_UNSUPPORTED,
-                             "no gradient is computed here: no parameter up to this layer is trained, or it lies "
-                             "behind the logits");
-    if (reading && ends_group(t, plan, node) && !t->known[node])
+                             "the gradient by %s is not computed: it lies below the lowest trained layer",
+                             name_of(plan, node));
+    if (reading && node != ANX_NODE_INPUT && ends_group(t, plan, node) && !t->known[node])
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
-                             "the gradient was neither written nor computed: run what reads this layer backward first");
+                             "the gradient by %s was neither written nor computed: run what reads it backward first",
+                             name_of(plan, node));
     return ANX_OK;
 }
 
 static anx_status check_param_grad(const anx_training *t, const anx_graph *graph, int param, bool reading,
                                    anx_error *err) {
+    const char *name = graph->params[param].name;
     if (!t->has_param_grad[param])
-        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "no gradient is computed for '%s', which is not trained",
-                             graph->params[param].name);
-    if (!reading)
-        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the gradient of a parameter is computed, not written");
+        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "'%s' is not trained, so no gradient by it is computed", name);
+    if (!reading) return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the gradient by '%s' is computed, not written", name);
     if (!t->ran_backward[t->group_of[graph->params[param].node]])
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
-                             "the gradient of '%s' is not known before its layer has run backward",
-                             graph->params[param].name);
+                             "the gradient by '%s' is not known before its layer has run backward", name);
     return ANX_OK;
-}
-
-/* Whether index `at` of the input plane lies in the window of output element i. */
-static bool in_window(const anx_node *node, int64_t i, int64_t at) {
-    const anx_pool2d_params *pool = &node->layer->u.pool;
-    const int64_t out_h = node->out.dim[1], out_w = node->out.dim[2], w = node->in.dim[2];
-    if (at < 0 || at >= node->in.dim[1] * w) return false;
-    const int64_t top = i / out_w % out_h * pool->stride_h - pool->pad_h,
-                  left = i % out_w * pool->stride_w - pool->pad_w;
-    const int64_t y = at / w, x = at % w;
-    return y >= top && y < top + pool->kernel_h && x >= left && x < left + pool->kernel_w;
 }
 
 static anx_status check_argmax(const anx_training *t, const anx_node *node, int group, const anx_tensor *host,
@@ -151,12 +139,12 @@ static anx_status check_argmax(const anx_training *t, const anx_node *node, int 
         return t->ran[group] ? ANX_OK
                              : anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
                                              "the windows' winners are not known before the layer has run");
-    const int64_t *winners = host->data;
+    const int64_t *winners = host->data, plane = node->in.dim[1] * node->in.dim[2];
     for (int64_t i = 0; i < anx_tensor_elems(host); i++)
-        if (!in_window(node, i, winners[i]))
+        if (winners[i] < 0 || winners[i] >= plane)
             return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
-                                 "winner %lld is index %lld of the input plane, which is not in its window",
-                                 (long long)i, (long long)winners[i]);
+                                 "element %lld of the winners of '%s' is %lld; its planes have %lld elements",
+                                 (long long)i, node->layer->name, (long long)winners[i], (long long)plane);
     return ANX_OK;
 }
 
@@ -185,12 +173,7 @@ anx_status anx_training_check_backward(const anx_training *t, const anx_plan *pl
                                        anx_error *err) {
     if (t == NULL) return anx_error_set(err, ANX_ERR_UNSUPPORTED, "only a plan made for training runs backward");
     if (count == 0) return ANX_OK;
-    const anx_graph *graph = anx_plan_graph(plan);
-    const int last = first + count - 1, logits = t->group_of[graph->logits];
-    if (last > logits)
-        return anx_error_set(err, ANX_ERR_UNSUPPORTED,
-                             "the way back starts at the logits (group %d) or before, not behind them at group %d",
-                             logits, last);
+    const int last = first + count - 1;
     for (int g = first; g <= last; g++)
         if (!t->ran[g]) {
             const int node = anx_plan_group(plan, g)->nodes[0];

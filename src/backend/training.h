@@ -1,9 +1,4 @@
-/*
- * What a train plan has gradients of, the same for every backend, and what its caller has done so far.
- *
- * The way back starts at the logits or before: what lies behind them (softmax) has no gradient, since the loss takes
- * the logits.
- */
+/* What a train plan has gradients of, the same for every backend, and what its caller has done so far. */
 #ifndef ANX_SRC_BACKEND_TRAINING_H
 #define ANX_SRC_BACKEND_TRAINING_H
 
@@ -13,12 +8,9 @@
 
 /*
  * has_grad[node], of graph->n_nodes: whether the gradient by the node's output is computed, that is, whether it has a
- * trained parameter or something before it has, and it does not lie behind the logits. trained: as in anx_plan_desc.
- * The input has none.
+ * trained parameter or something before it has. trained: as in anx_plan_desc.
  */
 void anx_train_gradients(const anx_graph *graph, const bool *trained, bool *has_grad);
-/* Whether the gradient by the parameter is computed. */
-bool anx_train_has_param_grad(const anx_graph *graph, const bool *trained, int param);
 /*
  * Of several nodes that read the same output the last one overwrites its gradient and the others, which run backward
  * later, add to it: whether this node adds.
@@ -30,6 +22,7 @@ bool anx_train_adds(const anx_graph *graph, int node);
 typedef struct anx_training {
     bool *has_grad;       /* n_nodes */
     bool *has_param_grad; /* n_params */
+    bool all_trained;     /* nothing was said: the device may have the gradient by the input too */
     int *group_of;        /* n_nodes: the group that covers it */
     bool *ran;            /* groups: ran forward since the plan was made */
     bool *ran_backward;   /* groups */
@@ -45,7 +38,7 @@ bool anx_training_has_value(const anx_training *t, anx_value value);
 /*
  * Whether this valid value may be written (`host` is what with; shape and dtype fit) or read (host NULL) now. t: NULL
  * for a plan of another mode. Errors: UNSUPPORTED (a value the plan does not have), INVALID_ARGUMENT (not computed
- * yet, a winner outside its window); the layer is named.
+ * yet, a winner outside its plane); the layer is named.
  */
 anx_status anx_training_check_value(const anx_training *t, const anx_plan *plan, anx_value value,
                                     const anx_tensor *host, anx_error *err);

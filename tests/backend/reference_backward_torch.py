@@ -75,6 +75,8 @@ class Network:
                 x = F.relu(x)
             elif op == "flatten":
                 x = torch.flatten(x, 1)
+            elif op == "softmax":
+                x = F.softmax(x, 1)
             elif op == "dropout":
                 self.masks.append(torch.randint(0, 2, x.shape, generator=self.generator).double() * 2)
                 x = x * self.masks[-1]
@@ -82,16 +84,16 @@ class Network:
                 raise ValueError(f"operation {op}")
             x.retain_grad()
             self.outputs.append((name, x))
-            if is_logits:
-                break
-        self.logits = x
+            if is_logits and self.network[0] != "#":
+                break  # the loss is of the logits
+        self.start, self.last = name, x
 
     def backward(self):
         """From the cross-entropy; or from random numbers, where that would leave gradients which cancel to 0."""
         if self.network[0] == "#":
-            self.logits.backward(torch.randn(self.logits.shape, generator=self.generator).double())
+            self.last.backward(torch.randn(self.last.shape, generator=self.generator).double())
             return
-        flat = self.logits.flatten(1)
+        flat = self.last.flatten(1)
         target = torch.randint(0, flat.shape[1], (self.batch,), generator=self.generator)
         F.cross_entropy(flat, target).backward()
 
@@ -106,9 +108,10 @@ class Judge:
             for p in net.params:
                 p.detach().float().numpy().tofile(f)
         with open(paths[1], "wb") as f:
-            for t in [net.x] + net.masks + [net.logits.grad]:
+            for t in [net.x] + net.masks + [net.last.grad]:
                 t.detach().contiguous().numpy().tofile(f)
-        command = [TOOL, "reference", net.network, str(net.classes), str(net.batch), str(threads)] + paths
+        threads = str(threads)
+        command = [TOOL, "reference", net.network, str(net.classes), str(net.batch), threads, net.start] + paths
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{net.network}: {done.stderr}")
@@ -130,7 +133,7 @@ class Judge:
         net.backward()
         lines, values = self.run(net, threads)
         grads = {name: y.grad for name, y in net.outputs}
-        grads["logits"], params = net.logits, iter(net.params)
+        params = iter(net.params)
         at, seen = 0, 0
         for line in lines:
             kind, *rest = line.split() or [""]
@@ -140,7 +143,7 @@ class Judge:
                 continue
             if kind == "":
                 continue
-            expected = next(params).grad if kind == "param" else grads[rest[0]]
+            expected = {"param": lambda: next(params).grad, "output": lambda: net.last, "grad": lambda: grads[rest[0]]}[kind]()
             expected = expected.detach().numpy().ravel()
             self.compare(f"{network}, batch {batch}, {kind} {rest[0]}", expected, values[at : at + int(rest[1])])
             at, seen = at + int(rest[1]), seen + 1

@@ -1,11 +1,11 @@
 /*
  * run_backward describe NETWORK
- * run_backward DEVICE NETWORK CLASSES BATCH THREADS PARAMS DATA OUTPUT
+ * run_backward DEVICE NETWORK CLASSES BATCH THREADS START PARAMS DATA OUTPUT
  *
  * Runs a train plan forward and backward on raw little-endian files. NETWORK is an architecture's name or "#N", the
- * N-th case of the conformance suite, lifted. PARAMS: the parameters in graph order, float32. DATA, all float64: the
- * input, each dropout's mask, the gradient by the logits. OUTPUT, all float64: the logits, the gradient by each node's
- * output up to the logits' that ends a group, the gradient by each parameter up to them. For each one a line
+ * N-th case of the conformance suite, lifted. START: the row whose output the loss is of. PARAMS: the parameters in
+ * graph order, float32. DATA, all float64: the input, each dropout's mask, the gradient by START's output. OUTPUT, all
+ * float64: START's output, the gradients by the outputs of groups up to it, and by each parameter. For each one a line
  * "KIND NAME ELEMS" goes to stdout, then one with the seconds that forward and backward took.
  *
  * describe prints the number of classes and the input's extent, then for each row its name, operation and numbers:
@@ -23,7 +23,7 @@
 #include "tests/conformance/cases.h"
 
 typedef struct request {
-    const char *device, *params, *data, *output;
+    const char *device, *start, *params, *data, *output;
     int64_t classes, batch;
     int threads;
     conformance_lifted lifted;
@@ -75,6 +75,12 @@ static anx_status describe(const request *r, anx_error *err) {
     return ANX_OK;
 }
 
+/* The row to start from; ANX_NODE_INPUT, which is none, where there is no such. */
+static int start_of(const request *r, const anx_graph *graph) {
+    const int node = anx_graph_find_node(graph, r->start);
+    return node < 0 ? ANX_NODE_INPUT : node;
+}
+
 /* ---- values ---------------------------------------------------------------------------------------------- */
 
 /* Writes the next elements of the map into a value. */
@@ -112,7 +118,7 @@ static anx_status write_inputs(anx_plan *plan, const request *r, anx_error *err)
     for (int node = 0; status == ANX_OK && node < graph->n_nodes; node++)
         if (graph->nodes[node].layer->op == ANX_OP_DROPOUT)
             status = write_next(plan, (anx_value){ANX_VALUE_MASK, node}, &map, &at, err);
-    if (status == ANX_OK) status = write_next(plan, (anx_value){ANX_VALUE_GRAD, graph->logits}, &map, &at, err);
+    if (status == ANX_OK) status = write_next(plan, (anx_value){ANX_VALUE_GRAD, start_of(r, graph)}, &map, &at, err);
     if (status == ANX_OK && at != map.n_bytes)
         status = anx_error_set(err, ANX_ERR_MISMATCH, "the data file is longer than this network's data");
     anx_file_map_fini(&map);
@@ -121,14 +127,15 @@ static anx_status write_inputs(anx_plan *plan, const request *r, anx_error *err)
 
 static anx_status write_outputs(anx_plan *plan, const request *r, anx_error *err) {
     const anx_graph *graph = anx_plan_graph(plan);
+    const int start = start_of(r, graph);
     FILE *file = fopen(r->output, "wb");
     if (file == NULL) return anx_error_set(err, ANX_ERR_IO, "cannot write %s", r->output);
-    anx_status status = append(plan, anx_value_output(graph->logits), "logits", "logits", file, err);
-    for (int node = 0; status == ANX_OK && node <= graph->logits; node++)
+    anx_status status = append(plan, anx_value_output(start), "output", r->start, file, err);
+    for (int node = 0; status == ANX_OK && node <= start; node++)
         if (anx_plan_group_of_node(plan, node) >= 0)
             status = append(plan, (anx_value){ANX_VALUE_GRAD, node}, "grad", graph->nodes[node].layer->name, file, err);
     for (int i = 0; status == ANX_OK && i < graph->n_params; i++)
-        if (graph->params[i].node <= graph->logits)
+        if (graph->params[i].node <= start)
             status = append(plan, (anx_value){ANX_VALUE_PARAM_GRAD, i}, "param", graph->params[i].name, file, err);
     if (fclose(file) != 0 && status == ANX_OK) status = anx_error_set(err, ANX_ERR_IO, "cannot write %s", r->output);
     return status;
@@ -143,7 +150,7 @@ static double now(void) {
 }
 
 static anx_status run_plan(anx_device *device, anx_plan *plan, const request *r, anx_error *err) {
-    const int last = anx_plan_group_of_node(plan, anx_plan_graph(plan)->logits);
+    const int last = anx_plan_group_of_node(plan, start_of(r, anx_plan_graph(plan)));
     anx_status status = write_inputs(plan, r, err);
     const double start = now();
     if (status == ANX_OK) status = anx_plan_run_groups(plan, 0, last + 1, err);
@@ -164,6 +171,8 @@ static anx_status run(const request *r, anx_error *err) {
     anx_tensor *params = NULL;
     anx_file_map map = ANX_FILE_MAP_INIT;
     anx_status status = anx_graph_create(r->arch, r->classes, r->height, r->width, &graph, err);
+    if (status == ANX_OK && start_of(r, graph) == ANX_NODE_INPUT)
+        status = anx_error_set(err, ANX_ERR_NOT_FOUND, "the network has no row '%s'", r->start);
     if (status == ANX_OK) status = anx_file_map_init(&map, r->params, err);
     if (status != ANX_OK) goto out;
     if (map.n_bytes != (size_t)anx_graph_param_elems(graph) * sizeof(float)) {
@@ -198,9 +207,9 @@ int main(int argc, char **argv) {
     static anx_error err;
     static char text[1024];
     const bool describes = argc == 3 && strcmp(argv[1], "describe") == 0;
-    if ((argc != 9 && !describes) || !find_network(argv[2], &r)) {
+    if ((argc != 10 && !describes) || !find_network(argv[2], &r)) {
         fprintf(stderr, "usage: run_backward describe NETWORK\n"
-                        "       run_backward DEVICE NETWORK CLASSES BATCH THREADS PARAMS DATA OUTPUT\n");
+                        "       run_backward DEVICE NETWORK CLASSES BATCH THREADS START PARAMS DATA OUTPUT\n");
         return 64;
     }
     if (!describes) {
@@ -208,9 +217,10 @@ int main(int argc, char **argv) {
         r.classes = atoll(argv[3]);
         r.batch = atoll(argv[4]);
         r.threads = atoi(argv[5]);
-        r.params = argv[6];
-        r.data = argv[7];
-        r.output = argv[8];
+        r.start = argv[6];
+        r.params = argv[7];
+        r.data = argv[8];
+        r.output = argv[9];
     }
     if ((describes ? describe(&r, &err) : run(&r, &err)) == ANX_OK) return 0;
     fprintf(stderr, "run_backward: %s\n", anx_error_format(&err, text, sizeof text));

@@ -130,7 +130,8 @@ static double input_roundings(const anx_node *node) {
     case ANX_OP_ADAPTIVE_AVG_POOL2D:
         if (node->in.dim[1] == node->out.dim[1] && node->in.dim[2] == node->out.dim[2]) return 0.0;
         n = most_averages(node->in.dim[1], node->out.dim[1]) * most_averages(node->in.dim[2], node->out.dim[2]);
-        return (double)n + 2.0; /* two divisions, or a product with a rounded factor */
+        return (double)n + 2.0;                                 /* two divisions, or a product with a rounded factor */
+    case ANX_OP_SOFTMAX: return (double)node->out.dim[0] + 2.0; /* n products, their sum, a difference, a product */
     default: return 0.0;
     }
 }
@@ -187,6 +188,21 @@ static void judge_group(const trio *t, const anx_group *group) {
     if (group->inputs[0] != ANX_NODE_INPUT) judge(t, grad_value(group->inputs[0]), group->inputs[0], behind);
 }
 
+/* What softmax's dx_i = (dy_i - sum_j dy_j y_j) y_i sums, over absolute values: the reference would subtract them. */
+static void gauge_softmax(const trio *t, int node, const anx_tensor *dy) {
+    const anx_node *nd = &t->device.net->graph->nodes[node];
+    const int64_t features = nd->out.dim[0];
+    anx_tensor gauge = read_value(&t->absolute, anx_value_output(node), ANX_F64);
+    double *y = doubles(&gauge);
+    for (int64_t first = 0; first < anx_tensor_elems(&gauge); first += features) {
+        double sum = 0.0;
+        for (int64_t i = 0; i < features; i++) sum += fabs((double)floats(dy)[first + i]) * y[first + i];
+        for (int64_t i = 0; i < features; i++) y[first + i] *= fabs((double)floats(dy)[first + i]) + sum;
+    }
+    write_value(&t->absolute, grad_value(nd->inputs[0]), &gauge);
+    guarded_free(&gauge);
+}
+
 /* ---- floats, each group on its own ---------------------------------------------------------------------- */
 
 /* Injects x and dy into one group of all three plans and runs it both ways. */
@@ -207,6 +223,7 @@ static void run_group(const trio *t, int g, const anx_tensor *x, const anx_tenso
     run_groups_backward(&t->device, g, 1);
     run_groups_backward(&t->truth, first, count);
     run_groups_backward(&t->absolute, first, count);
+    if (t->device.net->graph->nodes[last].layer->op == ANX_OP_SOFTMAX) gauge_softmax(t, last, dy);
 }
 
 static anx_tensor draw_value(const trio *t, anx_value value, test_random *r) {
@@ -222,7 +239,7 @@ static int groups_to_logits(const subject *s) {
 static void check_groups(network *net) {
     trio t;
     trio_init(&t, net);
-    for (int g = groups_to_logits(&t.device) - 1; g >= 0; g--) {
+    for (int g = anx_plan_group_count(t.device.plan) - 1; g >= 0; g--) {
         const anx_group *group = anx_plan_group(t.device.plan, g);
         anx_tensor x = draw_value(&t, anx_value_output(group->inputs[0]), &net->random);
         anx_tensor dy = draw_value(&t, grad_value(last_node(group)), &net->random);

@@ -263,8 +263,7 @@ void read_gradients(gradients *g, const subject *s, const bool *trained) {
     for (int node = lowest_trained(graph, trained); node <= graph->logits; node++)
         if (anx_plan_group_of_node(s->plan, node) >= 0) g->of_node[node] = read_value(s, grad_value(node), ANX_F64);
     for (int i = 0; i < graph->n_params; i++)
-        if ((trained == NULL || trained[i]) && graph->params[i].node <= graph->logits)
-            g->of_param[i] = read_value(s, param_grad_value(i), ANX_F64);
+        if (trained == NULL || trained[i]) g->of_param[i] = read_value(s, param_grad_value(i), ANX_F64);
 }
 
 void gradients_fini(gradients *g) {

@@ -102,7 +102,7 @@ static inline anx_value param_grad_value(int param) {
 /* All gradients of a train plan, as float64. */
 typedef struct gradients {
     anx_tensor *of_node;  /* n_nodes: by the outputs of groups up to the logits'; empty for the others */
-    anx_tensor *of_param; /* n_params: of layers up to the logits; empty for the others */
+    anx_tensor *of_param; /* n_params; empty where not trained */
     const anx_graph *graph;
 } gradients;
 

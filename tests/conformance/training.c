@@ -124,10 +124,8 @@ static void expect_frozen(const network *net, const bool *trained, const anx_ten
     read_gradients(&got, &s, trained);
     expect_same_gradients(&s, all, &got);
     for (int i = 0; i < net->graph->n_params; i++)
-        if (!trained[i] || net->graph->params[i].node > net->graph->logits)
-            expect_unreadable(&s, net->graph->params[i].node, param_grad_value(i));
-    for (int node = ANX_NODE_INPUT; node < net->graph->n_nodes; node++)
-        if (node < lowest || node > net->graph->logits) expect_unreadable(&s, node, grad_value(node));
+        if (!trained[i]) expect_unreadable(&s, net->graph->params[i].node, param_grad_value(i));
+    for (int node = ANX_NODE_INPUT; node < lowest; node++) expect_unreadable(&s, node, grad_value(node));
     gradients_fini(&got);
     subject_fini(&s);
 }
@@ -284,8 +282,6 @@ static void test_out_of_order(void) {
     ANX_CHECK_MESSAGE("behind them", &err);
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT,
                      anx_plan_run_groups_backward(s.plan, 0, anx_plan_group_count(s.plan) + 1, &err), &err);
-    expect_unreadable(&s, logits + 1, grad_value(logits + 1));
-    expect_unreadable(&s, ANX_NODE_INPUT, grad_value(ANX_NODE_INPUT));
     write_value(&s, grad_value(logits), &dy);
     ANX_CHECK_OK(anx_plan_run_groups_backward(s.plan, groups, 0, &err), &err);
     ANX_CHECK_OK(anx_plan_run_groups_backward(s.plan, 0, groups, &err), &err);
@@ -312,11 +308,11 @@ static void test_hostile_winners(void) {
     guarded_free(&winners);
     winners = read_value(&s, argmax, ANX_I64);
     int64_t *w = winners.data;
-    const int64_t good = w[0], bad[] = {-1, 110, INT64_MAX, INT64_MIN, 2 /* of the row between windows */, 20};
+    const int64_t good = w[0], bad[] = {-1, 110, INT64_MAX, INT64_MIN};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         w[0] = bad[i];
         ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_plan_write(s.plan, argmax, &winners, &err), &err);
-        ANX_CHECK_MESSAGE("not in its window", &err);
+        ANX_CHECK_MESSAGE("element 0 of the winners of 'p'", &err);
     }
     w[0] = good;
     ANX_CHECK_OK(anx_plan_write(s.plan, argmax, &winners, &err), &err);
@@ -384,8 +380,8 @@ const anx_test training_tests[] = {
     {"backward_goes_by_replaced_parameters", test_replaced},
     {"frozen_parameters_have_no_gradients_and_change_no_others", test_frozen},
     {"gradients_masks_and_winners_are_taken_as_written", test_values},
-    {"running_backward_too_early_or_from_behind_the_logits_is_refused", test_out_of_order},
-    {"winners_outside_their_windows_are_refused", test_hostile_winners},
+    {"running_backward_too_early_is_refused", test_out_of_order},
+    {"winners_outside_their_planes_are_refused", test_hostile_winners},
     {"plans_of_other_modes_have_no_gradients", test_other_modes},
     {"the_number_of_threads_changes_no_exact_gradient", test_thread_counts},
     {NULL, NULL},

@@ -49,7 +49,7 @@ void anx_reference_max_pool2d(const anx_reference_job *job);
 /*
  * The way back through one node: from dy, the gradient of the loss by its output, to those by its input and
  * parameters. All in double; each result is overwritten, or NULL where it is not wanted. With the absolute values of
- * x, dy and the weights it computes the gauges of the results.
+ * x, dy and the weights it computes the gauges of the results (softmax, which subtracts, excepted).
  */
 typedef struct anx_reference_back_job {
     const anx_node *node;
@@ -64,10 +64,7 @@ typedef struct anx_reference_back_job {
     anx_reference_isa isa;
 } anx_reference_back_job;
 
-/*
- * One node of any kind but SOFTMAX, which lies behind the logits, where the way back starts (the loss takes the
- * logits). Errors: OUT_OF_MEMORY, UNSUPPORTED (an operation without a kernel).
- */
+/* One node of any kind. Errors: OUT_OF_MEMORY, UNSUPPORTED (an operation without a kernel). */
 anx_status anx_reference_run_back(const anx_reference_back_job *job, anx_error *err);
 
 /* CONV2D. Zeros stand for the padding and are multiplied like any number. Errors: OUT_OF_MEMORY. */

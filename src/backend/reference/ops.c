@@ -83,6 +83,16 @@ static void dropout_back(const anx_reference_back_job *job, int64_t elems) {
     for (int64_t i = 0; i < elems; i++) job->dx[i] = job->dy[i] * job->mask[i];
 }
 
+/* dx_i = (dy_i - sum_j dy_j y_j) y_i, as PyTorch's _softmax_backward_data. */
+static void softmax_back(const anx_reference_back_job *job, int64_t features) {
+    for (int64_t first = 0; first < job->batch * features; first += features) {
+        const double *y = job->y + first, *dy = job->dy + first;
+        double sum = 0.0;
+        for (int64_t i = 0; i < features; i++) sum += dy[i] * y[i];
+        for (int64_t i = 0; i < features; i++) job->dx[first + i] = (dy[i] - sum) * y[i];
+    }
+}
+
 anx_status anx_reference_run_back(const anx_reference_back_job *job, anx_error *err) {
     const anx_op op = job->node->layer->op;
     const int64_t elems = job->batch * extent_elems(&job->node->out);
@@ -98,6 +108,7 @@ anx_status anx_reference_run_back(const anx_reference_back_job *job, anx_error *
     case ANX_OP_RELU: relu_back(job, elems); return ANX_OK;
     case ANX_OP_DROPOUT: dropout_back(job, elems); return ANX_OK;
     case ANX_OP_FLATTEN: memcpy(job->dx, job->dy, (size_t)elems * sizeof *job->dx); return ANX_OK;
+    case ANX_OP_SOFTMAX: softmax_back(job, extent_elems(&job->node->out)); return ANX_OK;
     default: break;
     }
     return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the reference has no way back through '%s'", anx_op_name(op));

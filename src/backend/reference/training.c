@@ -45,7 +45,7 @@ static bool add_values(anx_reference_training *t, const bool *trained) {
     if (good) anx_train_gradients(graph, trained, has_grad);
     for (int node = 0; good && node < graph->n_nodes; node++) good = add_node(t, node, has_grad[node]);
     for (int i = 0; good && i < graph->n_params; i++)
-        if (anx_train_has_param_grad(graph, trained, i))
+        if (trained == NULL || trained[i])
             good = (t->param_grad[i] = zeros(anx_param_elems(&graph->params[i]))) != NULL;
     free(has_grad);
     return good && add_room(t);
