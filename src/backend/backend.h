@@ -46,7 +46,7 @@ typedef enum anx_value_kind {
     ANX_VALUE_PARAM, /* parameter `index` of the graph */
     ANX_VALUE_GRAD,  /* train: gradient of the loss by OUTPUT; written for the last group that runs backward. 0 until
                         it is written or computed. Of several readers the last overwrites it, the others add */
-    ANX_VALUE_PARAM_GRAD, /* train: gradient by PARAM; read only */
+    ANX_VALUE_PARAM_GRAD, /* train: gradient by PARAM; read only, 0 until it is computed */
     ANX_VALUE_MASK,       /* train: factors (0 or 1/(1-p)) of dropout node `index`, in its output's shape */
     ANX_VALUE_ARGMAX      /* train: winners of max-pool node `index`, int64 index into the H*W input plane, in its
                              output's shape; known after forward, and may be written before backward */
@@ -173,9 +173,8 @@ anx_status anx_plan_run(anx_plan *plan, anx_error *err); /* all groups */
 /*
  * Groups first+count-1 .. first backward, of a train plan: from the gradient of the last one's output, which was
  * written or is there already, to the gradients of parameters and inputs. A loss of the logits starts at their group;
- * what lies behind them (softmax) then stays out. Errors: UNSUPPORTED for a plan of another mode, a last group whose
- * output has no gradient; INVALID_ARGUMENT where a group has not run forward or the last one's GRAD is neither written
- * nor computed.
+ * what lies behind them (softmax) then stays out. Errors: UNSUPPORTED for a plan of another mode; INVALID_ARGUMENT
+ * where a group has not run forward, or the last one's GRAD was neither written nor computed.
  */
 anx_status anx_plan_run_groups_backward(anx_plan *plan, int first, int count, anx_error *err);
 float *anx_plan_host_pointer(anx_plan *plan, anx_value value);

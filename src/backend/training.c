@@ -11,7 +11,7 @@ static bool is_trained(const bool *trained, int param) {
 void anx_train_gradients(const anx_graph *graph, const bool *trained, bool *has_grad) {
     for (int node = 0; node < graph->n_nodes; node++) {
         const anx_node *nd = &graph->nodes[node];
-        has_grad[node] = is_trained(trained, nd->weight) || is_trained(trained, nd->bias);
+        has_grad[node] = trained == NULL || is_trained(trained, nd->weight) || is_trained(trained, nd->bias);
         for (int i = 0; i < nd->n_inputs; i++)
             if (nd->inputs[i] != ANX_NODE_INPUT && has_grad[nd->inputs[i]]) has_grad[node] = true;
     }
@@ -35,9 +35,7 @@ void anx_training_destroy(anx_training *t) {
     if (t == NULL) return;
     free(t->has_grad);
     free(t->has_param_grad);
-    free(t->group_of);
     free(t->ran);
-    free(t->ran_backward);
     free(t->known);
     free(t);
 }
@@ -49,20 +47,15 @@ anx_status anx_training_create(const anx_plan *plan, const bool *trained, anx_tr
     if (t == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     t->has_grad = calloc(nodes, sizeof *t->has_grad);
     t->has_param_grad = calloc((size_t)graph->n_params + 1, sizeof *t->has_param_grad);
-    t->group_of = calloc(nodes, sizeof *t->group_of);
     t->ran = calloc(groups, sizeof *t->ran);
-    t->ran_backward = calloc(groups, sizeof *t->ran_backward);
     t->known = calloc(nodes, sizeof *t->known);
-    if (t->has_grad == NULL || t->has_param_grad == NULL || t->group_of == NULL || t->ran == NULL ||
-        t->ran_backward == NULL || t->known == NULL) {
+    if (t->has_grad == NULL || t->has_param_grad == NULL || t->ran == NULL || t->known == NULL) {
         anx_training_destroy(t);
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     }
     anx_train_gradients(graph, trained, t->has_grad);
     for (int i = 0; i < graph->n_params; i++) t->has_param_grad[i] = is_trained(trained, i);
     t->all_trained = trained == NULL;
-    for (int g = 0; g < anx_plan_group_count(plan); g++)
-        for (int i = 0; i < anx_plan_group(plan, g)->n_nodes; i++) t->group_of[anx_plan_group(plan, g)->nodes[i]] = g;
     *out = t;
     return ANX_OK;
 }
@@ -78,7 +71,6 @@ void anx_training_ran(anx_training *t, int first, int count) {
 void anx_training_ran_backward(anx_training *t, const anx_plan *plan, int first, int count) {
     for (int g = first; g < first + count; g++) {
         const anx_group *group = anx_plan_group(plan, g);
-        t->ran_backward[g] = true;
         for (int i = 0; i < group->n_inputs; i++)
             if (group->inputs[i] != ANX_NODE_INPUT) t->known[group->inputs[i]] = t->has_grad[group->inputs[i]];
     }
@@ -99,26 +91,15 @@ bool anx_training_has_value(const anx_training *t, anx_value value) {
     return value.kind != ANX_VALUE_PARAM_GRAD || t->has_param_grad[value.index];
 }
 
-/* Whether the backend may keep it from its caller: the output of a node inside a fused group. */
-static bool ends_group(const anx_training *t, const anx_plan *plan, int node) {
-    const anx_group *group = anx_plan_group(plan, t->group_of[node]);
-    return group->nodes[group->n_nodes - 1] == node;
-}
-
 static const char *name_of(const anx_plan *plan, int node) {
     return node == ANX_NODE_INPUT ? "the input" : anx_plan_graph(plan)->nodes[node].layer->name;
 }
 
-static anx_status check_grad(const anx_training *t, const anx_plan *plan, int node, bool reading, anx_error *err) {
-    if (!anx_training_has_value(t, (anx_value){ANX_VALUE_GRAD, node}))
-        return anx_error_set(err, ANX_ERR_UNSUPPORTED,
-                             "the gradient by %s is not computed: it lies below the lowest trained layer",
-                             name_of(plan, node));
-    if (reading && node != ANX_NODE_INPUT && ends_group(t, plan, node) && !t->known[node])
-        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
-                             "the gradient by %s was neither written nor computed: run what reads it backward first",
-                             name_of(plan, node));
-    return ANX_OK;
+static anx_status check_grad(const anx_training *t, const anx_plan *plan, int node, anx_error *err) {
+    if (anx_training_has_value(t, (anx_value){ANX_VALUE_GRAD, node})) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED,
+                         "the gradient by %s is not computed: it lies below the lowest trained layer",
+                         name_of(plan, node));
 }
 
 static anx_status check_param_grad(const anx_training *t, const anx_graph *graph, int param, bool reading,
@@ -126,19 +107,25 @@ static anx_status check_param_grad(const anx_training *t, const anx_graph *graph
     const char *name = graph->params[param].name;
     if (!t->has_param_grad[param])
         return anx_error_set(err, ANX_ERR_UNSUPPORTED, "'%s' is not trained, so no gradient by it is computed", name);
-    if (!reading) return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the gradient by '%s' is computed, not written", name);
-    if (!t->ran_backward[t->group_of[graph->params[param].node]])
-        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
-                             "the gradient by '%s' is not known before its layer has run backward", name);
-    return ANX_OK;
+    if (reading) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the gradient by '%s' is computed, not written", name);
 }
 
-static anx_status check_argmax(const anx_training *t, const anx_node *node, int group, const anx_tensor *host,
+/* The group that covers the node. */
+static int group_of(const anx_plan *plan, int node) {
+    int g = 0;
+    while (g + 1 < anx_plan_group_count(plan) && anx_plan_group(plan, g + 1)->nodes[0] <= node) g++;
+    return g;
+}
+
+static anx_status check_argmax(const anx_training *t, const anx_plan *plan, int index, const anx_tensor *host,
                                anx_error *err) {
+    const anx_node *node = &anx_plan_graph(plan)->nodes[index];
     if (host == NULL)
-        return t->ran[group] ? ANX_OK
-                             : anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
-                                             "the windows' winners are not known before the layer has run");
+        return t->ran[group_of(plan, index)]
+                   ? ANX_OK
+                   : anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                                   "the windows' winners are not known before the layer has run");
     const int64_t *winners = host->data, plane = node->in.dim[1] * node->in.dim[2];
     for (int64_t i = 0; i < anx_tensor_elems(host); i++)
         if (winners[i] < 0 || winners[i] >= plane)
@@ -156,13 +143,11 @@ anx_status anx_training_check_value(const anx_training *t, const anx_plan *plan,
         return anx_error_set(err, ANX_ERR_UNSUPPORTED,
                              "only a plan made for training has gradients, masks and the winners of windows");
     switch (value.kind) {
-    case ANX_VALUE_GRAD: return in_layer(plan, value.index, check_grad(t, plan, value.index, host == NULL, err), err);
+    case ANX_VALUE_GRAD: return in_layer(plan, value.index, check_grad(t, plan, value.index, err), err);
     case ANX_VALUE_PARAM_GRAD:
         return in_layer(plan, graph->params[value.index].node,
                         check_param_grad(t, graph, value.index, host == NULL, err), err);
-    case ANX_VALUE_ARGMAX:
-        return in_layer(plan, value.index,
-                        check_argmax(t, &graph->nodes[value.index], t->group_of[value.index], host, err), err);
+    case ANX_VALUE_ARGMAX: return in_layer(plan, value.index, check_argmax(t, plan, value.index, host, err), err);
     default: return ANX_OK;
     }
 }
@@ -172,9 +157,7 @@ anx_status anx_training_check_value(const anx_training *t, const anx_plan *plan,
 anx_status anx_training_check_backward(const anx_training *t, const anx_plan *plan, int first, int count,
                                        anx_error *err) {
     if (t == NULL) return anx_error_set(err, ANX_ERR_UNSUPPORTED, "only a plan made for training runs backward");
-    if (count == 0) return ANX_OK;
-    const int last = first + count - 1;
-    for (int g = first; g <= last; g++)
+    for (int g = first; g < first + count; g++)
         if (!t->ran[g]) {
             const int node = anx_plan_group(plan, g)->nodes[0];
             return in_layer(
@@ -182,7 +165,14 @@ anx_status anx_training_check_backward(const anx_training *t, const anx_plan *pl
                 anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the layer was to run backward before it ran forward"),
                 err);
         }
-    const anx_group *group = anx_plan_group(plan, last);
-    const int output = group->nodes[group->n_nodes - 1];
-    return in_layer(plan, output, check_grad(t, plan, output, true, err), err);
+    if (count == 0) return ANX_OK;
+    const anx_group *last = anx_plan_group(plan, first + count - 1);
+    const int output = last->nodes[last->n_nodes - 1];
+    if (t->known[output] || !t->has_grad[output]) return ANX_OK; /* without one there is nothing to do */
+    return in_layer(plan, output,
+                    anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                                  "the way back was to start from the gradient by %s, which was neither written nor "
+                                  "computed",
+                                  name_of(plan, output)),
+                    err);
 }

@@ -8,7 +8,7 @@
 
 /*
  * has_grad[node], of graph->n_nodes: whether the gradient by the node's output is computed, that is, whether it has a
- * trained parameter or something before it has. trained: as in anx_plan_desc.
+ * trained parameter or something before it has; all of them where trained (as in anx_plan_desc) is NULL.
  */
 void anx_train_gradients(const anx_graph *graph, const bool *trained, bool *has_grad);
 /*
@@ -23,9 +23,7 @@ typedef struct anx_training {
     bool *has_grad;       /* n_nodes */
     bool *has_param_grad; /* n_params */
     bool all_trained;     /* nothing was said: the device may have the gradient by the input too */
-    int *group_of;        /* n_nodes: the group that covers it */
     bool *ran;            /* groups: ran forward since the plan was made */
-    bool *ran_backward;   /* groups */
     bool *known;          /* n_nodes: the gradient by its output was written or computed */
 } anx_training;
 
@@ -33,16 +31,16 @@ typedef struct anx_training {
 anx_status anx_training_create(const anx_plan *plan, const bool *trained, anx_training **out, anx_error *err);
 void anx_training_destroy(anx_training *t);
 
-/* Whether the plan has this valid value, known already or not. t: NULL for a plan of another mode than TRAIN. */
+/* Whether the plan has this valid value. t: NULL for a plan of another mode than TRAIN. */
 bool anx_training_has_value(const anx_training *t, anx_value value);
 /*
  * Whether this valid value may be written (`host` is what with; shape and dtype fit) or read (host NULL) now. t: NULL
- * for a plan of another mode. Errors: UNSUPPORTED (a value the plan does not have), INVALID_ARGUMENT (not computed
- * yet, a winner outside its plane); the layer is named.
+ * for a plan of another mode. Errors: UNSUPPORTED (a value the plan does not have), INVALID_ARGUMENT (winners before
+ * forward, a winner outside its plane); the layer is named.
  */
 anx_status anx_training_check_value(const anx_training *t, const anx_plan *plan, anx_value value,
                                     const anx_tensor *host, anx_error *err);
-/* Whether groups of a valid range may run backward now. Errors: INVALID_ARGUMENT, UNSUPPORTED. */
+/* Whether groups of a valid range may run backward now. Errors: INVALID_ARGUMENT; UNSUPPORTED where t is NULL. */
 anx_status anx_training_check_backward(const anx_training *t, const anx_plan *plan, int first, int count,
                                        anx_error *err);
 void anx_training_wrote(anx_training *t, anx_value value);

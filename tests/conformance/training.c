@@ -256,6 +256,17 @@ static const conformance_case *case_named(const char *name) {
     return NULL;
 }
 
+/* What nobody has written or computed yet. */
+static void expect_zeros(const subject *s, int node, anx_value value) {
+    anx_tensor t = read_value(s, value, ANX_F64);
+    for (int64_t i = 0; i < anx_tensor_elems(&t); i++)
+        if (doubles(&t)[i] != 0.0) {
+            conformance_fail(s, node, "a gradient that was not computed is %g", doubles(&t)[i]);
+            break;
+        }
+    guarded_free(&t);
+}
+
 static void test_out_of_order(void) {
     conformance_lifted lifted;
     conformance_lift(case_named("logits before the last row"), &lifted);
@@ -273,13 +284,9 @@ static void test_out_of_order(void) {
     run_all(&s);
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_plan_run_groups_backward(s.plan, 0, groups, &err), &err);
     ANX_CHECK_MESSAGE("neither written nor computed", &err);
-    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_plan_read(s.plan, grad_value(logits), &dy, &err), &err);
-    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_plan_read(s.plan, param_grad_value(0), &dw, &err), &err);
-    ANX_CHECK_MESSAGE("'lift.weight' is not known before", &err);
+    expect_zeros(&s, logits, grad_value(logits));
+    expect_zeros(&s, 0, param_grad_value(0));
     ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_plan_write(s.plan, param_grad_value(0), &dw, &err), &err);
-    ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_plan_run_groups_backward(s.plan, 0, anx_plan_group_count(s.plan), &err),
-                     &err);
-    ANX_CHECK_MESSAGE("behind them", &err);
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT,
                      anx_plan_run_groups_backward(s.plan, 0, anx_plan_group_count(s.plan) + 1, &err), &err);
     write_value(&s, grad_value(logits), &dy);
