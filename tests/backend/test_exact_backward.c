@@ -189,7 +189,8 @@ static void step(network *net, outcome *out) {
     write_masks(net);
     ANX_CHECK_OK(anx_plan_run(net->plan, &err), &err);
     write_gradient(net);
-    ANX_CHECK_OK(anx_plan_run_groups_backward(net->plan, 0, anx_plan_group_count(net->plan), &err), &err);
+    const int n = anx_plan_group_of_node(net->plan, net->graph->logits) + 1;
+    ANX_CHECK_OK(anx_plan_run_groups_backward(net->plan, 0, n, &err), &err);
     read_gradients(net, out);
 }
 
