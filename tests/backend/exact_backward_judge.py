@@ -2,8 +2,7 @@
 """Judges the exact backend's way back against PyTorch: gradients by every parameter and every module's output must
 have PyTorch's bits.
 
-PyTorch runs on one thread at batch 4 or more on a CPU with AVX-512 (exact_judge.py); elsewhere the comparison is
-skipped.
+PyTorch runs on one thread on a CPU with AVX-512 (exact_judge.py); elsewhere the comparison is skipped.
 """
 import collections
 import os
@@ -173,8 +172,19 @@ def judge_alexnet(judge):
     judge.judge("alexnet, every other parameter", model, x, trained="01" * 8)
     judge.judge("alexnet, spread weights", spread(model), x, masked=True)
     for classes in (1, 2, 3, 4, 7, 11):
-        judge.judge(f"alexnet, {classes} classes", torchvision.models.alexnet(num_classes=classes),
+        judge.judge(f"alexnet, {classes} classes, batch 8", torchvision.models.alexnet(num_classes=classes),
                     torch.randn(8, 3, 63, 63), masked=True)
+
+
+def judge_small_batches(judge):
+    """The last batch of an epoch."""
+    for batch in (1, 2, 3):
+        for classes in (1000, 2, 3, 10, 11):
+            judge.judge(f"alexnet, {classes} classes, batch {batch}", torchvision.models.alexnet(num_classes=classes),
+                        torch.randn(batch, 3, 224, 224), masked=True)
+        for inputs, outputs in ((64, 20), (36, 7), (400, 193), (4096, 2), (76, 1001)):
+            model = spread(Rows(inputs, ("flatten",), ("linear", inputs), ("relu",), ("linear", outputs)))
+            judge.judge(f"linear {inputs} to {outputs}, batch {batch}", model, torch.randn(batch, inputs, 1, 1))
 
 
 def judge_convolutions(judge):
@@ -252,12 +262,14 @@ def main():
         print("SKIPPED: PyTorch's own bits differ on a CPU without AVX-512", file=sys.stderr)
         return 77
     with_zen()
+    exact_judge.say_what_is_compared()
     torch.set_num_threads(1)
     torch.manual_seed(2024)
     with tempfile.TemporaryDirectory() as folder:
         judge = Judge(folder)
         wanted = sys.argv[1:]
-        for part in (judge_linear_layers, judge_pools, judge_convolutions, judge_special_values, judge_alexnet):
+        for part in (judge_linear_layers, judge_pools, judge_convolutions, judge_special_values, judge_alexnet,
+                     judge_small_batches):
             if not wanted or part.__name__ in wanted:
                 part(judge)
         print(f"{judge.points} values compared with PyTorch {torch.__version__}, {judge.failures} differ")

@@ -35,6 +35,13 @@ def with_zen():
     os.execve(sys.executable, [sys.executable, *sys.argv], dict(os.environ, LD_PRELOAD=ZEN))
 
 
+def say_what_is_compared():
+    """For the log: by what PyTorch's matrix products have the judged order, so that all of it is compared in bits."""
+    told = ZEN in os.environ.get("LD_PRELOAD", "")
+    print(f"MKL takes its kernels for AMD's CPUs {'because it is told to' if told else 'by itself'}; oneDNN those for "
+          f"{torch.backends.cpu.get_cpu_capability()}: every operation is compared bit for bit")
+
+
 def tool_environment(isa):
     """For run_plan: PyTorch's companion is not meant for it."""
     return {**{k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}, "ANX_ISA": isa}
@@ -256,6 +263,7 @@ def main():
         print("SKIPPED: PyTorch's own bits differ on a CPU without AVX-512", file=sys.stderr)
         return 77
     with_zen()
+    say_what_is_compared()
     torch.set_num_threads(1)
     torch.manual_seed(2024)
     with tempfile.TemporaryDirectory() as folder:

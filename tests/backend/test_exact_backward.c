@@ -351,13 +351,14 @@ static float naive_conv_dw(const conv_case *c, int64_t oc, int64_t ic, int64_t k
     return chain;
 }
 
-static void check_conv(const anx_layer *layer, int64_t block) {
+static void check_conv(const anx_layer *layer, int64_t block, bool special) {
     anx_error err = ANX_ERROR_INIT;
     network net;
     anx_arch arch;
     anx_layer layers[2];
     outcome out;
     open_pair(&net, layer, 4, 13, &arch, layers);
+    if (special) sprinkle(&net.gradient, 300);
     step(&net, &out);
     anx_tensor x = value_like(net.plan, anx_value_output(0), ANX_F32);
     ANX_CHECK_OK(anx_plan_read(net.plan, anx_value_output(0), &x, &err), &err);
@@ -389,9 +390,14 @@ static void check_conv(const anx_layer *layer, int64_t block) {
 }
 
 static void test_convolutions_sum_in_blocks_of_sixteen_outputs(void) {
-    check_conv(&(anx_layer)CONV("c2", 40, 3, 3, 1, 1, 1, 1, 1, 1, 1), 16);
-    check_conv(&(anx_layer)CONV("c2", 70, 5, 3, 1, 1, 2, 0, 1, 1, 1), 16);
-    check_conv(&(anx_layer)CONV("c2", 40, 3, 3, 2, 2, 1, 1, 1, 1, 1), 40); /* strided: a single chain */
+    check_conv(&(anx_layer)CONV("c2", 40, 3, 3, 1, 1, 1, 1, 1, 1, 1), 16, false);
+    check_conv(&(anx_layer)CONV("c2", 70, 5, 3, 1, 1, 2, 0, 1, 1, 1), 16, false);
+    check_conv(&(anx_layer)CONV("c2", 40, 3, 3, 2, 2, 1, 1, 1, 1, 1), 40, false); /* strided: a single chain */
+}
+
+static void test_padding_is_skipped(void) {
+    check_conv(&(anx_layer)CONV("c2", 40, 3, 3, 1, 1, 1, 1, 1, 1, 1), 16, true);
+    check_conv(&(anx_layer)CONV("c2", 17, 5, 5, 1, 1, 2, 2, 1, 1, 1), 16, true);
 }
 
 /* Chains of `block` terms, added up from 0; terms `a` and `b` lie ld apart. */
@@ -499,6 +505,63 @@ static void test_a_single_output_is_summed_like_a_row(void) {
     outcome_fini(&out);
     network_close(&net);
     network_fini(&net);
+}
+
+/* Rounded products: the first `alone` onto lane 0, then by lanes up to `end`, then onto the sum of the lanes. */
+static float naive_lanes(const float *x, const float *w, int64_t in, int lanes, int64_t alone, int64_t end) {
+    float lane[8] = {0};
+    int64_t k = 0;
+    for (; k < alone; k++) lane[0] += x[k] * w[k];
+    for (const int64_t last = alone + (end - alone) / lanes * lanes; k < last; k++)
+        lane[(k - alone) % lanes] += x[k] * w[k];
+    for (int half = lanes / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    for (; k < in; k++) lane[0] += x[k] * w[k];
+    return lane[0];
+}
+
+/* A batch below 4: 88 inputs behind a convolution of 22 channels, 15 outputs. */
+static void check_small_batch(int64_t batch) {
+    enum { IN = 88, OUT = 15, FOURS = 12 };
+    anx_error err = ANX_ERROR_INIT;
+    network net;
+    anx_arch arch = tower;
+    const anx_layer layers[] = {CONV("c1", 22, 3, 3, 1, 1, 1, 1, 1, 1, 1), FLATTEN, LINEAR("l", OUT)};
+    outcome out;
+    arch.layers = layers;
+    arch.n_layers = 3;
+    arch.logits = "l";
+    network_init(&net, &arch, 2, batch, 4);
+    network_open(&net, "", 2);
+    step(&net, &out);
+    anx_tensor x = value_like(net.plan, anx_value_output(1), ANX_F32);
+    anx_tensor y = value_like(net.plan, anx_value_output(2), ANX_F32);
+    ANX_CHECK_OK(anx_plan_read(net.plan, anx_value_output(1), &x, &err), &err);
+    ANX_CHECK_OK(anx_plan_read(net.plan, anx_value_output(2), &y, &err), &err);
+    const float *w = net.params[2].data, *bias = net.params[3].data, *dy = net.gradient.data;
+    const int64_t alone = batch == 1 ? 4 : 0, whole = batch == 1 ? 84 : IN; /* 4 + 10 times 8 */
+    for (int64_t n = 0; n < batch; n++)
+        for (int64_t o = 0; o < OUT; o++) {
+            const float *xs = (const float *)x.data + n * IN;
+            const int lanes = o < FOURS || (batch == 1 && o == FOURS + 1) ? 4 : 8;
+            const float want = bias[o] + naive_lanes(xs, w + o * IN, IN, lanes, alone, o < FOURS ? IN : whole);
+            CU_ASSERT_EQUAL(bits_of(((float *)y.data)[n * OUT + o]), bits_of(want));
+        }
+    for (int64_t n = 0; n < batch; n++)
+        for (int64_t i = 0; i < IN; i++) {
+            float want = 0.0f;
+            for (int64_t o = 0; o < OUT; o++) want += dy[n * OUT + o] * w[o * IN + i];
+            CU_ASSERT_EQUAL(bits_of(((float *)out.values[1].data)[n * IN + i]), bits_of(want));
+        }
+    anx_tensor_fini(&x);
+    anx_tensor_fini(&y);
+    outcome_fini(&out);
+    network_close(&net);
+    network_fini(&net);
+}
+
+static void test_small_batches_do_not_fuse(void) {
+    for (int64_t batch = 1; batch <= 3; batch++) check_small_batch(batch);
 }
 
 /* ---- what is trained, masks and winners ----------------------------------------------------------------- */
@@ -656,8 +719,10 @@ int main(int argc, char **argv) {
         {"they agree on special values", test_they_agree_on_special_values},
         {"a second pass overwrites the first", test_a_second_pass_overwrites_the_first},
         {"convolutions sum in blocks of sixteen outputs", test_convolutions_sum_in_blocks_of_sixteen_outputs},
+        {"padding is skipped, not multiplied", test_padding_is_skipped},
         {"linear layers sum in blocks of 192", test_linear_layers_sum_in_blocks_of_192},
         {"a single output is summed like a row", test_a_single_output_is_summed_like_a_row},
+        {"small batches do not fuse", test_small_batches_do_not_fuse},
         {"nothing is computed below the lowest trained layer", test_nothing_is_computed_below_the_lowest_trained_layer},
         {"dropout multiplies by its mask", test_dropout_multiplies_by_its_mask},
         {"winners can be read and written", test_winners_can_be_read_and_written},

@@ -83,6 +83,8 @@ typedef struct anx_exact_conv_back {
 typedef struct anx_exact_linear {
     int64_t in, out, batch;
     int64_t chain_block; /* inputs in one chain (linear.c) */
+    bool few;            /* another kernel of MKL's: anx_exact_linear_few */
+    bool single;         /* which has an order of its own for one image */
     bool relu;
     const float *x;             /* (batch, in), its rows interleaved: anx_exact_linear_interleave */
     const float *weight, *bias; /* (out, in), (out) */
@@ -93,7 +95,7 @@ typedef struct anx_exact_linear {
 typedef struct anx_exact_linear_back {
     int64_t in, out, batch;
     int64_t dx_block, dw_block; /* outputs in one chain of dx, batch rows in one of dw */
-    bool fused_dw;              /* false: dw is one sum of rounded products */
+    bool fused_dx, fused_dw;    /* false: it is one sum of rounded products */
     const float *x, *dy;        /* (batch, in), (batch, out) */
     const float *dy_tiles;      /* dy as anx_exact_linear_interleave has it */
     const float *weight;        /* (out, in) */

@@ -435,7 +435,20 @@ static void linear_dx_rest(const float *dy, const float *w, int64_t ld, int64_t 
     }
 }
 
+static void linear_dx_unfused(const anx_exact_linear_back *l, int64_t i0, int64_t i1) {
+    for (int64_t n = 0; n < l->batch; n++) {
+        float *dx = l->dx + n * l->in;
+        memset(dx + i0, 0, (size_t)(i1 - i0) * sizeof *dx);
+        for (int64_t o = 0; o < l->out; o++)
+            for (int64_t i = i0; i < i1; i++) dx[i] += l->dy[n * l->out + o] * l->weight[o * l->in + i];
+    }
+}
+
 static void linear_dx(const anx_exact_linear_back *linear, int64_t i0, int64_t i1) {
+    if (!linear->fused_dx) {
+        linear_dx_unfused(linear, i0, i1);
+        return;
+    }
     for (int64_t o = 0; o < linear->out; o += linear->dx_block) {
         const int64_t left = linear->out - o, outputs = left < linear->dx_block ? left : linear->dx_block;
         for (int64_t i = i0; i < i1; i += PANEL) {
@@ -516,6 +529,10 @@ static void linear_dw_rest(const anx_exact_linear_back *l, int64_t from, int64_t
 static void linear_dw_unfused(const anx_exact_linear_back *l, int64_t o) {
     float *dw = l->dw + o * l->in;
     memset(dw, 0, (size_t)l->in * sizeof *dw);
+    if (l->batch == 1) { /* nothing is added to 0: -0 stays */
+        for (int64_t i = 0; i < l->in; i++) dw[i] = l->dy[o] * l->x[i];
+        return;
+    }
     for (int64_t n = 0; n < l->batch; n++)
         for (int64_t i = 0; i < l->in; i++) dw[i] += l->dy[n * l->out + o] * l->x[n * l->in + i];
 }

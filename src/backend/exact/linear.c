@@ -21,11 +21,12 @@ void anx_exact_linear_interleave(const float *x, int64_t batch, int64_t in, int 
     }
 }
 
-static float dot_in_lanes(const float *x, const float *w, int64_t in, int lanes, int64_t alone) {
+/* Inputs below `alone` into the first lane, those below `end` by lanes, those after that onto the sum of the lanes. */
+static float dot_in_lanes(const float *x, const float *w, int64_t in, int lanes, int64_t alone, int64_t end) {
     float sum[8] = {0};
     int64_t k = 0;
     for (; k < alone; k++) sum[0] += x[k] * w[k];
-    for (; k + lanes <= in; k += lanes)
+    for (; k + lanes <= end; k += lanes)
         for (int j = 0; j < lanes; j++) sum[j] += x[k + j] * w[k + j];
     for (int half = lanes / 2; half >= 1; half /= 2)
         for (int j = 0; j < half; j++) sum[j] += sum[j + half];
@@ -33,15 +34,26 @@ static float dot_in_lanes(const float *x, const float *w, int64_t in, int lanes,
     return sum[0];
 }
 
+enum { ALONE = 4 };
+
+/* Output `rest` of those that are not in fours, of a single image. */
+static float dot_of_single(const float *x, const float *w, int64_t in, int64_t rest) {
+    const int64_t alone = in < ALONE ? in : ALONE, end = alone + (in - alone) / 8 * 8;
+    return rest == 1 ? dot_in_lanes(x, w, in, 4, alone, end) : dot_in_lanes(x, w, in, 8, alone, end);
+}
+
 void anx_exact_linear_few(const anx_exact_linear *linear, int threads) {
     const int64_t in = linear->in, out = linear->out, fours = out / 4 * 4;
-    const int64_t alone = out == 1 && in >= 4 ? 4 : 0;
+    const int64_t alone = (out == 1 || linear->single) && in >= ALONE ? ALONE : 0;
+    const bool single = linear->single && out > 1;
 #pragma omp parallel for num_threads(threads) schedule(static) collapse(2)
     for (int64_t n = 0; n < linear->batch; n++)
         for (int64_t o = 0; o < out; o++) {
             const float *x = linear->x + n * in, *w = linear->weight + o * in;
             /* Constant arguments: the compiler makes one vector loop of each. */
-            const float dot = o < fours || out == 1 ? dot_in_lanes(x, w, in, 4, alone) : dot_in_lanes(x, w, in, 8, 0);
+            const float dot = o < fours || out == 1 ? dot_in_lanes(x, w, in, 4, alone, in)
+                              : single              ? dot_of_single(x, w, in, o - fours)
+                                                    : dot_in_lanes(x, w, in, 8, 0, in);
             const float sum = linear->bias[o] + dot;
             linear->y[n * out + o] = linear->relu && sum < 0.0f ? 0.0f : sum;
         }
@@ -51,9 +63,10 @@ void anx_exact_linear_few(const anx_exact_linear *linear, int threads) {
 
 void anx_exact_linear_back_settle(anx_exact_linear_back *linear) {
     enum { FUSED_FROM = 4 };
+    linear->fused_dx = linear->batch >= FUSED_FROM;
     linear->dx_block = anx_exact_linear_chain(linear->out);
     linear->dw_block = anx_exact_linear_chain(linear->batch);
-    linear->fused_dw = linear->out >= FUSED_FROM;
+    linear->fused_dw = linear->out >= FUSED_FROM && linear->batch > 1;
 }
 
 enum { COLUMNS = 32, LEVELS = 4, STEP_BITS = 4 };

@@ -66,21 +66,27 @@ enum { ANX_EXACT_LINEAR_FEW = 12 };
 /* (batch, in) to tiles of up to `most` rows whose elements lie side by side: what linear_panel_run reads. */
 void anx_exact_linear_interleave(const float *x, int64_t batch, int64_t in, int most, float *to, int threads);
 /*
- * A linear layer of fewer than 12 outputs; x is (batch, in) as it is. MKL multiplies and adds without fusing:
- * outputs in fours sum in 4 lanes (lane j takes the inputs k = j mod 4), those left over in 8; the upper half of the
- * lanes is added to the lower until one is left, then the inputs past the last full set of lanes, then t = bias + sum.
- * A single output takes its first 4 inputs in lane 0. Proven for 2 to 11 outputs, and for one where the batch is a
- * multiple of 4 (otherwise PyTorch computes its last images differently), both where the inputs are a multiple of 4:
- * otherwise MKL takes the inputs up to the next aligned address alone, so that an image's values depend on its place
- * in the batch, which no order of ours follows.
+ * Below this batch size MKL takes that other kernel for any number of outputs. Plans that train follow it there; in
+ * the others, an image's values do not depend on the batch.
+ */
+enum { ANX_EXACT_SMALL_BATCH = 4 };
+/*
+ * A linear layer of fewer than 12 outputs, or of a small batch; x is (batch, in) as it is. MKL multiplies and adds
+ * without fusing: outputs in fours sum in 4 lanes (lane j takes the inputs k = j mod 4), those left over in 8; the
+ * upper half of the lanes is added to the lower until one is left, then the inputs past the last full set of lanes,
+ * then t = bias + sum. A single output, and every output of a single image, takes its first 4 inputs in lane 0; the
+ * outputs left over of a single image sum in 8, 4 and 8 lanes, all three up to the last full 8 inputs. Proven for 2
+ * outputs and more, and for one where the batch is a multiple of 4 (otherwise PyTorch computes its last images
+ * differently), both where the inputs are a multiple of 4: otherwise MKL takes the inputs up to the next aligned
+ * address alone, so that an image's values depend on its place in the batch, which no order of ours follows.
  */
 void anx_exact_linear_few(const anx_exact_linear *linear, int threads);
 
 /*
  * The order of a linear layer's gradients, from in, out and batch. By the input: chains over the outputs as in
- * anx_exact_linear_chain, added up. By the weights: the same over the batch; where there are fewer than 4 outputs, one
- * sum of rounded products. Proven for 12 or more inputs and batch >= 4 (below, MKL multiplies and adds without fusing
- * by the input); with fewer than 4 outputs for inputs that are a multiple of 4.
+ * anx_exact_linear_chain, added up; in a small batch, one sum of rounded products. By the weights: chains over the
+ * batch; where there are fewer than 4 outputs, one sum of rounded products. Proven for 12 or more inputs; in a small
+ * batch or with fewer than 4 outputs, where they are a multiple of 4.
  */
 void anx_exact_linear_back_settle(anx_exact_linear_back *linear);
 /*

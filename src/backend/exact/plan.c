@@ -323,8 +323,11 @@ static void prepare_linear(anx_exact_plan *plan, int i, int64_t *widest) {
                                  .relu = relu_follows(plan, i),
                                  .x = anx_exact_plan_value(plan, node->inputs[0])->data,
                                  .y = anx_exact_plan_value(plan, i)->data};
+    const bool small = plan->mode == ANX_PLAN_TRAIN && plan->batch < ANX_EXACT_SMALL_BATCH;
+    linear->few = small || linear->out < ANX_EXACT_LINEAR_FEW;
+    linear->single = small && plan->batch == 1;
     anx_exact_plan_update_node(plan, i);
-    if (linear->out < ANX_EXACT_LINEAR_FEW) return;
+    if (linear->few) return;
     const int64_t scratch = anx_exact_linear_scratch_elems(plan->kernels, linear->chain_block, plan->batch);
     if (scratch > plan->scratch_elems) plan->scratch_elems = scratch;
     if (linear->in > *widest) *widest = linear->in;

@@ -45,7 +45,7 @@ static void run_conv_any(const anx_exact_plan *plan, const anx_exact_conv *conv,
 
 static void run_linear(anx_exact_plan *plan, const anx_exact_linear *layer) {
     anx_exact_linear linear = *layer;
-    if (linear.out < ANX_EXACT_LINEAR_FEW) {
+    if (linear.few) {
         anx_exact_linear_few(
             &linear, anx_exact_plan_threads(plan, (double)linear.batch * (double)(linear.in * linear.out) / 4.0));
         return;
