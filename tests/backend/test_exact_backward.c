@@ -358,7 +358,11 @@ static void check_conv(const anx_layer *layer, int64_t block, bool special) {
     anx_layer layers[2];
     outcome out;
     open_pair(&net, layer, 4, 13, &arch, layers);
-    if (special) sprinkle(&net.gradient, 300);
+    if (special) {
+        sprinkle(&net.gradient, 300);
+        sprinkle(&net.params[2], 300);
+        ANX_CHECK_OK(anx_plan_write(net.plan, (anx_value){ANX_VALUE_PARAM, 2}, &net.params[2], &err), &err);
+    }
     step(&net, &out);
     anx_tensor x = value_like(net.plan, anx_value_output(0), ANX_F32);
     ANX_CHECK_OK(anx_plan_read(net.plan, anx_value_output(0), &x, &err), &err);
