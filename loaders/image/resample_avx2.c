@@ -9,6 +9,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "src/base/isa.h"
+
 #define AVX2 __attribute__((target("avx2")))
 #define AVX2_INLINE __attribute__((target("avx2"), always_inline)) static inline
 
@@ -110,7 +112,7 @@ AVX2 static void column_avx2(const int32_t *weight, int32_t taps, const uint8_t 
 
 const anx_resample_kernels *anx_resample_kernels_avx2(void) {
     static const anx_resample_kernels kernels = {"avx2", row_avx2, column_avx2};
-    return __builtin_cpu_supports("avx2") ? &kernels : NULL;
+    return anx_isa_best() >= ANX_ISA_AVX2 ? &kernels : NULL;
 }
 
 #else

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "src/base/isa.h"
+
 /* The generator's constants, named as in the paper (and in <random>). */
 enum { shift_size = 397 };
 /* `next` of a generator that nothing was drawn from; ANX_MT19937_WORDS: the state's last word was. */
@@ -72,7 +74,7 @@ __attribute__((target("avx2,fma"))) static void uniform_avx2(const uint32_t *res
 
 static const kernels *choose(void) {
     static const kernels avx2 = {renew_avx2, uniform_avx2};
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2 : &portable;
+    return anx_isa_best() >= ANX_ISA_AVX2 ? &avx2 : &portable;
 }
 
 #else

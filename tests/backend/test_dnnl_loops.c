@@ -63,8 +63,8 @@ static void check(anx_dnnl_pooling p, int64_t c, int64_t src_block, int64_t dst_
     float *src = malloc(in * sizeof *src), *dst = malloc(out * sizeof *dst);
     CU_ASSERT_TRUE_FATAL(src != NULL && dst != NULL);
     for (size_t i = 0; i < in; i++) src[i] = special(r);
-    for (int isa = ANX_DNNL_PORTABLE; isa <= (int)anx_dnnl_best_isa(); isa++) {
-        p.isa = (anx_dnnl_isa)isa;
+    for (int isa = ANX_ISA_PORTABLE; isa <= (int)anx_isa_best(); isa++) {
+        p.isa = (anx_isa)isa;
         memset(dst, 0x7f, out * sizeof *dst); /* neither zero nor NaN */
         anx_dnnl_pooling_run(&p, src, dst);
         int64_t wrong = 0;
@@ -133,16 +133,16 @@ static void the_largest_magnitude_knows_nan_and_infinity(void) {
     enum { N = 100000 };
     float *x = calloc(N, sizeof *x);
     CU_ASSERT_PTR_NOT_NULL_FATAL(x);
-    for (int isa = ANX_DNNL_PORTABLE; isa <= (int)anx_dnnl_best_isa(); isa++) {
+    for (int isa = ANX_ISA_PORTABLE; isa <= (int)anx_isa_best(); isa++) {
         memset(x, 0, N * sizeof *x);
-        CU_ASSERT_EQUAL(anx_dnnl_max_magnitude(x, N, (anx_dnnl_isa)isa), 0.0f);
+        CU_ASSERT_EQUAL(anx_dnnl_max_magnitude(x, N, (anx_isa)isa), 0.0f);
         x[N - 1] = -3.5f;
         x[7] = 3.0f;
-        CU_ASSERT_EQUAL(anx_dnnl_max_magnitude(x, N, (anx_dnnl_isa)isa), 3.5f);
+        CU_ASSERT_EQUAL(anx_dnnl_max_magnitude(x, N, (anx_isa)isa), 3.5f);
         x[N / 2] = -INFINITY;
-        CU_ASSERT_TRUE(isinf(anx_dnnl_max_magnitude(x, N, (anx_dnnl_isa)isa)));
+        CU_ASSERT_TRUE(isinf(anx_dnnl_max_magnitude(x, N, (anx_isa)isa)));
         x[3] = -NAN;
-        CU_ASSERT_TRUE(isnan(anx_dnnl_max_magnitude(x, N, (anx_dnnl_isa)isa)));
+        CU_ASSERT_TRUE(isnan(anx_dnnl_max_magnitude(x, N, (anx_isa)isa)));
     }
     free(x);
 }
@@ -159,8 +159,8 @@ static void linear_layers_miss_no_product(void) {
         for (int64_t i = 0; i < batch * in; i++) x[i] = (float)test_random_int(&r, -50, 50);
         for (int64_t i = 0; i < out * in; i++) w[i] = (float)test_random_int(&r, -50, 50);
         for (int64_t i = 0; i < out; i++) bias[i] = (float)test_random_int(&r, -50, 50);
-        for (int isa = ANX_DNNL_PORTABLE; isa <= (int)anx_dnnl_best_isa(); isa++) {
-            const anx_dnnl_linear linear = {.batch = batch, .in = in, .out = out, .isa = (anx_dnnl_isa)isa};
+        for (int isa = ANX_ISA_PORTABLE; isa <= (int)anx_isa_best(); isa++) {
+            const anx_dnnl_linear linear = {.batch = batch, .in = in, .out = out, .isa = (anx_isa)isa};
             for (int with_bias = 0; with_bias < 2; with_bias++) {
                 anx_dnnl_linear_run(&linear, w, with_bias ? bias : NULL, x, y);
                 for (int64_t n = 0; n < batch; n++)

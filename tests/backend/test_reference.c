@@ -175,7 +175,7 @@ static void check_isas(sample *s) {
     if (op != ANX_OP_CONV2D && op != ANX_OP_LINEAR) return;
     run(s, ANX_F32);
     double *y = allocate(s->out_elems, sizeof *y);
-    for (int isa = ANX_REFERENCE_PORTABLE; isa <= (int)anx_reference_best_isa(); isa++)
+    for (int isa = ANX_ISA_PORTABLE; isa <= (int)anx_isa_best(); isa++)
         for (int threads = 1; threads <= 3; threads++) {
             anx_error err = ANX_ERROR_INIT;
             const anx_reference_job job = {.node = &s->graph->nodes[s->node],
@@ -185,7 +185,7 @@ static void check_isas(sample *s) {
                                            .bias = s->bias,
                                            .y = y,
                                            .threads = threads,
-                                           .isa = (anx_reference_isa)isa};
+                                           .isa = (anx_isa)isa};
             memset(y, 0xff, (size_t)s->out_elems * sizeof *y);
             ANX_CHECK_OK(op == ANX_OP_CONV2D ? anx_reference_conv2d(&job, &err) : anx_reference_linear(&job, &err),
                          &err);

@@ -4,17 +4,15 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
+#include "src/base/isa.h"
 #include "tools/benchmark/series.h"
 
 static bench_fma_fn *choose_fma(const char **isa) {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) {
-        *isa = "AVX-512";
-        return bench_fma_avx512;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        *isa = "AVX2";
-        return bench_fma_avx2;
+    switch (anx_isa_best()) {
+    case ANX_ISA_AVX512: *isa = "AVX-512"; return bench_fma_avx512;
+    case ANX_ISA_AVX2: *isa = "AVX2"; return bench_fma_avx2;
+    case ANX_ISA_PORTABLE: break;
     }
 #endif
     *isa = "portable";

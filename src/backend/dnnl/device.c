@@ -21,22 +21,22 @@ int anx_dnnl_device_count(anx_error *err) {
 }
 
 /* The widest set of float32 instructions that oneDNN will use; its finer grades concern other types. *loops: ours. */
-static const char *isa_name(anx_dnnl_isa *loops) {
+static const char *isa_name(anx_isa *loops) {
     static const struct {
         unsigned bits;
         const char *name;
-        anx_dnnl_isa loops;
-    } grades[] = {{dnnl_cpu_isa_avx512_core, "AVX-512", ANX_DNNL_AVX512},
-                  {dnnl_cpu_isa_avx2, "AVX2", ANX_DNNL_AVX2},
-                  {dnnl_cpu_isa_avx, "AVX", ANX_DNNL_PORTABLE},
-                  {dnnl_cpu_isa_sse41, "SSE4.1", ANX_DNNL_PORTABLE}};
+        anx_isa loops;
+    } grades[] = {{dnnl_cpu_isa_avx512_core, "AVX-512", ANX_ISA_AVX512},
+                  {dnnl_cpu_isa_avx2, "AVX2", ANX_ISA_AVX2},
+                  {dnnl_cpu_isa_avx, "AVX", ANX_ISA_PORTABLE},
+                  {dnnl_cpu_isa_sse41, "SSE4.1", ANX_ISA_PORTABLE}};
     const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
     for (size_t i = 0; i < sizeof grades / sizeof grades[0]; i++) {
         if ((isa & grades[i].bits) != grades[i].bits) continue;
-        *loops = grades[i].loops < anx_dnnl_best_isa() ? grades[i].loops : anx_dnnl_best_isa();
+        *loops = grades[i].loops < anx_isa_best() ? grades[i].loops : anx_isa_best();
         return grades[i].name;
     }
-    *loops = ANX_DNNL_PORTABLE;
+    *loops = ANX_ISA_PORTABLE;
     return "portable";
 }
 
@@ -95,7 +95,7 @@ void anx_dnnl_device_close(void *impl) {
 
 void anx_dnnl_device_info(const void *impl, anx_device_info *out) {
     const anx_dnnl_device *device = impl;
-    anx_dnnl_isa loops;
+    anx_isa loops;
     *out = (anx_device_info){.backend = "cpu",
                              .device = "cpu",
                              .library = device->library,

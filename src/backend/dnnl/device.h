@@ -13,7 +13,7 @@ typedef struct anx_dnnl_device {
     dnnl_primitive_attr_t attr_relu; /* the same, then max(x, 0) */
     dnnl_primitive_attr_t attr_own;  /* float32 throughout, scratchpad left to oneDNN: for what runs rarely */
     int threads;
-    anx_dnnl_isa isa; /* of our own loops: at most oneDNN's, which an environment variable can limit */
+    anx_isa isa; /* of our own loops: at most oneDNN's, which an environment variable can limit */
     char library[64];
 } anx_dnnl_device;
 

@@ -3,19 +3,11 @@
 #include <math.h>
 #include <string.h>
 
-anx_dnnl_isa anx_dnnl_best_isa(void) {
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512f")) return ANX_DNNL_AVX512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return ANX_DNNL_AVX2;
-#endif
-    return ANX_DNNL_PORTABLE;
-}
-
-static const anx_dnnl_loops *loops_for(anx_dnnl_isa isa) {
+static const anx_dnnl_loops *loops_for(anx_isa isa) {
     switch (isa) {
 #ifdef __x86_64__
-    case ANX_DNNL_AVX512: return &anx_dnnl_loops_avx512;
-    case ANX_DNNL_AVX2: return &anx_dnnl_loops_avx2;
+    case ANX_ISA_AVX512: return &anx_dnnl_loops_avx512;
+    case ANX_ISA_AVX2: return &anx_dnnl_loops_avx2;
 #endif
     default: return &anx_dnnl_loops_portable;
     }
@@ -88,7 +80,7 @@ void anx_dnnl_softmax_run_backward(const float *dst_grad, const float *dst, floa
         softmax_row_backward(dst_grad + i * features, dst + i * features, src_grad + i * features, features);
 }
 
-float anx_dnnl_max_magnitude(const float *x, size_t elems, anx_dnnl_isa isa) {
+float anx_dnnl_max_magnitude(const float *x, size_t elems, anx_isa isa) {
     const anx_dnnl_loops *loops = loops_for(isa);
     const size_t piece = parallel_elems, pieces = (elems + piece - 1) / piece;
     int32_t max = 0;

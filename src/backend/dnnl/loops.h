@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/isa.h"
+
 /*
  * Where element (n, c, h, w) lies: n*stride_n + (c / block)*stride_block + h*stride_h + w*stride_w + c % block floats
  * from the start. NCHW: block 1; NHWC: block C; nChw16c: block 16, with zeros up to padded_channels.
@@ -21,17 +23,13 @@ typedef struct anx_dnnl_layout {
     int64_t stride_n, stride_block, stride_h, stride_w;
 } anx_dnnl_layout;
 
-/* The instruction sets that the loops are compiled for. Results are the same in each, but for sums of products where
-   there is no fused multiply-add. */
-typedef enum anx_dnnl_isa { ANX_DNNL_PORTABLE = 0, ANX_DNNL_AVX2, ANX_DNNL_AVX512 } anx_dnnl_isa;
-/* The best one that this processor has. */
-anx_dnnl_isa anx_dnnl_best_isa(void);
+/* Results are the same with each instruction set, but for sums of products where there is no fused multiply-add. */
 
 typedef struct anx_dnnl_pooling {
     anx_dnnl_layout src, dst;
     int64_t batch, in_h, in_w, out_h, out_w;
-    anx_dnnl_isa isa; /* one that the processor has */
-    bool adaptive;    /* average over windows [floor(i*H/OH), ceil((i+1)*H/OH)); else maximum over the below */
+    anx_isa isa;   /* one that the processor has */
+    bool adaptive; /* average over windows [floor(i*H/OH), ceil((i+1)*H/OH)); else maximum over the below */
     int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
 } anx_dnnl_pooling;
 
@@ -86,11 +84,11 @@ void anx_dnnl_softmax_run_backward(const float *dst_grad, const float *dst, floa
                                    int64_t features);
 
 /* The largest magnitude; NaN where there is one; 0 for none. */
-float anx_dnnl_max_magnitude(const float *x, size_t elems, anx_dnnl_isa isa);
+float anx_dnnl_max_magnitude(const float *x, size_t elems, anx_isa isa);
 
 typedef struct anx_dnnl_linear {
     int64_t batch, in, out;
-    anx_dnnl_isa isa; /* one that the processor has */
+    anx_isa isa; /* one that the processor has */
 } anx_dnnl_linear;
 
 /*

@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-static const anx_dnnl_products *products_for(anx_dnnl_isa isa) {
+static const anx_dnnl_products *products_for(anx_isa isa) {
     switch (isa) {
 #ifdef __x86_64__
-    case ANX_DNNL_AVX512: return &anx_dnnl_products_avx512;
-    case ANX_DNNL_AVX2: return &anx_dnnl_products_avx2;
+    case ANX_ISA_AVX512: return &anx_dnnl_products_avx512;
+    case ANX_ISA_AVX2: return &anx_dnnl_products_avx2;
 #endif
     default: return &anx_dnnl_products_portable;
     }

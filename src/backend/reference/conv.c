@@ -54,12 +54,12 @@ DEFINE_MULTIPLY(multiply_avx2, ANX_TARGET_AVX2, anx_f64x4, 6)
 DEFINE_MULTIPLY(multiply_avx512, ANX_TARGET_AVX512, anx_f64x8, 12)
 #endif
 
-static multiply_fn *pick_kernel(anx_reference_isa isa, int *block) {
+static multiply_fn *pick_kernel(anx_isa isa, int *block) {
 #if ANX_REFERENCE_X86
     switch (isa) {
-    case ANX_REFERENCE_AVX512: *block = 12; return multiply_avx512;
-    case ANX_REFERENCE_AVX2: *block = 6; return multiply_avx2;
-    case ANX_REFERENCE_PORTABLE: break;
+    case ANX_ISA_AVX512: *block = 12; return multiply_avx512;
+    case ANX_ISA_AVX2: *block = 6; return multiply_avx2;
+    case ANX_ISA_PORTABLE: break;
     }
 #endif
     *block = 3;

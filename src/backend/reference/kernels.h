@@ -8,16 +8,8 @@
 #ifndef ANX_SRC_BACKEND_REFERENCE_KERNELS_H
 #define ANX_SRC_BACKEND_REFERENCE_KERNELS_H
 
+#include "src/base/isa.h"
 #include "src/model/graph.h"
-
-/* The instruction sets the multiplying loops are built for; the arithmetic and its order are the same in each. */
-typedef enum anx_reference_isa {
-    ANX_REFERENCE_PORTABLE = 0,
-    ANX_REFERENCE_AVX2,
-    ANX_REFERENCE_AVX512
-} anx_reference_isa;
-/* The best one this CPU has. */
-anx_reference_isa anx_reference_best_isa(void);
 
 typedef struct anx_reference_job {
     const anx_node *node;
@@ -31,7 +23,7 @@ typedef struct anx_reference_job {
     double *y;           /* the result, or NULL where the gauge is wanted: */
     float *gauge;        /* the same sums over absolute values, rounded to float32 */
     int threads;
-    anx_reference_isa isa; /* one this CPU has: anx_reference_best_isa() or a lesser one */
+    anx_isa isa; /* anx_isa_best() or a lesser one: the arithmetic and its order are the same */
 } anx_reference_job;
 
 /* One node of any kind. Errors: OUT_OF_MEMORY, UNSUPPORTED (an operation without a kernel). */
@@ -61,7 +53,7 @@ typedef struct anx_reference_back_job {
     const float *weight;   /* CONV2D, LINEAR */
     double *dx, *dweight, *dbias;
     int threads;
-    anx_reference_isa isa;
+    anx_isa isa;
 } anx_reference_back_job;
 
 /* One node of any kind. Errors: OUT_OF_MEMORY, UNSUPPORTED (an operation without a kernel). */
@@ -90,7 +82,7 @@ typedef struct anx_reference_product {
     int64_t c_row;
     bool add;
     int threads;
-    anx_reference_isa isa;
+    anx_isa isa;
 } anx_reference_product;
 void anx_reference_multiply(const anx_reference_product *product);
 

@@ -66,12 +66,12 @@ ANX_TARGET_AVX512 static void dot_avx512(const float *const *rows, const double 
 }
 #endif
 
-static dot_fn *pick_kernel(anx_reference_isa isa) {
+static dot_fn *pick_kernel(anx_isa isa) {
 #if ANX_REFERENCE_X86
     switch (isa) {
-    case ANX_REFERENCE_AVX512: return dot_avx512;
-    case ANX_REFERENCE_AVX2: return dot_avx2;
-    case ANX_REFERENCE_PORTABLE: break;
+    case ANX_ISA_AVX512: return dot_avx512;
+    case ANX_ISA_AVX2: return dot_avx2;
+    case ANX_ISA_PORTABLE: break;
     }
 #endif
     return dot_portable;

@@ -47,12 +47,12 @@ ANX_TARGET_AVX512 static void add_products_avx512(double *c, const double *a, co
 }
 #endif
 
-static add_products_fn *pick_kernel(anx_reference_isa isa) {
+static add_products_fn *pick_kernel(anx_isa isa) {
 #if ANX_REFERENCE_X86
     switch (isa) {
-    case ANX_REFERENCE_AVX512: return add_products_avx512;
-    case ANX_REFERENCE_AVX2: return add_products_avx2;
-    case ANX_REFERENCE_PORTABLE: break;
+    case ANX_ISA_AVX512: return add_products_avx512;
+    case ANX_ISA_AVX2: return add_products_avx2;
+    case ANX_ISA_PORTABLE: break;
     }
 #endif
     return add_products_portable;

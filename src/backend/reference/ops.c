@@ -6,14 +6,6 @@
 #include "src/backend/reference/kernels.h"
 #include "src/backend/reference/vector.h"
 
-anx_reference_isa anx_reference_best_isa(void) {
-#if ANX_REFERENCE_X86
-    if (__builtin_cpu_supports("avx512f")) return ANX_REFERENCE_AVX512;
-    if (__builtin_cpu_supports("avx2")) return ANX_REFERENCE_AVX2;
-#endif
-    return ANX_REFERENCE_PORTABLE;
-}
-
 /* torch.nn.ReLU: x < 0 gives +0; -0 and NaN stay. */
 static void relu(const anx_reference_job *job, int64_t elems) {
     for (int64_t i = 0; i < elems; i++) {
@@ -146,7 +138,7 @@ anx_status anx_reference_node(const anx_graph *graph, int node, int64_t batch, c
     anx_status status = check_node(graph, node, batch, threads, err);
     if (status != ANX_OK) return status;
     const anx_node *nd = &graph->nodes[node];
-    anx_reference_job job = {.node = nd, .batch = batch, .y = y, .threads = threads, .isa = anx_reference_best_isa()};
+    anx_reference_job job = {.node = nd, .batch = batch, .y = y, .threads = threads, .isa = anx_isa_best()};
 
     if (x == NULL || (x->dtype != ANX_F32 && x->dtype != ANX_F64) || !anx_tensor_is_contiguous(x) ||
         anx_tensor_elems(x) != batch * extent_elems(&nd->in)) {
@@ -181,7 +173,7 @@ anx_status anx_reference_gauge(const anx_graph *graph, int node, int64_t batch, 
                                    .bias = bias,
                                    .gauge = g,
                                    .threads = threads,
-                                   .isa = anx_reference_best_isa()};
+                                   .isa = anx_isa_best()};
     if (op != ANX_OP_CONV2D && op != ANX_OP_LINEAR && op != ANX_OP_ADAPTIVE_AVG_POOL2D)
         status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a '%s' sums nothing: it has no gauge", anx_op_name(op));
     else if (x == NULL || g == NULL || ((nd->weight != ANX_NO_PARAM) && weight == NULL) ||

@@ -238,7 +238,7 @@ static anx_status run_node(plan *p, int node, anx_error *err) {
                                    .argmax = p->training == NULL ? NULL : p->training->argmax[node],
                                    .y = value_at(p, node),
                                    .threads = p->threads,
-                                   .isa = anx_reference_best_isa()};
+                                   .isa = anx_isa_best()};
     const anx_status status = anx_reference_run(&job, err);
     if (status != ANX_OK) anx_error_in_layer(err, nd->layer->name);
     return status;

@@ -114,7 +114,7 @@ anx_status anx_reference_training_run_back(const anx_reference_training *t, int 
                                         .dweight = nd->weight == ANX_NO_PARAM ? NULL : t->param_grad[nd->weight],
                                         .dbias = nd->bias == ANX_NO_PARAM ? NULL : t->param_grad[nd->bias],
                                         .threads = threads,
-                                        .isa = anx_reference_best_isa()};
+                                        .isa = anx_isa_best()};
     if (job.dy == NULL) return ANX_OK;
     const anx_status status = anx_reference_run_back(&job, err);
     if (status != ANX_OK) anx_error_in_layer(err, nd->layer->name);
