@@ -120,8 +120,10 @@ static void add_rows(anx_json *j, cJSON *root, const anx_checkpoint_diff *diff) 
     add_count(j, root, "tensors_left_out", (int64_t)(diff->n_rows - n));
 }
 
-static void add_twin(anx_json *j, cJSON *list, const anx_checkpoint_diff *diff, const anx_twin *twin) {
-    char expression[ANX_TWIN_TEXT], *rename = anx_twin_rename(diff, twin);
+static void add_twin(anx_json *j, cJSON *list, const anx_checkpoint_diff *diff, const anx_checkpoint_twins *twins,
+                     const anx_twin *twin) {
+    char expression[ANX_TWIN_TEXT], *rename = NULL;
+    if (anx_twin_rename(diff, twins, twin, &rename, NULL) != ANX_OK) j->failed = true;
     cJSON *o = anx_json_add_object(j, list, NULL);
     anx_json_add_text(j, o, "a", diff->a->tensors.items[twin->a].name);
     anx_json_add_text(j, o, "b", diff->b->tensors.items[twin->b].name);
@@ -160,7 +162,7 @@ static void add_twins(anx_json *j, cJSON *root, const anx_checkpoint_diff *diff,
     add_prefix(j, root, twins);
     cJSON *list = anx_json_add_array(j, root, "twins");
     size_t n = twins->n_items < most_rows ? twins->n_items : most_rows;
-    for (size_t i = 0; i < n; i++) add_twin(j, list, diff, &twins->items[i]);
+    for (size_t i = 0; i < n; i++) add_twin(j, list, diff, twins, &twins->items[i]);
     add_count(j, root, "twins_left_out", (int64_t)(twins->n_items - n));
     anx_json_add_bool(j, root, "twins_cut_short", twins->cut_short);
 }

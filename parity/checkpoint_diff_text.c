@@ -82,7 +82,7 @@ static void put_file(const writer *w, const char *label, const anx_checkpoint *c
     char bytes[32], wrapped[64] = "", crc[96] = "";
     if (c->wrapped_in != NULL) snprintf(wrapped, sizeof wrapped, ", under '%s'", c->wrapped_in);
     if (c->n_bad_crc > 0)
-        snprintf(crc, sizeof crc, ", %zu zip record%s accepted though the CRC-32 does not match", c->n_bad_crc,
+        snprintf(crc, sizeof crc, ", %zu record%s accepted though the CRC-32 does not match", c->n_bad_crc,
                  plural((int64_t)c->n_bad_crc));
     anx_report_put_fact(&w->report, label, "%s: %s, %s bytes, %zu tensor%s%s%s", c->path, c->format,
                         anx_report_grouped((int64_t)c->file_bytes, bytes), c->tensors.count,
@@ -268,7 +268,8 @@ static void mark_renamed(writer *w) {
     for (size_t i = 0; i < w->diff->b->tensors.count; i++) w->twin_of_b[i] = SIZE_MAX;
     for (size_t i = 0; i < w->twins->n_items; i++) {
         const anx_twin *twin = &w->twins->items[i];
-        char *rename = anx_twin_rename(w->diff, twin);
+        char *rename = NULL;
+        if (anx_twin_rename(w->diff, w->twins, twin, &rename, NULL) != ANX_OK) anx_report_out_of_memory(&w->report);
         if (rename != NULL) w->twin_of_b[twin->b] = twin->a;
         free(rename);
     }
@@ -430,48 +431,55 @@ static bool in_module(const char *name, const char *module, size_t n) {
     return strncmp(name, module, n) == 0 && name[n] == '.';
 }
 
+/* As --rename meets them: behind the prefix. */
+static const char *bare_a(const writer *w, size_t i) {
+    return anx_twins_bare_name(w->diff, w->twins, false, i);
+}
+
+static const char *bare_b(const writer *w, size_t i) {
+    return anx_twins_bare_name(w->diff, w->twins, true, i);
+}
+
 /* A's name of the tensor is that of `twin`'s module, and behind it what B's has behind its. */
 static bool moves_along(const writer *w, const anx_twin *twin, size_t b, size_t a_module, size_t b_module) {
-    const char *a_name = w->diff->a->tensors.items[twin->a].name, *name = w->diff->b->tensors.items[b].name;
-    const size_t a = w->twin_of_b[b];
-    if (a == SIZE_MAX) return false;
-    const char *other = w->diff->a->tensors.items[a].name;
-    return in_module(other, a_name, a_module) && strcmp(other + a_module, name + b_module) == 0;
+    if (w->twin_of_b[b] == SIZE_MAX) return false;
+    const char *other = bare_a(w, w->twin_of_b[b]);
+    return in_module(other, bare_a(w, twin->a), a_module) && strcmp(other + a_module, bare_b(w, b) + b_module) == 0;
 }
 
 /* All that B has in the twin's module is in the one module of A, under the same names. */
 static bool is_whole_module(const writer *w, const anx_twin *twin) {
-    const anx_state_dict *b = &w->diff->b->tensors;
-    const char *b_name = b->items[twin->b].name;
-    const size_t a_module = module_bytes(w->diff->a->tensors.items[twin->a].name), b_module = module_bytes(b_name);
+    const char *name = bare_b(w, twin->b);
+    const size_t a_module = module_bytes(bare_a(w, twin->a)), b_module = module_bytes(name);
     if (a_module == 0 || b_module == 0) return false;
-    for (size_t i = 0; i < b->count; i++)
-        if (in_module(b->items[i].name, b_name, b_module) && !moves_along(w, twin, i, a_module, b_module)) return false;
+    for (size_t i = 0; i < w->diff->b->tensors.count; i++)
+        if (in_module(bare_b(w, i), name, b_module) && !moves_along(w, twin, i, a_module, b_module)) return false;
     return true;
 }
 
 /* The same module was renamed for a twin before. */
 static bool is_said(const writer *w, size_t twin) {
     const anx_twin *twins = w->twins->items;
-    const char *name = w->diff->b->tensors.items[twins[twin].b].name;
+    const char *name = bare_b(w, twins[twin].b);
     for (size_t i = 0; i < twin; i++)
-        if (w->twin_of_b[twins[i].b] != SIZE_MAX &&
-            in_module(w->diff->b->tensors.items[twins[i].b].name, name, module_bytes(name)))
+        if (w->twin_of_b[twins[i].b] != SIZE_MAX && in_module(bare_b(w, twins[i].b), name, module_bytes(name)))
             return true;
     return false;
 }
 
 static void put_rename(const writer *w, FILE *to, size_t i) {
     const anx_twin *twin = &w->twins->items[i];
-    char *rename = anx_twin_rename(w->diff, twin), *module = NULL;
-    if (rename == NULL) {
-        anx_report_out_of_memory(&w->report);
-        return;
-    }
+    char *rename = NULL, *module = NULL;
+    if (anx_twin_rename(w->diff, w->twins, twin, &rename, NULL) != ANX_OK) anx_report_out_of_memory(&w->report);
+    if (rename == NULL) return; /* it has the name, or no one can say which it is */
     if (is_whole_module(w, twin)) {
-        const char *a = w->diff->a->tensors.items[twin->a].name, *b = w->diff->b->tensors.items[twin->b].name;
+        const char *a = bare_a(w, twin->a), *b = bare_b(w, twin->b);
         const int b_module = (int)module_bytes(b), a_module = (int)module_bytes(a);
-        if (is_said(w, i) || asprintf(&module, "%.*s=%.*s", b_module, b, a_module, a) < 0) goto out;
+        if (is_said(w, i)) goto out;
+        if (asprintf(&module, "%.*s=%.*s", b_module, b, a_module, a) < 0) {
+            module = NULL;
+            anx_report_out_of_memory(&w->report);
+        }
     }
     fputs(" --rename ", to);
     put_word(to, module != NULL ? module : rename);
@@ -481,13 +489,22 @@ out:
 }
 
 static void compose_renames(const writer *w, FILE *to, const void *what) {
+    const anx_checkpoint_twins *t = w->twins;
     (void)what;
-    fputs("to give B the names of A: anx-convert", to);
-    for (size_t i = 0, shown = 0; i < w->twins->n_items && shown < most_twins; i++) {
-        if (!is_listed(&w->twins->items[i])) continue;
+    fprintf(to, "to give B the names of A%s: anx-convert",
+            t->prefix != NULL && !t->prefix_in_b ? " behind its prefix" : "");
+    if (t->prefix != NULL && t->prefix_in_b) {
+        fputs(" --prefix-strip ", to);
+        put_word(to, t->prefix);
+    }
+    size_t i = 0;
+    for (size_t shown = 0; i < t->n_items && shown < most_twins; i++) {
+        if (!is_listed(&t->items[i])) continue;
         put_rename(w, to, i);
         shown++;
     }
+    while (i < t->n_items && w->twin_of_b[t->items[i].b] == SIZE_MAX) i++;
+    if (i < t->n_items) fputs(" ... (--json has them all)", to);
 }
 
 static bool has_renames(const writer *w) {

@@ -14,8 +14,7 @@ typedef enum anx_twin_basis {
     ANX_TWIN_BY_NAME = 0, /* one name, or one but for the prefix */
     ANX_TWIN_BY_BITS,     /* no other tensor that differs fits */
     ANX_TWIN_BY_MODULE,   /* others have the same bits; another parameter of A's module is known to be in B's */
-    ANX_TWIN_AMBIGUOUS,   /* others fit as well: a and b are the first of each */
-    ANX_TWIN_BASIS_COUNT
+    ANX_TWIN_AMBIGUOUS    /* others fit as well: a and b are the first of each */
 } anx_twin_basis;
 
 typedef struct anx_twin {
@@ -52,11 +51,20 @@ enum { ANX_TWIN_TEXT = 512 };
 char *anx_twin_expression(const anx_checkpoint_diff *diff, const anx_twin *twin, char buf[ANX_TWIN_TEXT]);
 
 /*
- * What follows anx-convert's option --rename to give B's tensor the name that it has in A: "conv1.weight=conv2.weight",
- * malloc'd. NULL where it has that name, perhaps behind the prefix, where it is ambiguous, where B has a tensor of that
- * name, where the names could not be said so, or out of memory.
+ * The name of A's (of B's, where in_b) tensor i when the prefix has been taken away, where that one's names have it:
+ * a part of the name itself.
  */
-char *anx_twin_rename(const anx_checkpoint_diff *diff, const anx_twin *twin);
+const char *anx_twins_bare_name(const anx_checkpoint_diff *diff, const anx_checkpoint_twins *twins, bool in_b,
+                                size_t i);
+
+/*
+ * What follows anx-convert's option --rename, and --prefix-strip if there is a prefix, to give B's tensor the name that
+ * it has in A, but for the prefix: *out is "conv1.weight=conv2.weight", malloc'd. NULL where it has that name, where it
+ * is ambiguous, where B has a tensor of that name, or where the names or the prefix could not be said so.
+ * Errors: OUT_OF_MEMORY.
+ */
+anx_status anx_twin_rename(const anx_checkpoint_diff *diff, const anx_checkpoint_twins *twins, const anx_twin *twin,
+                           char **out, anx_error *err);
 
 const char *anx_twin_kind_name(anx_twin_kind kind);    /* "same", "reshaped", "permuted", "reversed", "flattened" */
 const char *anx_twin_basis_name(anx_twin_basis basis); /* "name", "bits", "module", "ambiguous" */

@@ -238,7 +238,7 @@ static void put_checkpoint(const anx_text_report *r) {
                             c->n_converted == 1 ? "" : "s", c->converted_from);
     if (c->wrapped_in != NULL) anx_report_put_fact(r, "", "tensors taken from under '%s'", c->wrapped_in);
     if (c->n_bad_crc > 0)
-        anx_report_put_fact(r, "", "%" PRId64 " zip record%s accepted though the CRC-32 does not match", c->n_bad_crc,
+        anx_report_put_fact(r, "", "%" PRId64 " record%s accepted though the CRC-32 does not match", c->n_bad_crc,
                             c->n_bad_crc == 1 ? "" : "s");
     if (c->module_prefix_removed) anx_report_put_fact(r, "", "prefix 'module.' removed from the names");
 }

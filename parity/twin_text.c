@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "loaders/checkpoint/text.h"
@@ -83,10 +84,37 @@ static bool plain(const char *name) {
            strcmp(anx_text_printable(name, strlen(name), shown, sizeof shown), name) == 0;
 }
 
-char *anx_twin_rename(const anx_checkpoint_diff *diff, const anx_twin *twin) {
-    const char *a = diff->a->tensors.items[twin->a].name, *b = diff->b->tensors.items[twin->b].name;
-    char *out = NULL;
-    if (twin->basis == ANX_TWIN_BY_NAME || twin->basis == ANX_TWIN_AMBIGUOUS || !plain(a) || !plain(b)) return NULL;
-    if (anx_state_dict_find(&diff->b->tensors, a) != NULL || asprintf(&out, "%s=%s", b, a) < 0) return NULL;
-    return out;
+const char *anx_twins_bare_name(const anx_checkpoint_diff *diff, const anx_checkpoint_twins *twins, bool in_b,
+                                size_t i) {
+    const char *name = (in_b ? diff->b : diff->a)->tensors.items[i].name;
+    const size_t n = twins->prefix != NULL && twins->prefix_in_b == in_b ? strlen(twins->prefix) : 0;
+    return strncmp(name, twins->prefix != NULL ? twins->prefix : "", n) == 0 ? name + n : name;
+}
+
+/* B has a tensor of that name, or will have one when the prefix is taken away. */
+static anx_status find_in_b(const anx_checkpoint_diff *diff, const anx_checkpoint_twins *twins, const char *bare,
+                            bool *found, anx_error *err) {
+    char *longer = NULL;
+    *found = anx_state_dict_find(&diff->b->tensors, bare) != NULL;
+    if (*found || twins->prefix == NULL || !twins->prefix_in_b) return ANX_OK;
+    if (asprintf(&longer, "%s%s", twins->prefix, bare) < 0)
+        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for a name");
+    *found = anx_state_dict_find(&diff->b->tensors, longer) != NULL;
+    free(longer);
+    return ANX_OK;
+}
+
+anx_status anx_twin_rename(const anx_checkpoint_diff *diff, const anx_checkpoint_twins *twins, const anx_twin *twin,
+                           char **out, anx_error *err) {
+    const char *a = anx_twins_bare_name(diff, twins, false, twin->a);
+    const char *b = anx_twins_bare_name(diff, twins, true, twin->b);
+    bool found;
+    *out = NULL;
+    if (twin->basis == ANX_TWIN_BY_NAME || twin->basis == ANX_TWIN_AMBIGUOUS) return ANX_OK;
+    if (!plain(a) || !plain(b) || a[0] == '\0' || (twins->prefix != NULL && !plain(twins->prefix))) return ANX_OK;
+    const anx_status status = find_in_b(diff, twins, a, &found, err);
+    if (status != ANX_OK || found) return status;
+    if (asprintf(out, "%s=%s", b, a) >= 0) return ANX_OK;
+    *out = NULL;
+    return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for a name");
 }

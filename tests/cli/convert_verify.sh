@@ -31,8 +31,8 @@ expect 1 "$convert" verify --accept-bad-crc ten.pth damaged.pth
 out <<TEXT
 different: 15 of 16 tensors are the same; 1 differs in bits
 A           ten.pth: PyTorch zip, $(bytes ten.pth) bytes, 16 tensors
-B           damaged.pth: PyTorch zip, $(bytes ten.pth) bytes, 16 tensors, 1 zip record accepted though
-            the CRC-32 does not match
+B           damaged.pth: PyTorch zip, $(bytes ten.pth) bytes, 16 tensors, 1 record accepted though the
+            CRC-32 does not match
 beside      not compared: _metadata in A; _metadata in B
 
 classifier.1.weight, (4096, 9216) float32: 2 of 37748736 elements differ, first at [2826, 8131]:
@@ -64,6 +64,16 @@ err <<'TEXT'
 anx-convert: cannot write to standard output: No space left on device
 TEXT
 
+# --- its advice is carried out as it is given: the prefix first, then the names behind it
+expect 0 "$convert" ten.pth other.pth --rename classifier.6=head
+expect 0 "$convert" other.pth prefixed.safetensors --rename features=net.features --rename classifier=net.classifier \
+    --rename head=net.head
+expect 1 "$convert" verify ten.pth prefixed.safetensors
+advice=$(sed -n 's/^to give B the names of A: anx-convert //p' .out)
+[ "$advice" = "--prefix-strip net. --rename head=classifier.6" ] || fail "the advice is: $(cat .out)"
+expect 0 "$convert" prefixed.safetensors named.safetensors $advice
+expect 0 "$convert" verify ten.pth named.safetensors
+
 # --- trouble
 expect 2 "$convert" verify ten.pth missing.pth
 : | out
@@ -84,6 +94,8 @@ usage() { # what is wrong, then arguments
 }
 usage "two checkpoints are needed"
 usage "two checkpoints are needed" ten.pth
+usage "standard input cannot be read: a checkpoint is mapped, not read in one go; give a file" five.pth -
+usage "the name of the file to read is empty" '' five.pth
 cp ten.pth kept.pth
 usage "--json './kept.pth' is one of the checkpoints itself" five.pth kept.pth --json ./kept.pth
 usage "--json 'kept.pth' is one of the checkpoints itself" --json kept.pth kept.pth five.pth
