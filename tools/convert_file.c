@@ -57,7 +57,7 @@ void anx_convert_bin2pth_help(FILE *to) {
 /* ---- before writing ------------------------------------------------------------------------------------- */
 
 static bool is_standard_output(const char *out) {
-    return strcmp(out, "-") == 0 || anx_file_is_standard_output(out);
+    return anx_cli_is_standard_output(out) || anx_file_is_standard_output(out);
 }
 
 /* What out names, standard output included, is the file at `path`. */
@@ -88,10 +88,10 @@ static anx_status touched_none(anx_error *err, const char *option, const char *w
 static anx_status edit(const anx_convert_options *o, anx_saving *saving, anx_error *err) {
     anx_status status = ANX_OK;
     size_t n = 0;
-    if (o->n_only > 0) {
-        anx_saving_keep(saving, o->only, o->n_only, &n);
-        if (n == 0) return touched_none(err, "--only", "no tensor's name matches", o->only[0]);
-    }
+    for (size_t i = 0; i < o->n_only; i++)
+        if (anx_saving_count_matches(saving, o->only[i]) == 0)
+            return touched_none(err, "--only", "no tensor's name matches", o->only[i]);
+    if (o->n_only > 0) anx_saving_keep(saving, o->only, o->n_only, &n);
     for (size_t i = 0; i < o->n_strip && status == ANX_OK; i++) {
         status = anx_saving_strip_prefix(saving, o->strip[i], &n, err);
         if (status == ANX_OK && n == 0)
@@ -274,7 +274,8 @@ static anx_status convert(const anx_convert_options *o, anx_checkpoint *checkpoi
         say_others(anx_checkpoint_impl_of(checkpoint));
         say_attributes(anx_checkpoint_impl_of(checkpoint));
         if (checkpoint->n_bad_crc > 0)
-            anx_cli_say("%zu records whose CRC-32 is wrong were taken as they are", checkpoint->n_bad_crc);
+            anx_cli_say("%zu record%s taken though the CRC-32 does not match", checkpoint->n_bad_crc,
+                        checkpoint->n_bad_crc == 1 ? "" : "s");
         report(to, o, checkpoint, &saving, n_bytes, &rounding);
     }
     anx_saving_fini(&saving);

@@ -100,6 +100,8 @@ static int parse_options(int argc, char **argv, init_options *o, bool *stop) {
     if (o->arch == NULL) return anx_cli_usage("--arch is missing");
     if (o->seed_text == NULL) return anx_cli_usage("--seed is missing");
     if (o->output == NULL) return anx_cli_usage("-o is missing: the file to write");
+    if (anx_cli_is_standard_output(o->output))
+        return anx_cli_usage("init writes a file, not to standard output; a file of that name is ./-");
     *stop = false;
     return ANX_EXIT_OK;
 }

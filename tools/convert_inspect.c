@@ -33,10 +33,6 @@ typedef struct inspect_options {
 
 enum { option_accept_bad_crc = ANX_CLI_FIRST_LONG, option_json };
 
-static bool is_standard_output(const char *path) {
-    return path != NULL && strcmp(path, "-") == 0;
-}
-
 static int parse_options(int argc, char **argv, inspect_options *o, bool *stop) {
     static const struct option options[] = {
         {"accept-bad-crc", no_argument, NULL, option_accept_bad_crc},
@@ -56,7 +52,9 @@ static int parse_options(int argc, char **argv, inspect_options *o, bool *stop) 
     if (optind == argc) return anx_cli_usage("a checkpoint is missing: the file to inspect");
     if (optind + 1 < argc) return anx_cli_usage("unexpected argument '%s'", argv[optind + 1]);
     o->path = argv[optind];
-    if (o->json != NULL && !is_standard_output(o->json) && anx_file_is_same(o->json, o->path))
+    const int code = anx_cli_check_input(o->path);
+    if (code != ANX_EXIT_OK) return code;
+    if (o->json != NULL && !anx_cli_is_standard_output(o->json) && anx_file_is_same(o->json, o->path))
         return anx_cli_usage("--json '%s' is the checkpoint itself", o->json);
     *stop = false;
     return ANX_EXIT_OK;
@@ -65,8 +63,8 @@ static int parse_options(int argc, char **argv, inspect_options *o, bool *stop) 
 static anx_status put_text(const anx_inspection *inspection, anx_error *err) {
     char *text = NULL;
     size_t n_bytes = 0;
-    const anx_status status = anx_inspection_text(inspection, &text, &n_bytes, err);
-    if (status == ANX_OK) fwrite(text, 1, n_bytes, stdout); /* standard output is checked at the command's end */
+    anx_status status = anx_inspection_text(inspection, &text, &n_bytes, err);
+    if (status == ANX_OK) status = anx_cli_put("-", text, n_bytes, err);
     free(text);
     return status;
 }
@@ -75,10 +73,7 @@ static anx_status put_json(const anx_inspection *inspection, const char *path, a
     char *text = NULL;
     size_t n_bytes = 0;
     anx_status status = anx_inspection_json(inspection, &text, &n_bytes, err);
-    if (status == ANX_OK && is_standard_output(path))
-        fwrite(text, 1, n_bytes, stdout);
-    else if (status == ANX_OK)
-        status = anx_file_replace(path, text, n_bytes, err);
+    if (status == ANX_OK) status = anx_cli_put(path, text, n_bytes, err);
     free(text);
     return status;
 }
@@ -91,7 +86,7 @@ int anx_convert_inspect(int argc, char **argv) {
     anx_error err = ANX_ERROR_INIT;
     anx_inspection *inspection = NULL;
     anx_status status = anx_inspect(o.path, &o.inspection, &inspection, &err);
-    if (status == ANX_OK && !is_standard_output(o.json)) status = put_text(inspection, &err);
+    if (status == ANX_OK && !anx_cli_is_standard_output(o.json)) status = put_text(inspection, &err);
     if (status == ANX_OK && o.json != NULL) status = put_json(inspection, o.json, &err);
     anx_inspection_destroy(inspection);
     return status == ANX_OK ? ANX_EXIT_OK : anx_cli_trouble(&err);

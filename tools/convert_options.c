@@ -48,8 +48,8 @@ void anx_convert_options_help(FILE *to, bool has_to) {
           "                   --only, --prefix-strip and --rename are applied in this order\n",
           to);
     if (has_to) fputs("  --header FILE.h  with raw: a C header with the offset of each tensor\n", to);
-    fputs("  --force          overwrite OUT (and the header) if it exists; never IN\n"
-          "  --accept-bad-crc take records of a zip or bin file whose CRC-32 is wrong\n"
+    fprintf(to, "  --force          overwrite OUT%s if it exists; never IN\n", has_to ? " (and the header)" : "");
+    fputs("  --accept-bad-crc take records of a zip or bin file whose CRC-32 is wrong\n"
           "  -h, --help       this text\n\n",
           to);
 }
@@ -74,7 +74,7 @@ static int parse_to(const char *text, anx_convert_options *o) {
 
 static int parse_rename(const char *text, anx_convert_options *o) {
     const char *equals = strchr(text, '=');
-    if (equals == NULL || equals == text)
+    if (equals == NULL || equals == text || equals[1] == '\0')
         return anx_cli_usage("--rename '%s': FROM=TO was expected, e.g. classifier.6=head", text);
     if (o->n_renames == ANX_MAX_EDITS) return anx_cli_usage("more than %d --rename", (int)ANX_MAX_EDITS);
     char *from = strndup(text, (size_t)(equals - text));
@@ -117,15 +117,13 @@ static int check_operands(int argc, char **argv, bool is_sub, anx_convert_option
     if (argc - optind == 1)
         return anx_cli_usage("'%s' is no subcommand, and to convert a file of that name OUT is missing", argv[optind]);
     if (argc - optind > 2) return anx_cli_usage("unexpected argument '%s'", argv[optind + 2]);
-    if (strcmp(argv[optind], "-") == 0)
-        return anx_cli_usage("standard input cannot be read: a checkpoint is mapped, not read in one go; give a file");
     o->in = argv[optind];
     o->out = argv[optind + 1];
-    return ANX_EXIT_OK;
+    return anx_cli_check_input(o->in);
 }
 
 static int choose_format(anx_convert_options *o) {
-    const bool is_stdout = strcmp(o->out, "-") == 0;
+    const bool is_stdout = anx_cli_is_standard_output(o->out);
     if (o->format == NULL && !is_stdout) o->format = anx_checkpoint_format_of_path(o->out);
     if (o->format == NULL && is_stdout)
         return anx_cli_usage("the format to write to standard output is missing: --to %s", list_formats());

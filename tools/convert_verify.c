@@ -61,6 +61,9 @@ static int parse_options(int argc, char **argv, verify_options *o, bool *stop) {
     if (argc - optind > 2) return anx_cli_usage("unexpected argument '%s'", argv[optind + 2]);
     o->a = argv[optind];
     o->b = argv[optind + 1];
+    int code = anx_cli_check_input(o->a);
+    if (code == ANX_EXIT_OK) code = anx_cli_check_input(o->b);
+    if (code != ANX_EXIT_OK) return code;
     if (o->json != NULL && (anx_file_is_same(o->json, o->a) || anx_file_is_same(o->json, o->b)))
         return anx_cli_usage("--json '%s' is one of the checkpoints itself", o->json);
     *stop = false;
@@ -72,10 +75,7 @@ static anx_status report_json(const char *path, const anx_checkpoint_diff *diff,
     char *text = NULL;
     size_t n_bytes = 0;
     anx_status status = anx_checkpoint_diff_json(diff, twins, &text, &n_bytes, err);
-    if (status == ANX_OK && strcmp(path, "-") == 0)
-        fwrite(text, 1, n_bytes, stdout); /* standard output is checked at the command's end */
-    else if (status == ANX_OK)
-        status = anx_file_replace(path, text, n_bytes, err);
+    if (status == ANX_OK) status = anx_cli_put(path, text, n_bytes, err);
     free(text);
     return status;
 }
@@ -84,7 +84,7 @@ static anx_status report_text(const anx_checkpoint_diff *diff, const anx_checkpo
     char *text = NULL;
     size_t n_bytes = 0;
     anx_status status = anx_checkpoint_diff_text(diff, twins, anx_cli_color(stdout), &text, &n_bytes, err);
-    if (status == ANX_OK) fwrite(text, 1, n_bytes, stdout);
+    if (status == ANX_OK) status = anx_cli_put("-", text, n_bytes, err);
     free(text);
     return status;
 }
@@ -112,7 +112,7 @@ static int verify(const verify_options *o) {
     if (status == ANX_OK) status = anx_checkpoint_diff_create(a, b, threads, &diff, &err);
     if (status == ANX_OK) status = anx_checkpoint_twins_find(diff, threads, &twins, &err);
     if (status == ANX_OK && o->json != NULL) status = report_json(o->json, diff, twins, &err);
-    if (status == ANX_OK && (o->json == NULL || strcmp(o->json, "-") != 0)) status = report_text(diff, twins, &err);
+    if (status == ANX_OK && !anx_cli_is_standard_output(o->json)) status = report_text(diff, twins, &err);
     const int code = status == ANX_OK ? exit_code(diff) : anx_cli_trouble(&err);
     anx_checkpoint_twins_destroy(twins);
     anx_checkpoint_diff_destroy(diff);

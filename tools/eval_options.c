@@ -124,17 +124,13 @@ static int parse_option(int option, anx_eval_options *o) {
     }
 }
 
-static bool is_standard_output(const char *path) {
-    return path != NULL && strcmp(path, "-") == 0;
-}
-
 static bool is_same(const char *a, const char *b) {
     return a != NULL && b != NULL && strcmp(a, b) == 0;
 }
 
 /* A report must not take the place of what is read. */
 static int check_report(const char *option, const char *path, const anx_eval_options *o) {
-    if (path == NULL || is_standard_output(path)) return ANX_EXIT_OK;
+    if (path == NULL || anx_cli_is_standard_output(path)) return ANX_EXIT_OK;
     if (o->weights != NULL && anx_file_is_same(path, o->weights))
         return anx_cli_usage("%s '%s' is the file that --weights names", option, path);
     if (o->labels != NULL && anx_file_is_same(path, o->labels))
@@ -150,7 +146,7 @@ static int check_together(const anx_eval_options *o) {
     if (o->limit > 0 && o->expects)
         return anx_cli_usage("--limit takes the first images, which say nothing of all: --expect needs all of them, or "
                              "--sample");
-    if (is_standard_output(o->json) && is_standard_output(o->predictions))
+    if (anx_cli_is_standard_output(o->json) && anx_cli_is_standard_output(o->predictions))
         return anx_cli_usage("only one of --json and --predictions can go to standard output");
     if (is_same(o->json, o->predictions) || is_same(o->json, o->resume) || is_same(o->predictions, o->resume))
         return anx_cli_usage("--json, --predictions and --resume need a file each");

@@ -331,10 +331,6 @@ out:
 
 /* ---- reports ---- */
 
-static bool is_standard_output(const char *path) {
-    return path != NULL && strcmp(path, "-") == 0;
-}
-
 static anx_status write_to_stream(void *to, const void *data, size_t n_bytes, anx_error *err) {
     (void)err;
     fwrite(data, 1, n_bytes, to); /* standard output is checked at the command's end */
@@ -358,7 +354,7 @@ typedef anx_status put_fn(const anx_eval_report *, anx_eval_write_fn *, void *, 
 
 static anx_status put_report(const char *path, put_fn *put, const anx_eval_report *report, anx_error *err) {
     if (path == NULL) return ANX_OK;
-    if (is_standard_output(path)) return put(report, write_to_stream, stdout, err);
+    if (anx_cli_is_standard_output(path)) return put(report, write_to_stream, stdout, err);
     anx_file_writer *file = NULL;
     anx_status status = anx_file_writer_create(path, true, &file, err);
     if (status == ANX_OK) status = put(report, write_to_file, file, err);
@@ -419,7 +415,7 @@ static int report_all(eval_run *r, double seconds, bool interrupted, anx_error *
                                     .seconds = seconds,
                                     .images_before = r->done_before,
                                     .interrupted = interrupted};
-    const bool taken = is_standard_output(o->json) || is_standard_output(o->predictions);
+    const bool taken = anx_cli_is_standard_output(o->json) || anx_cli_is_standard_output(o->predictions);
     status = put_text(&report, taken ? stderr : stdout, err);
     if (status == ANX_OK) status = put_report(o->json, put_json, &report, err);
     if (status == ANX_OK) status = put_report(o->predictions, anx_eval_report_csv, &report, err);

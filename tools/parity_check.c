@@ -91,10 +91,6 @@ static int parse_option(int option, check_options *o) {
     }
 }
 
-static bool is_standard_output(const char *path) {
-    return path != NULL && strcmp(path, "-") == 0;
-}
-
 static int parse_options(int argc, char **argv, check_options *o, bool *stop) {
     static const struct option options[] = {
         {"accept-bad-crc", no_argument, NULL, option_accept_bad_crc},
@@ -122,11 +118,11 @@ static int parse_options(int argc, char **argv, check_options *o, bool *stop) {
     if (optind + 1 < argc) return anx_cli_usage("unexpected argument '%s'", argv[optind + 1]);
     if (o->judge.against != NULL && o->judge.device_name != NULL)
         return anx_cli_usage("--against judges a dump instead of a device: give one or the other");
-    if (is_standard_output(o->json) && is_standard_output(o->junit))
+    if (anx_cli_is_standard_output(o->json) && anx_cli_is_standard_output(o->junit))
         return anx_cli_usage("only one of --json and --junit can go to standard output");
     for (int i = 0; i < 2; i++) {
         const char *report = i == 0 ? o->json : o->junit, *name = i == 0 ? "--json" : "--junit";
-        if (report == NULL || is_standard_output(report)) continue;
+        if (report == NULL || anx_cli_is_standard_output(report)) continue;
         if (anx_file_is_same(report, argv[optind]))
             return anx_cli_usage("%s '%s' is the checkpoint itself", name, report);
         if (o->judge.against != NULL && anx_file_is_same(report, o->judge.against))
@@ -177,27 +173,21 @@ static anx_status print_report(FILE *to, report_view *view, const anx_verdicts *
     return status;
 }
 
-static anx_status write_report(const char *path, report_view *view, const anx_verdicts *verdicts,
-                               const anx_report_options *options, anx_error *err) {
-    char *text = NULL;
-    size_t n_bytes = 0;
-    anx_status status = view(verdicts, options, &text, &n_bytes, err);
-    if (status == ANX_OK) status = anx_file_replace(path, text, n_bytes, err);
-    free(text);
-    return status;
-}
-
 static anx_status put_report(const char *path, report_view *view, const anx_verdicts *verdicts,
                              const anx_report_options *options, anx_error *err) {
+    char *text = NULL;
+    size_t n_bytes = 0;
     if (path == NULL) return ANX_OK;
-    return is_standard_output(path) ? print_report(stdout, view, verdicts, *options, err)
-                                    : write_report(path, view, verdicts, options, err);
+    anx_status status = view(verdicts, options, &text, &n_bytes, err);
+    if (status == ANX_OK) status = anx_cli_put(path, text, n_bytes, err);
+    free(text);
+    return status;
 }
 
 static anx_status report(const check_options *o, const anx_verdicts *verdicts, const anx_class_names *names,
                          anx_error *err) {
     const anx_report_options options = {.classes = names, .verbose = o->verbose};
-    const bool taken = is_standard_output(o->json) || is_standard_output(o->junit);
+    const bool taken = anx_cli_is_standard_output(o->json) || anx_cli_is_standard_output(o->junit);
     anx_status status = print_report(taken ? stderr : stdout, anx_report_text, verdicts, options, err);
     if (status == ANX_OK) status = put_report(o->json, anx_report_json, verdicts, &options, err);
     if (status == ANX_OK) status = put_report(o->junit, anx_report_junit, verdicts, &options, err);

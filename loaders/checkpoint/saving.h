@@ -52,7 +52,9 @@ void anx_saving_fini(anx_saving *saving);
  * saving is as good as before, or partly changed: it can only be released.
  */
 
-/* Keeps the tensors whose names match one of the patterns (fnmatch, no flags: '*' matches dots too). */
+/* How many tensors' names match the pattern (fnmatch, no flags: '*' matches dots too). */
+size_t anx_saving_count_matches(const anx_saving *saving, const char *pattern);
+/* Keeps the tensors whose names match one of the patterns. */
 void anx_saving_keep(anx_saving *saving, const char *const *patterns, size_t n_patterns, size_t *n);
 /*
  * Takes `prefix` away from the names that begin with it, in the _metadata too, as PyTorch's

@@ -13,6 +13,12 @@ static anx_status out_of_memory(anx_error *err) {
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
 }
 
+size_t anx_saving_count_matches(const anx_saving *saving, const char *pattern) {
+    size_t count = 0;
+    for (size_t i = 0; i < saving->n_items; i++) count += fnmatch(pattern, saving->items[i].name, 0) == 0;
+    return count;
+}
+
 void anx_saving_keep(anx_saving *saving, const char *const *patterns, size_t n_patterns, size_t *n) {
     size_t kept = 0;
     for (size_t i = 0; i < saving->n_items; i++) {

@@ -87,6 +87,11 @@ usage "--dtype 'f8': f32, f16, bf16 or f64 was expected" model.pth b.pth --dtype
 usage "--rename 'a': FROM=TO was expected, e.g. classifier.6=head" model.pth b.pth --rename a
 usage "--rename '=a': FROM=TO was expected, e.g. classifier.6=head" model.pth b.pth --rename =a
 usage "--only needs a value that is not empty" model.pth b.pth --only ''
+usage "--rename 'a=': FROM=TO was expected, e.g. classifier.6=head" model.pth b.pth --rename a=
+usage "the name of the file to read is empty" '' b.pth
+expect 2 "$convert" model.pth b.pth --only 'features.*' --only 'classifer.*'
+echo "anx-convert: model.pth: --only 'classifer.*': no tensor's name matches" | err
+[ -e b.pth ] && fail "b.pth was written though a pattern matched nothing"
 expect 64 "$convert" pth2bin model.pth
 printf "anx-convert: OUT is missing: the file to write\nTry 'anx-convert pth2bin --help'.\n" | err
 usage "--header goes with raw; pth says itself where its tensors are" model.pth b.pth --header b.h

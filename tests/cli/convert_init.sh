@@ -56,6 +56,7 @@ done
 usage "--arch is missing" --seed 0 -o x.pth
 usage "--seed is missing" --arch alexnet -o x.pth
 usage "-o is missing: the file to write" --arch alexnet --seed 0
+usage "init writes a file, not to standard output; a file of that name is ./-" --arch alexnet --seed 0 -o -
 usage "unknown architecture 'vgg'; there is: alexnet" --arch vgg --seed 0 -o x.pth
 usage "unexpected argument 'more'" --arch alexnet --seed 0 -o x.pth more
 usage "unknown option '--sead'" --sead 0

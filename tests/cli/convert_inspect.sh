@@ -96,6 +96,7 @@ usage() { # what is wrong, then arguments
 }
 usage "a checkpoint is missing: the file to inspect"
 usage "unexpected argument 'more'" $file more
+usage "standard input cannot be read: a checkpoint is mapped, not read in one go; give a file" -
 usage "unknown option '--jason'" --jason $file
 usage "option '--json' needs a value" $file --json
 usage "option '--accept-bad-crc=yes' takes no value" --accept-bad-crc=yes $file

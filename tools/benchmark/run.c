@@ -257,7 +257,7 @@ static anx_status run(const run_options *o, anx_error *err) {
     if (status == ANX_OK) status = measure_processes(&context, o, &report, err);
     if (status == ANX_OK) status = prepare(&context, o, &checkpoint, &report, err);
     if (status == ANX_OK) status = measure_calls(&context, o, &report, err);
-    const bool taken = o->json != NULL && strcmp(o->json, "-") == 0;
+    const bool taken = anx_cli_is_standard_output(o->json);
     if (status == ANX_OK) bench_report_text(&report, taken ? stderr : stdout);
     if (status == ANX_OK && o->json != NULL) status = bench_report_json(&report, o->json, err);
     bench_peer_stop(context.peer);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "loaders/file.h"
 #include "src/base/interrupt.h"
 #include "src/base/version.h"
 #include "tools/common/signals.h"
@@ -170,6 +171,23 @@ bool anx_cli_parse_seed(const char *text, uint64_t *out) {
     if (negative && magnitude > UINT64_C(1) << 63) return false;
     *out = negative ? 0 - magnitude : magnitude;
     return true;
+}
+
+bool anx_cli_is_standard_output(const char *path) {
+    return path != NULL && strcmp(path, "-") == 0;
+}
+
+anx_status anx_cli_put(const char *path, const void *data, size_t n_bytes, anx_error *err) {
+    if (!anx_cli_is_standard_output(path)) return anx_file_replace(path, data, n_bytes, err);
+    fwrite(data, 1, n_bytes, stdout); /* standard output is checked at the command's end */
+    return ANX_OK;
+}
+
+int anx_cli_check_input(const char *path) {
+    if (path[0] == '\0') return anx_cli_usage("the name of the file to read is empty");
+    if (strcmp(path, "-") == 0)
+        return anx_cli_usage("standard input cannot be read: a checkpoint is mapped, not read in one go; give a file");
+    return ANX_EXIT_OK;
 }
 
 bool anx_cli_color(FILE *to) {

@@ -62,6 +62,13 @@ bool anx_cli_parse_i64(const char *text, int64_t min, int64_t max, int64_t *out)
 /* The seeds torch.manual_seed takes: -2^63 .. 2^64 - 1, a negative one as its two's complement. */
 bool anx_cli_parse_seed(const char *text, uint64_t *out);
 
+/* Whether a report goes to standard output: path is "-". False for NULL. */
+bool anx_cli_is_standard_output(const char *path);
+/* Writes a report to the file `path`, replacing it, or to standard output. Errors: IO, INVALID_ARGUMENT (a folder). */
+anx_status anx_cli_put(const char *path, const void *data, size_t n_bytes, anx_error *err);
+/* ANX_EXIT_OK, or what anx_cli_usage returns: `path` can be no file to read, as it is empty or standard input. */
+int anx_cli_check_input(const char *path);
+
 /* Whether to colour what is printed there: a terminal that can, and NO_COLOR (https://no-color.org) unset or empty. */
 bool anx_cli_color(FILE *to);
 
