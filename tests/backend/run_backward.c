@@ -18,8 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "loaders/file.h"
-#include "src/backend/backend.h"
+#include "tests/backend/plan_files.h"
 #include "tests/conformance/cases.h"
 
 typedef struct request {
@@ -83,30 +82,11 @@ static int start_of(const request *r, const anx_graph *graph) {
 
 /* ---- values ---------------------------------------------------------------------------------------------- */
 
-/* Writes the next elements of the map into a value. */
-static anx_status write_next(anx_plan *plan, anx_value value, const anx_file_map *map, size_t *at, anx_error *err) {
-    int64_t shape[4];
-    const int rank = anx_plan_value_shape(plan, value, shape);
-    const anx_tensor host = anx_tensor_view(ANX_F64, rank, shape, (const uint8_t *)map->bytes + *at);
-    if (map->n_bytes - *at < anx_tensor_bytes(&host))
-        return anx_error_set(err, ANX_ERR_MISMATCH, "the data file ends too early");
-    *at += anx_tensor_bytes(&host);
-    return anx_plan_write(plan, value, &host, err);
-}
-
 static anx_status append(anx_plan *plan, anx_value value, const char *kind, const char *name, FILE *file,
                          anx_error *err) {
-    int64_t shape[4];
-    const int rank = anx_plan_value_shape(plan, value, shape);
-    anx_tensor host = ANX_TENSOR_INIT;
-    anx_status status = anx_tensor_alloc(ANX_F64, rank, shape, &host, err);
-    if (status == ANX_OK) status = anx_plan_read(plan, value, &host, err);
-    const size_t elems = status == ANX_OK ? (size_t)anx_tensor_elems(&host) : 0;
-    if (status == ANX_OK && fwrite(host.data, sizeof(double), elems, file) != elems)
-        status = anx_error_set(err, ANX_ERR_IO, "cannot write the output");
-    if (status == ANX_OK) printf("%s %s %zu\n", kind, name, elems);
-    anx_tensor_fini(&host);
-    return status;
+    char label[256];
+    snprintf(label, sizeof label, "%s %s", kind, name);
+    return plan_file_append(plan, value, ANX_F64, label, file, err);
 }
 
 static anx_status write_inputs(anx_plan *plan, const request *r, anx_error *err) {
@@ -114,11 +94,12 @@ static anx_status write_inputs(anx_plan *plan, const request *r, anx_error *err)
     anx_file_map map = ANX_FILE_MAP_INIT;
     size_t at = 0;
     anx_status status = anx_file_map_init(&map, r->data, err);
-    if (status == ANX_OK) status = write_next(plan, anx_value_output(ANX_NODE_INPUT), &map, &at, err);
+    if (status == ANX_OK) status = plan_file_write(plan, anx_value_output(ANX_NODE_INPUT), ANX_F64, &map, &at, err);
     for (int node = 0; status == ANX_OK && node < graph->n_nodes; node++)
         if (graph->nodes[node].layer->op == ANX_OP_DROPOUT)
-            status = write_next(plan, (anx_value){ANX_VALUE_MASK, node}, &map, &at, err);
-    if (status == ANX_OK) status = write_next(plan, (anx_value){ANX_VALUE_GRAD, start_of(r, graph)}, &map, &at, err);
+            status = plan_file_write(plan, (anx_value){ANX_VALUE_MASK, node}, ANX_F64, &map, &at, err);
+    if (status == ANX_OK)
+        status = plan_file_write(plan, (anx_value){ANX_VALUE_GRAD, start_of(r, graph)}, ANX_F64, &map, &at, err);
     if (status == ANX_OK && at != map.n_bytes)
         status = anx_error_set(err, ANX_ERR_MISMATCH, "the data file is longer than this network's data");
     anx_file_map_fini(&map);
@@ -173,20 +154,14 @@ static anx_status run(const request *r, anx_error *err) {
     anx_status status = anx_graph_create(r->arch, r->classes, r->height, r->width, &graph, err);
     if (status == ANX_OK && start_of(r, graph) == ANX_NODE_INPUT)
         status = anx_error_set(err, ANX_ERR_NOT_FOUND, "the network has no row '%s'", r->start);
-    if (status == ANX_OK) status = anx_file_map_init(&map, r->params, err);
     if (status != ANX_OK) goto out;
-    if (map.n_bytes != (size_t)anx_graph_param_elems(graph) * sizeof(float)) {
-        status = anx_error_set(err, ANX_ERR_MISMATCH, "%s does not hold this network's parameters", r->params);
-        goto out;
-    }
     params = calloc((size_t)graph->n_params + 1, sizeof *params);
     if (params == NULL) {
         status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
         goto out;
     }
-    const uint8_t *at = map.bytes;
-    for (int i = 0; i < graph->n_params; i++, at += anx_tensor_bytes(&params[i - 1]))
-        params[i] = anx_tensor_view(ANX_F32, graph->params[i].rank, graph->params[i].shape, at);
+    status = plan_file_params(r->params, graph, &map, params, err);
+    if (status != ANX_OK) goto out;
     const anx_device_options options = {.threads = r->threads};
     status = anx_device_open(r->device, &options, &device, err);
     const anx_plan_desc desc = {

@@ -20,8 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loaders/file.h"
-#include "src/backend/backend.h"
+#include "tests/backend/plan_files.h"
 
 typedef struct request {
     const char *device, *params, *input, *output;
@@ -126,38 +125,12 @@ static bool parse_custom(char *text, custom *out) {
 
 /* ---- running -------------------------------------------------------------------------------------------- */
 
-static anx_status map_params(const request *r, const anx_graph *graph, anx_file_map *map, anx_tensor *params,
-                             anx_error *err) {
-    anx_status status = anx_file_map_init(map, r->params, err);
-    if (status != ANX_OK) return status;
-    if (map->n_bytes != (size_t)anx_graph_param_elems(graph) * sizeof(float))
-        return anx_error_set(err, ANX_ERR_MISMATCH, "%s holds %zu bytes, not this network's parameters", r->params,
-                             map->n_bytes);
-    const uint8_t *p = map->bytes;
-    for (int i = 0; i < graph->n_params; i++) {
-        params[i] = anx_tensor_view(ANX_F32, graph->params[i].rank, graph->params[i].shape, p);
-        p += anx_tensor_bytes(&params[i]);
-    }
-    return ANX_OK;
-}
-
-/* Copies the next values of a file into one of the plan; *used: bytes of the file used up to here. */
-static anx_status write_part(anx_plan *plan, anx_value value, const anx_file_map *map, size_t *used, anx_error *err) {
-    int64_t shape[4];
-    const int rank = anx_plan_value_shape(plan, value, shape);
-    const anx_tensor host = anx_tensor_view(ANX_F32, rank, shape, map->bytes + *used);
-    if (map->n_bytes - *used < anx_tensor_bytes(&host))
-        return anx_error_set(err, ANX_ERR_MISMATCH, "a file of %zu bytes is too small for this batch", map->n_bytes);
-    *used += anx_tensor_bytes(&host);
-    return anx_plan_write(plan, value, &host, err);
-}
-
 static anx_status write_file(const char *path, anx_plan *plan, anx_value value, anx_error *err) {
     size_t used = 0;
     anx_file_map map = ANX_FILE_MAP_INIT;
     anx_status status = anx_file_map_init(&map, path, err);
     if (status != ANX_OK) return status;
-    status = write_part(plan, value, &map, &used, err);
+    status = plan_file_write(plan, value, ANX_F32, &map, &used, err);
     if (status == ANX_OK && used != map.n_bytes)
         status = anx_error_set(err, ANX_ERR_MISMATCH, "%s holds %zu bytes, not this batch", path, map.n_bytes);
     anx_file_map_fini(&map);
@@ -172,24 +145,16 @@ static anx_status write_masks(const char *path, anx_plan *plan, anx_error *err) 
     if (status != ANX_OK) return status;
     for (int i = 0; i < graph->n_nodes && status == ANX_OK; i++)
         if (graph->nodes[i].layer->op == ANX_OP_DROPOUT)
-            status = write_part(plan, (anx_value){ANX_VALUE_MASK, i}, &map, &used, err);
+            status = plan_file_write(plan, (anx_value){ANX_VALUE_MASK, i}, ANX_F32, &map, &used, err);
     anx_file_map_fini(&map);
     return status;
 }
 
 static anx_status append_value(anx_plan *plan, anx_value value, const char *prefix, const char *name, FILE *file,
                                anx_error *err) {
-    int64_t shape[4];
-    const int rank = anx_plan_value_shape(plan, value, shape);
-    anx_tensor host = ANX_TENSOR_INIT;
-    anx_status status = anx_tensor_alloc(ANX_F32, rank, shape, &host, err);
-    if (status == ANX_OK) status = anx_plan_read(plan, value, &host, err);
-    const size_t elems = status == ANX_OK ? (size_t)anx_tensor_elems(&host) : 0;
-    if (status == ANX_OK && fwrite(host.data, sizeof(float), elems, file) != elems)
-        status = anx_error_set(err, ANX_ERR_IO, "cannot write the output");
-    if (status == ANX_OK) printf("%s%s %zu\n", prefix, name, elems);
-    anx_tensor_fini(&host);
-    return status;
+    char label[256];
+    snprintf(label, sizeof label, "%s%s", prefix, name);
+    return plan_file_append(plan, value, ANX_F32, label, file, err);
 }
 
 static anx_status append_output(anx_plan *plan, int node, FILE *file, anx_error *err) {
@@ -242,7 +207,7 @@ static anx_status run(const request *r, anx_error *err) {
         status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
         goto out;
     }
-    status = map_params(r, graph, &map, params, err);
+    status = plan_file_params(r->params, graph, &map, params, err);
     const anx_device_options options = {.threads = r->threads};
     if (status == ANX_OK) status = anx_device_open(r->device, &options, &device, err);
     if (status != ANX_OK) goto out;

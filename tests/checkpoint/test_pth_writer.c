@@ -7,22 +7,9 @@
 #include "loaders/checkpoint/pickle_writer.h"
 #include "loaders/file.h"
 #include "src/base/interrupt.h"
-#include "src/base/sha256.h"
 #include "tests/support/anx_test.h"
 
 #define SHAPE(...) ((const int64_t[]){__VA_ARGS__})
-
-static void check_file_digest(const char *path, const char *expected) {
-    anx_error err = ANX_ERROR_INIT;
-    uint8_t *bytes = NULL;
-    size_t n_bytes = 0;
-    anx_digest digest;
-    char hex[ANX_SHA256_HEX] = "";
-    ANX_CHECK_OK(anx_read_file(path, &bytes, &n_bytes, &err), &err);
-    ANX_CHECK_OK(anx_sha256_buffer(bytes, n_bytes, &digest, &err), &err);
-    CU_ASSERT_STRING_EQUAL(anx_digest_hex(&digest, hex), expected);
-    free(bytes);
-}
 
 static void add(anx_state_dict *dict, const char *name, const anx_tensor *t) {
     anx_error err = ANX_ERROR_INIT;
@@ -55,13 +42,13 @@ static void writes_torch_saves_bytes(void) {
     const anx_pth_options options = {.modules = golden_modules, .n_modules = 2};
     const char *path = anx_test_path("golden.pth");
     ANX_CHECK_OK(anx_pth_write(path, &dict, &options, &err), &err);
-    check_file_digest(path, golden_digest);
+    anx_test_check_file_digest(path, golden_digest);
 
     /* The folder's name alone makes the bytes; given, it is not taken from the path. */
     const anx_pth_options named = {.modules = golden_modules, .n_modules = 2, .folder = "golden"};
     const char *other = anx_test_path("other name");
     ANX_CHECK_OK(anx_pth_write(other, &dict, &named, &err), &err);
-    check_file_digest(other, golden_digest);
+    anx_test_check_file_digest(other, golden_digest);
     anx_state_dict_fini(&dict);
 }
 

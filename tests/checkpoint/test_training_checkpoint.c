@@ -7,8 +7,6 @@
 
 #include "loaders/checkpoint/checkpoint_impl.h"
 #include "loaders/checkpoint/pickle_tree.h"
-#include "loaders/file.h"
-#include "src/base/sha256.h"
 #include "tests/checkpoint/training_sample.h"
 #include "tests/support/anx_test.h"
 
@@ -16,18 +14,6 @@
 
 /* torch.save(sample()[2], "sample.pth") of training_judge.py gives 8595 bytes of this digest in PyTorch 2.15. */
 static const char sample_digest[] = "e9135cf2570d6e304e5151ffd875b936193501a1abc1e543e35d523cfc99d71b";
-
-static void check_file_digest(const char *path, const char *expected) {
-    anx_error err = ANX_ERROR_INIT;
-    uint8_t *bytes = NULL;
-    size_t n_bytes = 0;
-    anx_digest digest;
-    char hex[ANX_SHA256_HEX] = "";
-    ANX_CHECK_OK(anx_read_file(path, &bytes, &n_bytes, &err), &err);
-    ANX_CHECK_OK(anx_sha256_buffer(bytes, n_bytes, &digest, &err), &err);
-    CU_ASSERT_STRING_EQUAL(anx_digest_hex(&digest, hex), expected);
-    free(bytes);
-}
 
 static anx_state_dict model;
 static anx_training_state sample, got;
@@ -55,7 +41,7 @@ static anx_checkpoint *open_file(const char *path) {
 }
 
 static void writes_torch_saves_bytes(void) {
-    check_file_digest(write_sample(), sample_digest);
+    anx_test_check_file_digest(write_sample(), sample_digest);
 }
 
 /* ---- round trip ----------------------------------------------------------------------------------------- */
@@ -205,7 +191,7 @@ static void reads_missing_data_from_the_source(void) {
     options.source = &source;
     const char *path = anx_test_path("served.pth");
     ANX_CHECK_OK(anx_training_checkpoint_write(path, &model, &sample, &options, &err), &err);
-    check_file_digest(path, sample_digest);
+    anx_test_check_file_digest(path, sample_digest);
     anx_state_dict_fini(&model);
 }
 

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "loaders/file.h"
+#include "src/base/sha256.h"
+
 /* AddressSanitizer asks for this: an impossible allocation returns NULL, as it does without it, and does not abort. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
@@ -82,6 +85,18 @@ static bool wanted(const char *name, int argc, char **argv) {
     for (int i = 1; i < argc; i++)
         if (strstr(name, argv[i]) != NULL) return true;
     return false;
+}
+
+void anx_test_check_file_digest(const char *path, const char *expected) {
+    anx_error err = ANX_ERROR_INIT;
+    uint8_t *bytes = NULL;
+    size_t n_bytes = 0;
+    anx_digest digest;
+    char hex[ANX_SHA256_HEX] = "";
+    ANX_CHECK_OK(anx_read_file(path, &bytes, &n_bytes, &err), &err);
+    ANX_CHECK_OK(anx_sha256_buffer(bytes, n_bytes, &digest, &err), &err);
+    CU_ASSERT_STRING_EQUAL(anx_digest_hex(&digest, hex), expected);
+    free(bytes);
 }
 
 int anx_test_main(const char *suite, const anx_test *tests, int argc, char **argv) {

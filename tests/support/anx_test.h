@@ -34,6 +34,9 @@ const char *anx_test_path(const char *name);
 void anx_test_check_status(anx_status expected, anx_status got, const anx_error *err, const char *file, int line);
 void anx_test_check_message(const char *expected_part, const anx_error *err, const char *file, int line);
 
+/* The file's SHA-256 is this, in hexadecimal. */
+void anx_test_check_file_digest(const char *path, const char *expected);
+
 /* The status is OK; prints the error otherwise. */
 #define ANX_CHECK_OK(expr, err) anx_test_check_status(ANX_OK, (expr), (err), __FILE__, __LINE__)
 #define ANX_CHECK_STATUS(expected, expr, err) anx_test_check_status((expected), (expr), (err), __FILE__, __LINE__)
