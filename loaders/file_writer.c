@@ -186,7 +186,7 @@ anx_status anx_file_writer_expect(anx_file_writer *writer, uint64_t n_bytes, anx
     struct statvfs fs;
     /* Devices and pipes have no room to ask for; f_blocks is 0 where a file system does not say. */
     if (writer->temp == NULL || fstatvfs(writer->fd, &fs) != 0 || fs.f_blocks == 0 || fs.f_frsize == 0) return ANX_OK;
-    if (n_bytes / fs.f_frsize < fs.f_bavail || n_bytes == 0) return ANX_OK;
+    if (n_bytes / fs.f_frsize + (n_bytes % fs.f_frsize != 0) <= fs.f_bavail) return ANX_OK;
     anx_status status =
         anx_error_set(err, ANX_ERR_IO, "needs %llu bytes, and %llu are free on its file system",
                       (unsigned long long)n_bytes, (unsigned long long)fs.f_bavail * (unsigned long long)fs.f_frsize);

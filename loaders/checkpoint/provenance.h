@@ -7,7 +7,7 @@
 
 #include "loaders/checkpoint/checkpoint.h"
 
-enum { ANX_MAX_PROVENANCE_NOTES = 8, ANX_MAX_PROVENANCE_MARKS = 8 };
+enum { ANX_MAX_PROVENANCE_NOTES = 12, ANX_MAX_PROVENANCE_MARKS = 8 };
 
 /* A small record that says something of the file itself: "byteorder", "little". */
 typedef struct anx_provenance_mark {
@@ -25,7 +25,7 @@ typedef struct anx_provenance {
     int n_notes;
 } anx_provenance;
 
-/* Errors: OUT_OF_MEMORY, and LIMIT for an archive of millions of records. */
+/* Errors: OUT_OF_MEMORY; others only where the file is not what it was when it was opened. */
 anx_status anx_checkpoint_provenance(const anx_checkpoint *checkpoint, anx_provenance *out, anx_error *err);
 
 #endif

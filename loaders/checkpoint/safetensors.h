@@ -21,8 +21,6 @@ typedef struct anx_safetensors {
 /* Follows the reference reader's rules (header <= 100,000,000 bytes, offsets contiguous from 0 to the file's end,
    no duplicate keys). Errors: NOT_FOUND, IO, FORMAT, LIMIT, UNSUPPORTED (dtype), OUT_OF_MEMORY. */
 anx_status anx_safetensors_open(const char *path, anx_safetensors **out, anx_error *err);
-/* The same without copying what is not aligned for its type: data are read as anx_elements alone. */
-anx_status anx_safetensors_open_as_stored(const char *path, anx_safetensors **out, anx_error *err);
 void anx_safetensors_close(anx_safetensors *file);
 /* Value of a metadata key, NULL if there is none. */
 const char *anx_safetensors_metadata(const anx_safetensors *file, const char *key);

@@ -45,37 +45,15 @@ static void in_tensor(anx_error *err, const char *name) {
     anx_error_in_entry(err, anx_text_printable(name, strlen(name), text, sizeof text));
 }
 
-/*
- * Counts what cJSON would allocate for, before it does; refuses what it would take: control characters in strings,
- * and \u0000, which would cut a C string short.
- */
+/* Before cJSON allocates for it. */
 static anx_status scan_header(const char *json, size_t n, anx_error *err) {
-    size_t values = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < n; i++) {
-        const char c = json[i];
-        if ((in_string && c >= 0 && c < ' ') || c == '\0') {
-            anx_error_set(err, ANX_ERR_FORMAT, "the header holds a control character, 0x%02x", (unsigned)c);
-            anx_error_at_offset(err, length_bytes + i);
-            return ANX_ERR_FORMAT;
-        }
-        if (in_string && c == '\\') {
-            if (n - i >= 6 && memcmp(json + i, "\\u0000", 6) == 0) {
-                anx_error_set(err, ANX_ERR_FORMAT, "the header holds a string with a NUL in it");
-                anx_error_at_offset(err, length_bytes + i);
-                return ANX_ERR_FORMAT;
-            }
-            i++;
-        } else if (c == '"') {
-            in_string = !in_string;
-        } else if (!in_string && (c == ',' || c == '[' || c == '{')) {
-            values++;
-        }
-    }
-    if (values > max_json_values)
+    size_t values = 0, at = 0;
+    const anx_status status = anx_json_scan(json, n, "the header", &values, &at, err);
+    if (status != ANX_OK) anx_error_at_offset(err, length_bytes + at);
+    if (status == ANX_OK && values > max_json_values)
         return anx_error_set(err, ANX_ERR_LIMIT, "the header holds %zu JSON values; at most %d are taken", values,
                              (int)max_json_values);
-    return ANX_OK;
+    return status;
 }
 
 static anx_status parse_header(const anx_file_map *map, size_t *data_offset, cJSON **out, anx_error *err) {
@@ -106,8 +84,8 @@ static anx_status parse_header(const anx_file_map *map, size_t *data_offset, cJS
         if (end != NULL) anx_error_at_offset(err, length_bytes + (uint64_t)(end - json));
         return ANX_ERR_FORMAT;
     }
-    for (; end < json + n; end++) {
-        if (memchr(" \t\r\n", *end, 4) != NULL) continue;
+    end = anx_json_skip_space(end, json + n);
+    if (end < json + n) {
         cJSON_Delete(root);
         anx_error_set(err, ANX_ERR_FORMAT, "text after the header's JSON object");
         anx_error_at_offset(err, length_bytes + (uint64_t)(end - json));
@@ -328,10 +306,6 @@ out:
 
 anx_status anx_safetensors_open(const char *path, anx_safetensors **out, anx_error *err) {
     return open_file(path, false, out, err);
-}
-
-anx_status anx_safetensors_open_as_stored(const char *path, anx_safetensors **out, anx_error *err) {
-    return open_file(path, true, out, err);
 }
 
 /* ---- as a checkpoint ------------------------------------------------------------------------------------ */

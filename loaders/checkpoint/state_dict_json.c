@@ -288,11 +288,13 @@ anx_status anx_state_dict_from_json(const char *text, size_t n_bytes, anx_arena 
         return anx_error_set(err, ANX_ERR_LIMIT, "the text about the state_dict has %zu bytes; at most %d are taken",
                              n_bytes, (int)ANX_STATE_DICT_MAX_TEXT_BYTES);
     if (!anx_utf8_valid(text, n_bytes) || memchr(text, '\0', n_bytes) != NULL) return not_ours(&r, "it is not UTF-8");
+    size_t n_values, at;
+    anx_status status = anx_json_scan(text, n_bytes, "the text about the state_dict", &n_values, &at, err);
+    if (status != ANX_OK) return status;
     errno = 0;
     cJSON *root = cJSON_ParseWithLengthOpts(text, n_bytes, &end, false);
     if (root == NULL && errno == ENOMEM) return out_of_memory(err);
-    anx_status status = ANX_OK;
-    if (!cJSON_IsObject(root) || end != text + n_bytes)
+    if (!cJSON_IsObject(root) || anx_json_skip_space(end, text + n_bytes) != text + n_bytes)
         status = not_ours(&r, "it is not one JSON object");
     else if (!has_once(root, "keys", &keys) || !has_once(root, "plain_dict", &plain) ||
              !has_once(root, "_metadata", &metadata))

@@ -42,6 +42,32 @@ static bool is_shown(const uint8_t *p, int n) {
            !(p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
 }
 
+anx_status anx_json_scan(const char *json, size_t n, const char *whole, size_t *n_values, size_t *at, anx_error *err) {
+    bool in_string = false;
+    *n_values = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char c = json[i];
+        *at = i;
+        if ((in_string && c >= 0 && c < ' ') || c == '\0')
+            return anx_error_set(err, ANX_ERR_FORMAT, "%s holds a control character, 0x%02x", whole, (unsigned)c);
+        if (in_string && c == '\\') {
+            if (n - i >= 6 && memcmp(json + i, "\\u0000", 6) == 0)
+                return anx_error_set(err, ANX_ERR_FORMAT, "%s holds a string with a NUL in it", whole);
+            i++;
+        } else if (c == '"') {
+            in_string = !in_string;
+        } else if (!in_string && (c == ',' || c == '[' || c == '{')) {
+            ++*n_values;
+        }
+    }
+    return ANX_OK;
+}
+
+const char *anx_json_skip_space(const char *at, const char *end) {
+    while (at < end && memchr(" \t\r\n", *at, 4) != NULL) at++;
+    return at;
+}
+
 char *anx_text_printable(const void *bytes, size_t n_bytes, char *buf, size_t size) {
     static const char more[] = "...";
     const uint8_t *p = bytes, *end = p + n_bytes;

@@ -33,7 +33,6 @@ typedef struct view {
 } view;
 
 typedef struct reader {
-    anx_checkpoint *checkpoint;
     anx_checkpoint_impl *impl;
     size_t at;       /* in the file */
     bool big_endian; /* the machine that wrote it */
@@ -65,7 +64,7 @@ static anx_status add_storage(reader *r, storage_list *list, const char *key, an
         list->capacity = capacity;
     }
     anx_storage *storage = anx_arena_alloc(&r->impl->arena, 1, sizeof *storage);
-    if (storage == NULL) return out_of_memory(err);
+    if (storage == NULL) return anx_arena_error(&r->impl->arena, err);
     *storage = (anx_storage){.dtype = dtype, .n_elems = n_elems, .key = key};
     const anx_tensor none = ANX_TENSOR_INIT;
     anx_status status = anx_state_dict_add(&list->keys, key, &none, err);
@@ -80,7 +79,7 @@ static anx_status key_text(reader *r, const char *bytes, size_t n_bytes, const c
         return anx_error_set(err, ANX_ERR_FORMAT, "the storage key '%s' holds a NUL",
                              anx_text_printable(bytes, n_bytes, text, sizeof text));
     *out = anx_arena_text(&r->impl->arena, bytes, n_bytes);
-    return *out != NULL ? ANX_OK : out_of_memory(err);
+    return *out != NULL ? ANX_OK : anx_arena_error(&r->impl->arena, err);
 }
 
 /* PyTorch has one table for both. */
@@ -285,7 +284,7 @@ static anx_status read_storages(reader *r, anx_error *err) {
 }
 
 anx_status anx_torch_legacy_read(anx_checkpoint *checkpoint, anx_error *err) {
-    reader r = {.checkpoint = checkpoint, .impl = anx_checkpoint_impl_of(checkpoint)};
+    reader r = {.impl = anx_checkpoint_impl_of(checkpoint)};
     checkpoint->format = "PyTorch legacy stream";
     anx_status status = read_version(&r, err);
     if (status == ANX_OK) status = read_object(&r, err);

@@ -222,7 +222,7 @@ static anx_status add_view(reader *r, const anx_pickle_value *v, const number_li
     char key[24];
     snprintf(key, sizeof key, "%llu", (unsigned long long)item.id);
     const char *name = anx_arena_text(&r->impl->arena, key, strlen(key));
-    if (item.storage == NULL || name == NULL) return out_of_memory(err);
+    if (item.storage == NULL || name == NULL) return anx_arena_error(&r->impl->arena, err);
     const size_t bytes = (size_t)offset * anx_dtype_bytes(whole->storage->dtype);
     *item.storage = *whole->storage;
     item.storage->n_elems = items[3]->u.integer;
@@ -316,7 +316,7 @@ static anx_status read_tensor(reader *r, anx_error *err) {
     if (status != ANX_OK) return status;
     item.tensor = anx_arena_alloc(&r->impl->arena, 1, sizeof *item.tensor);
     anx_pickle_tensor *t = anx_arena_alloc(&r->impl->arena, 1, sizeof *t);
-    if (item.tensor == NULL || t == NULL) return out_of_memory(err);
+    if (item.tensor == NULL || t == NULL) return anx_arena_error(&r->impl->arena, err);
     t->storage = storage;
     item.tensor->kind = ANX_PICKLE_TENSOR;
     item.tensor->u.tensor = t;

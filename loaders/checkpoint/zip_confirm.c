@@ -1,6 +1,5 @@
 /* What libraries say of an archive's bytes: libzip of its directory, zlib of its records' CRC-32. */
 #include <errno.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zip.h>

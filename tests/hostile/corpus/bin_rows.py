@@ -150,6 +150,11 @@ def text(title, message, content):
 text("a text that is no JSON", "the text about the state_dict: it is not one JSON object", b"hello")
 text("a text of 10,000 brackets", "the text about the state_dict: it is not one JSON object", b"[" * 10000)
 text("a text that is not UTF-8", "the text about the state_dict: it is not UTF-8", b'{"\xff":1}')
+text("a text with a name that has a NUL", "the text about the state_dict holds a string with a NUL in it",
+     b'{"_metadata":{"a\\u0000b":{"version":1},"a":{"version":2}}}')
+text("a text with a line break in a name", "the text about the state_dict holds a control character, 0x0a",
+     b'{"_metadata":{"a\nb":{"version":1}}}')
+text("a text behind the text", "the text about the state_dict: it is not one JSON object", b'{"plain_dict":true}\n x')
 text("a text with a field twice", "the text about the state_dict: a field is given twice",
      b'{"plain_dict":true,"plain_dict":true}')
 text("a text with keys", "the text lists keys, which the table's order says", b'{"keys":["w","n"]}')

@@ -204,3 +204,19 @@ two("a whole with a part's key", BOTH.format("v"), part("v"), storage(key="v"))
 two("a part of a part", BOTH.format("v"), part("v"), part("x", of="v"))
 row("storages in another order", f"entry 'storage 80', offset {DATA_AT}: 6 elements, where the object names 2",
     names=keys("80", "70"))
+
+
+# ---- a limit is called one whoever meets it --------------------------------------------------------------------------
+
+
+def storages(n, before):
+    """Storages that nothing is made of; `before` shifts which of the reader's allocations is the first too many."""
+    shared = (b"X\x07\0\0\0storageq\1", b"ctorch\nFloatStorage\nq\2", b"X\3\0\0\0cpuq\3")
+    ids = (b"(h\1h\2" + b"X" + struct.pack("<I", len(b"%d" % i)) + b"%d" % i + b"h\3K\0NtQ" for i in range(n))
+    return MAGIC + VERSION + INFO + START + b"]q\0(" + b"".join(shared) + b"K\0" * before + b"".join(ids) + b"e."
+
+
+for shift, offset in ((3, 1589077), (4, 1589079)):
+    refused(f"very many storages behind {shift} numbers", f"entry 'object', offset {offset}: opcode BINPERSID: what it "
+            f"describes needs more than {27814838 + 2 * shift} bytes of memory, the limit here",
+            lambda shift=shift: storages(120000, shift))
