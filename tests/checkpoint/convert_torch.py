@@ -267,6 +267,15 @@ def judge_names(folder):
         torch.nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
         torch.save(state, wanted)
         judge.equal(read(target) == read(wanted), True, "consume_prefix_in_state_dict_if_present")
+    without_dot = os.path.join(folder, "out", "without_dot.pth")
+    convert(source, without_dot, "--force", "--prefix-strip", "module")
+    judge.equal((list(load(without_dot)), list(load(without_dot)._metadata)),
+                (list(load(target)), list(load(target)._metadata)), "the dot behind the prefix goes with it")
+    near = torch.nn.ModuleDict({"a": torch.nn.Linear(1, 1), "ab": torch.nn.Linear(1, 1, bias=False)}).state_dict()
+    torch.save(near, source)
+    convert(source, target, "--force", "--prefix-strip", "ab")
+    judge.equal((list(load(target)), list(load(target)._metadata)), (["a.weight", "a.bias", "weight"], ["", "a"]),
+                "a prefix that goes on behind a module's name is not that module's")
     plain = Model().state_dict()
     torch.save(plain, source)
     convert(source, target, "--force", "--rename", "classifier=head", "--rename", "head.bias=b", "--only", "classifier.*",

@@ -164,6 +164,17 @@ static void the_same_in_two_formats_and_orders(void) {
     release(&p);
 }
 
+static void the_first_in_another_order_is_named(void) {
+    both p = BOTH_INIT; /* of the names that both have, A's second is B's third */
+    static const char *const a[] = {"lone", "one", "two", "three"}, *const b[] = {"one", "three", "two"};
+    for (int i = 0; i < 4; i++) *(float *)put(&p.a, a[i], ANX_F32, 1, 1) = 1;
+    for (int i = 0; i < 3; i++) *(float *)put(&p.b, b[i], ANX_F32, 1, 1) = 1;
+    compare_as(&p, true, 1);
+    CU_ASSERT(p.diff->other_order && p.diff->order_a == 2 && p.diff->order_b == 1);
+    CU_ASSERT(text_has(&p, "where A has 'two', B has 'three'"));
+    release(&p);
+}
+
 static void names_in_one_order_are_so(void) {
     both p = BOTH_INIT; /* what only one has does not count as another order */
     static const char *const a[] = {"x", "one", "y", "two"}, *const b[] = {"one", "p", "q", "two"};
@@ -590,6 +601,24 @@ static void expanded_tensors_are_compared_once(void) {
     CU_ASSERT_EQUAL(p.diff->result, ANX_DIFF_DIFFERENT);
     CU_ASSERT(p.twins->cut_short);
     release(&p);
+}
+
+/* One of the two repeats one stored element, the other has its own, the last of them another. */
+static void repeated_elements_are_held_against_stored_ones(void) {
+    for (int side = 0; side < 2; side++) {
+        both p = BOTH_INIT;
+        anx_state_dict *repeats = side == 0 ? &p.a : &p.b, *stores = side == 0 ? &p.b : &p.a;
+        put_view(repeats, "w", 1, 5, 2, 3, 0, 0);
+        put_view(stores, "w", 6, 5, 2, 3, 3, 1);
+        ((float *)stores->items[0].tensor.data)[5] = 6;
+        put_view(repeats, "none", 1, 5, 4, 0, 0, 0);
+        put_view(stores, "none", 1, 5, 4, 0, 0, 0);
+        compare_as(&p, true, 2);
+        CU_ASSERT(p.diff->result == ANX_DIFF_DIFFERENT && p.diff->n_same == 1 && p.diff->same_elems == 0);
+        const anx_diff_measure *m = &row_of(&p, "w")->measure;
+        CU_ASSERT(m->n_elems == 6 && m->n_different == 1 && m->first.index[0] == 1 && m->first.index[1] == 2);
+        release(&p);
+    }
 }
 
 static void what_names_more_than_can_be_read_is_skipped(void) {
@@ -1069,6 +1098,7 @@ static void payloads_are_bits(void) {
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"the_same_in_two_formats_and_orders", the_same_in_two_formats_and_orders},
+        {"the_first_in_another_order_is_named", the_first_in_another_order_is_named},
         {"names_in_one_order_are_so", names_in_one_order_are_so},
         {"strides_do_not_matter", strides_do_not_matter},
         {"other_byte_orders_and_alignments_do_not_matter", other_byte_orders_and_alignments_do_not_matter},
@@ -1083,6 +1113,7 @@ int main(int argc, char **argv) {
         {"a_type_that_rounds_the_values", a_type_that_rounds_the_values},
         {"integers_beyond_what_a_double_holds", integers_beyond_what_a_double_holds},
         {"expanded_tensors_are_compared_once", expanded_tensors_are_compared_once},
+        {"repeated_elements_are_held_against_stored_ones", repeated_elements_are_held_against_stored_ones},
         {"what_names_more_than_can_be_read_is_skipped", what_names_more_than_can_be_read_is_skipped},
         {"another_name", another_name},
         {"names_among_what_needs_none", names_among_what_needs_none},

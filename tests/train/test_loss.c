@@ -103,10 +103,11 @@ static void gradients_are_slopes(void) {
 }
 
 static void top1_takes_the_first_of_the_largest(void) {
-    const float logits[5][3] = {{1, 2, 2}, {2, 1, 2}, {NAN, 3, 4}, {0, 5, NAN}, {-INFINITY, -INFINITY, -INFINITY}};
-    anx_cross_entropy ce = {.rows = 5, .classes = 3, .targets = (const int64_t[]){1, 0, 0, 2, 0}};
-    CU_ASSERT_EQUAL(anx_top1_count(&ce, logits[0]), 5);
-    ce.targets = (const int64_t[]){2, 2, 2, 1, 1};
+    const float logits[6][3] = {{1, 2, 2},    {2, 1, 2}, {NAN, 3, 4}, {0, 5, NAN}, {-INFINITY, -INFINITY, -INFINITY},
+                                {7, NAN, NAN}};
+    anx_cross_entropy ce = {.rows = 6, .classes = 3, .targets = (const int64_t[]){1, 0, 0, 2, 0, 1}};
+    CU_ASSERT_EQUAL(anx_top1_count(&ce, logits[0]), 6);
+    ce.targets = (const int64_t[]){2, 2, 2, 1, 1, 2};
     CU_ASSERT_EQUAL(anx_top1_count(&ce, logits[0]), 0);
 }
 
@@ -117,6 +118,17 @@ static void a_nan_reaches_the_loss(void) {
     run(&c, "", 1);
     CU_ASSERT_TRUE(isnan(c.loss));
     CU_ASSERT_TRUE(isnan(c.grad[19]) && !isnan(c.grad[18]));
+}
+
+/* exp(-inf) is 0: a class that cannot be adds nothing where it is not asked for, and everything where it is. */
+static void a_class_that_cannot_be(void) {
+    const double logits[3] = {0.0, 0.0, -INFINITY};
+    anx_cross_entropy ce = {.rows = 1, .classes = 3, .targets = (const int64_t[]){0}};
+    double log_probs[3], grad[3];
+    CU_ASSERT_DOUBLE_EQUAL(anx_cross_entropy_f64(&ce, logits, log_probs, grad), log(2.0), 1e-15);
+    CU_ASSERT(log_probs[2] == -INFINITY && grad[2] == 0.0 && grad[0] == -0.5 && grad[1] == 0.5);
+    ce.targets = (const int64_t[]){2};
+    CU_ASSERT(isinf(anx_cross_entropy_f64(&ce, logits, NULL, NULL)));
 }
 
 static void what_is_out_of_range_is_refused(void) {
@@ -145,6 +157,7 @@ int main(int argc, char **argv) {
         {"gradients are slopes", gradients_are_slopes},
         {"top-1 takes the first of the largest", top1_takes_the_first_of_the_largest},
         {"a NaN reaches the loss", a_nan_reaches_the_loss},
+        {"a class that cannot be", a_class_that_cannot_be},
         {"what is out of range is refused", what_is_out_of_range_is_refused},
         {NULL, NULL},
     };

@@ -135,6 +135,14 @@ static void states_that_do_not_fit_are_refused(void) {
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_scheduler_load(step, &state, &err), &err);
     ANX_CHECK_MESSAGE("lacks its rates", &err);
 
+    anx_scheduler *plateau = create(N_SCHEDULES - 1, lr);
+    CU_ASSERT_EQUAL_FATAL(plateau->options.kind, ANX_REDUCE_LR_ON_PLATEAU);
+    state = *plateau;
+    state.num_bad_epochs = -2;
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_scheduler_load(plateau, &state, &err), &err);
+    ANX_CHECK_MESSAGE("num_bad_epochs", &err);
+    anx_scheduler_destroy(plateau);
+
     anx_scheduler inner[2] = {sequential->schedulers[0], sequential->schedulers[1]};
     inner[1].options.kind = ANX_EXPONENTIAL_LR;
     state = *sequential;

@@ -56,6 +56,7 @@ SCHEDULES = [
     (("StepLR", {"step_size": 3, "gamma": 0.3}), None),
     (("StepLR", {"step_size": 2, "gamma": 0.1}), ("LinearLR", {"start_factor": 0.01, "total_iters": 4})),
     (("MultiStepLR", {"milestones": [9, 2, 5, 5], "gamma": 0.7}), None),
+    (("MultiStepLR", {"milestones": [0, 3, 0, -1], "gamma": 0.7}), ("LinearLR", {"start_factor": 0.1, "total_iters": 2})),
     (("ExponentialLR", {"gamma": 0.9}), ("ConstantLR", {"factor": 0.3, "total_iters": 3})),
     (("CosineAnnealingLR", {"T_max": 4, "eta_min": 0.003}), None),
     (("CosineAnnealingLR", {"T_max": 8, "eta_min": 0.00037}),
