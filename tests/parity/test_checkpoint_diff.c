@@ -612,7 +612,7 @@ static void repeated_elements_are_held_against_stored_ones(void) {
         put_view(stores, "w", 6, 5, 2, 3, 3, 1);
         ((float *)stores->items[0].tensor.data)[5] = 6;
         put_view(repeats, "none", 1, 5, 4, 0, 0, 0);
-        put_view(stores, "none", 1, 5, 4, 0, 0, 0);
+        put_view(stores, "none", 1, 6, 4, 0, 0, 0); /* stored, and no element of it */
         compare_as(&p, true, 2);
         CU_ASSERT(p.diff->result == ANX_DIFF_DIFFERENT && p.diff->n_same == 1 && p.diff->same_elems == 0);
         const anx_diff_measure *m = &row_of(&p, "w")->measure;
