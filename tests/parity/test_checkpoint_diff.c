@@ -739,7 +739,7 @@ static void put_prefixed(anx_state_dict *dict, const char *prefix, const char *h
     for (int i = 0; i < 3; i++) {
         char name[64];
         snprintf(name, sizeof name, "%s%s", prefix, names[i]);
-        fill_distinct(put(dict, name, ANX_F32, 1, 5 + i), (size_t)(5 + i), (uint64_t)i);
+        fill_distinct(put(dict, name, ANX_F32, 1, 5 + i), 5 + i, (uint64_t)i);
     }
 }
 
