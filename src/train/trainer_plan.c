@@ -94,8 +94,7 @@ anx_status anx_trainer_ensure_plan(anx_trainer *t, int64_t n, anx_error *err) {
     status = anx_plan_create(t->device, &desc, &t->plan, err);
     if (status != ANX_OK) return status;
     t->n_forward = anx_plan_group_of_node(t->plan, t->graph->logits) + 1;
-    if (t->n_forward == 0)
-        status = anx_error_set(err, ANX_ERR_INTERNAL, "no group of the plan ends with the logits");
+    if (t->n_forward == 0) status = anx_error_set(err, ANX_ERR_INTERNAL, "no group of the plan ends with the logits");
     if (status == ANX_OK) status = settle(t, err);
     if (status != ANX_OK) drop_plan(t);
     return status;
