@@ -100,17 +100,15 @@ def main():
     exact_judge.say_what_is_compared()
     torch.set_num_threads(1)
     judge = Judge()
-    weights_decay = [i % 2 for i in range(16)]  # train.py's --bias-weight-decay
+    kinds = [0, 1] * 5 + [2, 1] * 3  # convolutions, linear layers, biases apart
     cases = [
         Case("seed 0, label smoothing, a rate that falls", classes=1000, smoothing=0.1, batches=(8, 8, 8),
              rates=[[0.01], [0.01], [0.01 * 0.1]]),
         Case("frozen features", seed=1, group_of_param=[-1] * 10 + [0] * 6, smoothing=0.1, batches=(4, 4, 4)),
         Case("odd last batches between whole ones", seed=2, batches=(6, 5, 6, 1)),
-        Case("biases in a group of their own, Nesterov", seed=3, group_of_param=weights_decay,
-             groups=(group(0.02, nesterov=True), group(0.04, 0.5, dampening=0.25, weight_decay=0.0)),
-             batches=(4, 4, 4), rates=[[0.02, 0.04], [0.02, 0.04], [0.01, 0.0]]),
-        Case("no momentum, little dropout", seed=4, groups=(group(0.05, 0.0, weight_decay=0.0),), dropout=0.2,
-             batches=(4, 4)),
+        Case("three groups, a dropout of 0.2", seed=3, dropout=0.2, group_of_param=kinds, batches=(4, 4, 4),
+             groups=(group(0.02, nesterov=True), group(0.04, 0.0, weight_decay=0.0), group(0.01, 0.5, 0.25)),
+             rates=[[0.02, 0.04, 0.01], [0.02, 0.04, 0.01], [0.01, 0.0, 0.005]]),
         Case("no dropout, only the last layer", seed=5, group_of_param=[-1] * 14 + [0, 0], dropout=0.0,
              batches=(4, 4)),
     ]
