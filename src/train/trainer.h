@@ -1,0 +1,108 @@
+/*
+ * Training steps on any device that has plans for training: what torchvision's train.py does with a batch
+ * (train_one_epoch in references/classification/train.py): the model in train mode, cross-entropy, backward, and
+ * optimizer.step() of torch.optim.SGD. On a device with PyTorch's bits (anx_device_info) a step has them throughout:
+ * loss, logits, gradients, parameters and momentum.
+ *
+ * The parameters lie where the device reads them if it lets them lie there, so that no step copies them; and there is
+ * one plan at a time. A batch of another size than the last one's (an epoch's last) has a plan made for it, and so has
+ * the next.
+ */
+#ifndef ANX_SRC_TRAIN_TRAINER_H
+#define ANX_SRC_TRAIN_TRAINER_H
+
+#include "src/backend/backend.h"
+#include "src/base/mt19937.h"
+#include "src/train/sgd.h"
+
+enum { ANX_TRAINER_FROZEN = -1 /* as a parameter's group: it is not trained */ };
+
+typedef struct anx_trainer_options {
+    const anx_graph *graph; /* both must outlive the trainer */
+    anx_device *device;
+    int64_t batch;    /* the largest, 1 or more */
+    bool has_dropout; /* every dropout layer has `dropout`; otherwise each has what the graph says */
+    double dropout;
+    double label_smoothing;
+    const anx_sgd_options *groups; /* copied */
+    int n_groups;
+    const int *group_of_param; /* n_params: the index of its group, or ANX_TRAINER_FROZEN; copied */
+    int threads;               /* for the loss and SGD; <= 0: as many as the device has */
+} anx_trainer_options;
+
+typedef struct anx_trainer anx_trainer;
+
+/*
+ * params: the graph's n_params parameters, contiguous float32, copied. The caller destroys *out, before the device is
+ * closed. Errors: INVALID_ARGUMENT (an option out of its range, parameters that are not the graph's, none that is
+ * trained), UNSUPPORTED (a device without plans for training), OUT_OF_MEMORY, DEVICE.
+ */
+anx_status anx_trainer_create(const anx_trainer_options *options, const anx_tensor *params, anx_trainer **out,
+                              anx_error *err);
+void anx_trainer_destroy(anx_trainer *trainer);
+
+/* ---- steps ---------------------------------------------------------------------------------------------- */
+
+typedef enum anx_nonfinite_kind {
+    ANX_NONFINITE_NONE = 0,
+    ANX_NONFINITE_INPUT,
+    ANX_NONFINITE_PARAM,
+    ANX_NONFINITE_OUTPUT, /* of a layer; the logits are one's */
+    ANX_NONFINITE_LOSS    /* and nothing before it: the logits are too far apart */
+} anx_nonfinite_kind;
+
+/*
+ * The first value of a step that is NaN or infinite, in this order: input, parameters, the layers' outputs. Where a
+ * device computes several layers in one, only the last one's output can be looked at.
+ */
+typedef struct anx_nonfinite {
+    anx_nonfinite_kind kind;
+    const char *name; /* "features.0.weight", "features.0", "input", "loss"; valid as long as the graph */
+    int64_t element;  /* in memory order, of the first one */
+    float value;
+} anx_nonfinite;
+
+typedef struct anx_trainer_result {
+    float loss;
+    int64_t top1;            /* images whose largest logit is the target's */
+    anx_nonfinite nonfinite; /* kind NONE, or why nothing was updated */
+} anx_trainer_result;
+
+/*
+ * One step on a batch of n images, 1 <= n <= options.batch: input (n, C, H, W), contiguous float32; targets, n of them.
+ * Nothing is drawn from gen but the masks of dropout, layer by layer, before the layers run.
+ *
+ * Where the loss is NaN or infinite, parameters and momentum stay as they are, and so they do where an error is
+ * returned; what was drawn stays drawn. A gradient may be anything: PyTorch goes on then, too.
+ * Errors: INVALID_ARGUMENT (input, targets, the groups' options), before anything is drawn; OUT_OF_MEMORY, DEVICE.
+ */
+anx_status anx_trainer_step(anx_trainer *trainer, anx_mt19937 *gen, const anx_tensor *input, const int64_t *targets,
+                            anx_trainer_result *result, anx_error *err);
+
+/* What the last step computed, (n, classes); rank 0 and no data before the first. Valid until the next step. */
+const anx_tensor *anx_trainer_logits(const anx_trainer *trainer);
+/*
+ * The gradient by a parameter of the last step into out, contiguous float32 of the parameter's shape. Errors:
+ * INVALID_ARGUMENT (out; there was no step that went backward), UNSUPPORTED (the parameter is frozen).
+ */
+anx_status anx_trainer_grad(anx_trainer *trainer, int param, anx_tensor *out, anx_error *err);
+
+/* ---- state ---------------------------------------------------------------------------------------------- */
+
+/* The options' groups, n_groups, to be changed between steps: a scheduler sets their learning rates. */
+anx_sgd_options *anx_trainer_groups(anx_trainer *trainer);
+
+/* The parameters as they are, n_params, to be read; views valid until the next call of a step or a setter. */
+const anx_tensor *anx_trainer_params(const anx_trainer *trainer);
+/* A parameter's momentum, to be read; NULL where it has none (yet). Valid as the parameters are. */
+const anx_tensor *anx_trainer_momentum(const anx_trainer *trainer, int param);
+
+/*
+ * To go on from somewhere else: the values of a parameter, which may be a frozen one; the momentum of a trained one,
+ * NULL for none. Contiguous float32 of the parameter's shape, copied.
+ * Errors: INVALID_ARGUMENT (the tensor; momentum for a frozen parameter), OUT_OF_MEMORY, DEVICE.
+ */
+anx_status anx_trainer_set_param(anx_trainer *trainer, int param, const anx_tensor *values, anx_error *err);
+anx_status anx_trainer_set_momentum(anx_trainer *trainer, int param, const anx_tensor *values, anx_error *err);
+
+#endif
