@@ -99,15 +99,18 @@ static const struct {
     int block; /* 0: all channels */
 } layouts[] = {{dnnl_nchw, 1}, {dnnl_nhwc, 0}, {dnnl_nChw16c, 16}, {dnnl_nChw8c, 8}, {dnnl_nChw4c, 4}};
 
-dnnl_format_tag_t anx_dnnl_tag_of(const anx_dnnl_plan *plan, const anx_extent *extent, anx_dnnl_const_md md) {
-    dnnl_format_tag_t found = dnnl_format_tag_undef;
-    for (size_t i = 0; i < sizeof layouts / sizeof layouts[0] && found == dnnl_format_tag_undef; i++) {
+anx_status anx_dnnl_tag_of(const anx_dnnl_plan *plan, const anx_extent *extent, anx_dnnl_const_md md,
+                           dnnl_format_tag_t *tag, anx_error *err) {
+    *tag = dnnl_format_tag_undef;
+    for (size_t i = 0; i < sizeof layouts / sizeof layouts[0] && *tag == dnnl_format_tag_undef; i++) {
         anx_dnnl_md candidate = NULL;
-        if (anx_dnnl_extent_md(plan, extent, layouts[i].tag, &candidate) != dnnl_success) continue;
-        if (dnnl_memory_desc_equal(md, candidate)) found = layouts[i].tag;
+        const anx_status status = anx_dnnl_check(anx_dnnl_extent_md(plan, extent, layouts[i].tag, &candidate),
+                                                 "describe a layout to compare with", err);
+        if (status != ANX_OK) return status;
+        if (dnnl_memory_desc_equal(md, candidate)) *tag = layouts[i].tag;
         anx_dnnl_md_destroy(candidate);
     }
-    return found;
+    return ANX_OK;
 }
 
 anx_dnnl_layout anx_dnnl_layout_of(const anx_extent *extent, dnnl_format_tag_t tag) {
@@ -129,22 +132,27 @@ const anx_extent *anx_dnnl_extent_of(const anx_dnnl_plan *plan, int node) {
     return anx_graph_extent(plan->graph, node);
 }
 
-dnnl_format_tag_t anx_dnnl_tag_wanted(const anx_dnnl_plan *plan, int node) {
+anx_status anx_dnnl_tag_wanted(const anx_dnnl_plan *plan, int node, dnnl_format_tag_t *tag, anx_error *err) {
+    *tag = dnnl_format_tag_undef;
     const anx_graph *graph = plan->graph;
     for (int i = node + 1; i < graph->n_nodes; i++) {
         const anx_node *reader = &graph->nodes[i];
         if (reader->n_inputs != 1 || reader->inputs[0] != node) continue;
         if (reader->layer->op == ANX_OP_CONV2D)
             return anx_dnnl_tag_of(plan, anx_dnnl_extent_of(plan, node),
-                                   dnnl_primitive_desc_query_md(plan->convolutions[i].pd, dnnl_query_src_md, 0));
+                                   dnnl_primitive_desc_query_md(plan->convolutions[i].pd, dnnl_query_src_md, 0), tag,
+                                   err);
         const bool passes_on = plan->mode == ANX_PLAN_INFER
                                    ? anx_dnnl_passes_on(reader)
                                    : plan->mode == ANX_PLAN_TRAIN && anx_dnnl_aliases_in_training(graph, i);
-        if (!passes_on) return dnnl_format_tag_undef;
-        if (reader->layer->op == ANX_OP_FLATTEN) return dnnl_nchw;
+        if (!passes_on) return ANX_OK;
+        if (reader->layer->op == ANX_OP_FLATTEN) {
+            *tag = dnnl_nchw;
+            return ANX_OK;
+        }
         node = i;
     }
-    return dnnl_format_tag_undef;
+    return ANX_OK;
 }
 
 /* ---- values --------------------------------------------------------------------------------------------- */

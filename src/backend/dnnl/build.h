@@ -42,14 +42,18 @@ const anx_extent *anx_dnnl_extent_of(const anx_dnnl_plan *plan, int node);
 /* Descriptor of a batch of that extent. */
 dnnl_status_t anx_dnnl_extent_md(const anx_dnnl_plan *plan, const anx_extent *extent, dnnl_format_tag_t tag,
                                  anx_dnnl_md *out);
-/* Which of the layouts that our own loops work on a rank 4 descriptor has; dnnl_format_tag_undef for another. */
-dnnl_format_tag_t anx_dnnl_tag_of(const anx_dnnl_plan *plan, const anx_extent *extent, anx_dnnl_const_md md);
+/*
+ * Which of the layouts that our own loops work on a rank 4 descriptor has; dnnl_format_tag_undef for another. Fails
+ * where oneDNN cannot make a descriptor to compare with: a layout unknown for want of memory is none of them.
+ */
+anx_status anx_dnnl_tag_of(const anx_dnnl_plan *plan, const anx_extent *extent, anx_dnnl_const_md md,
+                           dnnl_format_tag_t *tag, anx_error *err);
 anx_dnnl_layout anx_dnnl_layout_of(const anx_extent *extent, dnnl_format_tag_t tag);
 /*
  * The layout that whoever reads the node's output would like best; undef where that does not matter. What is written
  * so at once need not be reordered.
  */
-dnnl_format_tag_t anx_dnnl_tag_wanted(const anx_dnnl_plan *plan, int node);
+anx_status anx_dnnl_tag_wanted(const anx_dnnl_plan *plan, int node, dnnl_format_tag_t *tag, anx_error *err);
 
 /* ---- values and parameters ------------------------------------------------------------------------------ */
 

@@ -44,13 +44,16 @@ static anx_status lower_pooling(anx_dnnl_plan *plan, int group, int index, int o
     anx_dnnl_md plain = NULL, dst_md = NULL;
     dnnl_memory_t src = NULL;
     int buffer = 0;
-    dnnl_format_tag_t src_tag = anx_dnnl_tag_of(plan, &node->in, anx_dnnl_storage_of(plan, node->inputs[0])->md);
-    anx_status status = anx_dnnl_check(anx_dnnl_plain_md(plan, &node->in, &plain), "describe a value", err);
+    dnnl_format_tag_t src_tag = dnnl_format_tag_undef, dst_tag = dnnl_format_tag_undef;
+    anx_status status =
+        anx_dnnl_tag_of(plan, &node->in, anx_dnnl_storage_of(plan, node->inputs[0])->md, &src_tag, err);
+    if (status == ANX_OK)
+        status = anx_dnnl_check(anx_dnnl_plain_md(plan, &node->in, &plain), "describe a value", err);
     if (status == ANX_OK)
         status = anx_dnnl_read_value(plan, node->inputs[0], src_tag == dnnl_format_tag_undef ? plain : NULL, false,
                                      group, &src, &buffer, err);
     if (src_tag == dnnl_format_tag_undef) src_tag = dnnl_nchw;
-    dnnl_format_tag_t dst_tag = anx_dnnl_tag_wanted(plan, output);
+    if (status == ANX_OK) status = anx_dnnl_tag_wanted(plan, output, &dst_tag, err);
     if (dst_tag == dnnl_format_tag_undef) dst_tag = src_tag;
     if (status == ANX_OK)
         status = anx_dnnl_check(anx_dnnl_extent_md(plan, &node->out, dst_tag, &dst_md), "describe a value", err);

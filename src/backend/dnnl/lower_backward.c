@@ -129,12 +129,14 @@ static anx_status lower_softmax(anx_dnnl_plan *plan, int group, int index, int o
 static anx_status lower_pooling(anx_dnnl_plan *plan, int group, int index, int output, anx_error *err) {
     const anx_node *node = &plan->graph->nodes[index];
     const anx_dnnl_value *input = anx_dnnl_storage_of(plan, node->inputs[0]), *value = anx_dnnl_value_of(plan, output);
-    const dnnl_format_tag_t dst_tag = anx_dnnl_tag_of(plan, &node->out, value->md);
-    dnnl_format_tag_t src_tag = anx_dnnl_tag_of(plan, &node->in, input->md);
+    dnnl_format_tag_t src_tag = dnnl_format_tag_undef, dst_tag = dnnl_format_tag_undef;
     anx_dnnl_md plain = NULL;
     anx_dnnl_grad_target target = {.md = NULL};
     anx_dnnl_step *step = NULL;
-    anx_status status = anx_dnnl_check(anx_dnnl_plain_md(plan, &node->in, &plain), "describe a gradient", err);
+    anx_status status = anx_dnnl_tag_of(plan, &node->out, value->md, &dst_tag, err);
+    if (status == ANX_OK) status = anx_dnnl_tag_of(plan, &node->in, input->md, &src_tag, err);
+    if (status == ANX_OK)
+        status = anx_dnnl_check(anx_dnnl_plain_md(plan, &node->in, &plain), "describe a gradient", err);
     if (status == ANX_OK)
         status = anx_dnnl_begin_grad(plan, group, node->inputs[0], src_tag == dnnl_format_tag_undef ? plain : NULL,
                                      false, &target, err);

@@ -56,7 +56,9 @@ static anx_status lower_weights(anx_dnnl_plan *plan, int group, const anx_node *
                                 dnnl_memory_t memory, int buffer, anx_error *err) {
     const bool bias = node->bias != ANX_NO_PARAM;
     const anx_dnnl_value *input = anx_dnnl_storage_of(plan, node->inputs[0]);
-    dnnl_format_tag_t src_tag = anx_dnnl_tag_of(plan, &node->in, input->md);
+    dnnl_format_tag_t src_tag = dnnl_format_tag_undef;
+    anx_status status = anx_dnnl_tag_of(plan, &node->in, input->md, &src_tag, err);
+    if (status != ANX_OK) return status;
     if (src_tag != dnnl_nchw) src_tag = dnnl_format_tag_any;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_memory_t src = NULL;
@@ -64,7 +66,7 @@ static anx_status lower_weights(anx_dnnl_plan *plan, int group, const anx_node *
     int src_buffer = 0;
     dnnl_status_t s = weights_pd(plan, node, src_tag, bias, &pd);
     if (s == dnnl_unimplemented) s = weights_pd(plan, node, dnnl_format_tag_any, bias, &pd);
-    anx_status status = anx_dnnl_check(s, "describe a convolution's gradient by its weights", err);
+    status = anx_dnnl_check(s, "describe a convolution's gradient by its weights", err);
     if (status == ANX_OK)
         status = anx_dnnl_read_value(plan, node->inputs[0], dnnl_primitive_desc_query_md(pd, dnnl_query_src_md, 0),
                                      false, group, &src, &src_buffer, err);

@@ -30,7 +30,10 @@ static anx_status exchange(const anx_dnnl_plan *plan, int node, int buffer, floa
 static anx_status exchange_winners(const anx_dnnl_plan *plan, int node, int64_t *host, bool write, anx_error *err) {
     const anx_dnnl_value *value = anx_dnnl_value_of(plan, node);
     const anx_node *nd = &plan->graph->nodes[node];
-    const anx_dnnl_layout layout = anx_dnnl_layout_of(&nd->out, anx_dnnl_tag_of(plan, &nd->out, value->md));
+    dnnl_format_tag_t tag = dnnl_format_tag_undef;
+    const anx_status status = anx_dnnl_tag_of(plan, &nd->out, value->md, &tag, err);
+    if (status != ANX_OK) return status;
+    const anx_dnnl_layout layout = anx_dnnl_layout_of(&nd->out, tag);
     const int64_t positions = nd->out.dim[1] * nd->out.dim[2], plane = nd->in.dim[1] * nd->in.dim[2];
     int32_t *winners = anx_dnnl_winners_data(plan, value->extra_buffer);
     for (int64_t i = 0; write && i < plan->batch * layout.channels * positions; i++) {
