@@ -25,7 +25,7 @@ typedef struct block {
 enum { max_blocks = 1 << 14 };
 
 static struct {
-    bool on, lasting;
+    bool on, lasting, own;
     size_t fail_at;
     failing_memory_report report;
     block blocks[max_blocks];
@@ -34,11 +34,25 @@ static struct {
 
 void failing_memory_begin(size_t n, bool lasting) {
     watch.on = false;
+    watch.own = false;
     watch.report = (failing_memory_report){.n_left = 0};
     watch.n_blocks = 0;
     watch.fail_at = n;
     watch.lasting = lasting;
     watch.on = true;
+}
+
+void failing_memory_begin_own(size_t n, bool lasting) {
+    failing_memory_begin(n, lasting);
+    watch.own = true;
+}
+
+/* Set by the linker: where the program's own code lies. */
+extern const char __executable_start[], etext[];
+
+/* Whether an allocation is one of those that are looked at. */
+static bool is_watched(const void *caller) {
+    return watch.on && (!watch.own || ((const char *)caller >= __executable_start && (const char *)caller < etext));
 }
 
 /*
@@ -65,8 +79,8 @@ failing_memory_report failing_memory_end(void) {
     return watch.report;
 }
 
-static bool must_fail(void) {
-    if (!watch.on) return false;
+static bool must_fail(const void *caller) {
+    if (!is_watched(caller)) return false;
     const size_t n = ++watch.report.n_allocations;
     if (watch.fail_at == 0 || n < watch.fail_at || (n > watch.fail_at && !watch.lasting)) return false;
     watch.report.n_failed++;
@@ -75,7 +89,7 @@ static bool must_fail(void) {
 }
 
 static void *watched(void *at, size_t bytes, const void *caller) {
-    if (!watch.on || at == NULL) return at;
+    if (!is_watched(caller) || at == NULL) return at;
     if (watch.n_blocks == max_blocks) {
         static const char text[] = "failing_memory: more blocks than can be watched\n";
         if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(3);
@@ -102,15 +116,15 @@ static void forget(const void *at) {
 #define CALLER __builtin_return_address(0)
 
 void *malloc(size_t bytes) {
-    return must_fail() ? NULL : watched(__libc_malloc(bytes), bytes, CALLER);
+    return must_fail(CALLER) ? NULL : watched(__libc_malloc(bytes), bytes, CALLER);
 }
 
 void *calloc(size_t n, size_t bytes) {
-    return must_fail() ? NULL : watched(__libc_calloc(n, bytes), n * bytes, CALLER);
+    return must_fail(CALLER) ? NULL : watched(__libc_calloc(n, bytes), n * bytes, CALLER);
 }
 
 static void *resize(void *old, size_t bytes, const void *caller) {
-    if (must_fail()) return NULL;
+    if (must_fail(caller)) return NULL;
     void *at = __libc_realloc(old, bytes);
     if (at == NULL && bytes > 0) return NULL;
     forget(old);
@@ -131,15 +145,15 @@ void *reallocarray(void *old, size_t n, size_t bytes) {
 }
 
 void *memalign(size_t alignment, size_t bytes) {
-    return must_fail() ? NULL : watched(__libc_memalign(alignment, bytes), bytes, CALLER);
+    return must_fail(CALLER) ? NULL : watched(__libc_memalign(alignment, bytes), bytes, CALLER);
 }
 
 void *aligned_alloc(size_t alignment, size_t bytes) {
-    return memalign(alignment, bytes);
+    return must_fail(CALLER) ? NULL : watched(__libc_memalign(alignment, bytes), bytes, CALLER);
 }
 
 int posix_memalign(void **out, size_t alignment, size_t bytes) {
-    void *at = memalign(alignment, bytes);
+    void *at = must_fail(CALLER) ? NULL : watched(__libc_memalign(alignment, bytes), bytes, CALLER);
     if (at == NULL) return ENOMEM;
     *out = at;
     return 0;

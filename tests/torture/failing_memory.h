@@ -11,6 +11,9 @@
 
 /* From now on blocks are watched, and the n-th allocation (from 1) fails; `lasting`: all after it too. n 0: none. */
 void failing_memory_begin(size_t n, bool lasting);
+/* The same for allocations of the program itself alone, which libraries' are not: of libraries in C++, say, that end a
+   process without memory, or keep what they compiled. */
+void failing_memory_begin_own(size_t n, bool lasting);
 
 typedef struct failing_memory_report {
     size_t n_allocations; /* that were asked for */
