@@ -27,6 +27,7 @@ typedef struct impl {
     const char *notes[MAX_NOTES];
     /* while it is being opened */
     const anx_dataset_options *options;
+    int64_t n_classes; /* that there are, once the folders are known */
     anx_wnids wnids;
     anx_class_folders folders;
     anx_defects defects;
@@ -127,9 +128,15 @@ static anx_status choose_labels(impl *d, const char **labels, anx_error *err) {
     const anx_class_folders *f = &d->folders;
     *labels = d->options->labels;
     if (*labels != NULL || f->n_known > 0) return ANX_OK;
+    if (d->options->n_classes == 0) {
+        if (f->n > 0 && f->images_below) return ANX_OK;
+        return anx_error_set(err, ANX_ERR_NOT_FOUND,
+                             "no folders of images in it, one for each class; what counts is a name that ends in %s",
+                             ANX_IMAGE_EXTENSIONS);
+    }
     const anx_status status = find_labels(d, err);
     if (status != ANX_OK) return status;
-    if (d->labels_found != NULL && (f->images_above || (f->images_below && f->n != (uint64_t)d->options->n_classes)))
+    if (d->labels_found != NULL && (f->images_above || (f->images_below && f->n != (uint64_t)d->n_classes)))
         *labels = d->labels_found;
     if (*labels != NULL || f->images_below || (f->n > 0 && !f->images_above)) return ANX_OK;
     char names[300];
@@ -176,7 +183,7 @@ static anx_status note_shift(impl *d, anx_error *err) {
 
 static anx_status label_by_folders(impl *d, anx_error *err) {
     const anx_class_folders *f = &d->folders;
-    anx_class_folders_label(f, &d->listing, &d->wnids, d->options->n_classes, &d->defects);
+    anx_class_folders_label(f, &d->listing, &d->wnids, d->n_classes, &d->defects);
     anx_status status = anx_defects_status(&d->defects, things_do_not_fit, err);
     if (status != ANX_OK) return status;
     d->dataset.by_wnid = f->n_known > 0;
@@ -239,7 +246,7 @@ out:
 
 /* Wnids where the model's classes have them, the folders' names, or else the numbers. */
 static anx_status make_class_ids(impl *d, anx_error *err) {
-    const int64_t n = d->options->n_classes;
+    const int64_t n = d->n_classes;
     const char **ids = anx_arena_alloc(&d->listing.arena, (size_t)n, sizeof *ids);
     if (ids == NULL) return out_of_memory(err);
     const bool folders = d->dataset.labels == NULL && !d->dataset.by_wnid;
@@ -340,8 +347,10 @@ static anx_status open_dataset(impl *d, const char *path, anx_error *err) {
     const char *labels = NULL;
     anx_status status = choose_container(d, path, err);
     if (status == ANX_OK) status = anx_listing_init(&d->listing, path, err);
-    if (status == ANX_OK) status = anx_wnids_init(&d->wnids, d->options->classes, d->options->n_classes, err);
+    if (status == ANX_OK && d->options->n_classes > 0)
+        status = anx_wnids_init(&d->wnids, d->options->classes, d->options->n_classes, err);
     if (status == ANX_OK) status = list_files(d, err);
+    d->n_classes = d->options->n_classes > 0 ? d->options->n_classes : (int64_t)d->folders.n;
     if (status == ANX_OK) status = choose_labels(d, &labels, err);
     if (status == ANX_OK) status = labels != NULL ? label_by_file(d, labels, err) : label_by_folders(d, err);
     if (status == ANX_OK) status = make_dataset(d, path, err);
@@ -364,7 +373,10 @@ static void destroy(impl *d) {
 }
 
 anx_status anx_dataset_open(const char *path, const anx_dataset_options *options, anx_dataset **out, anx_error *err) {
-    if (options->n_classes < 1) return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a model has at least one class");
+    if (options->n_classes < 0 || (options->n_classes == 0 && options->labels != NULL))
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                             options->n_classes < 0 ? "a model has at least one class"
+                                                    : "a label file's classes are those of a model");
     impl *d = calloc(1, sizeof *d);
     if (d == NULL) return out_of_memory(err);
     d->fd = -1;

@@ -40,7 +40,8 @@ typedef struct anx_dataset_options {
     const char *labels;  /* a label file; NULL: looked for beside the images */
     const char *synsets; /* a file of one wnid per line in ILSVRC id order, for the devkit's ground truth; or NULL */
     const anx_class_names *classes; /* ImageNet's wnids and their indices, for wnids; may be NULL */
-    int64_t n_classes;              /* of the model */
+    int64_t n_classes;              /* of the model; 0: each folder is a class, as ImageFolder has it for a model to be
+                                       made; no wnids and no label files then */
 } anx_dataset_options;
 
 /*

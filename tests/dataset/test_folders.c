@@ -54,6 +54,35 @@ static void other_folders_count_by_position(void) {
     tree_check(few, two, "class folders", "0 n00000020/a.jpg\n1 n00000050/b.jpg\n");
 }
 
+/* For a model to be made: as many classes as folders, whatever lies beside them. */
+static void each_folder_is_a_class(void) {
+    const char *root = tree_folder("each");
+    tree_images(root, "n00000050/b.jpg n00000020/a.jpg other/deep/c.png stray.jpg");
+    tree_text(root, "val.txt", "stray.jpg 0\n");
+    const anx_dataset_options any = {.classes = five_classes(), .n_classes = 0};
+    anx_dataset *d = tree_open(root, any, "0 n00000020/a.jpg\n1 n00000050/b.jpg\n2 other/deep/c.png\n");
+    if (d != NULL) {
+        CU_ASSERT_STRING_EQUAL(d->layout, "class folders");
+        CU_ASSERT_EQUAL(d->n_classes, 3);
+        CU_ASSERT_EQUAL(d->n_classes_present, 3);
+        CU_ASSERT_STRING_EQUAL(d->class_ids[1], "n00000050");
+    }
+    anx_dataset_close(d);
+    tree_refused(root, (anx_dataset_options){.labels = tree_path(root, "val.txt")}, ANX_ERR_INVALID_ARGUMENT,
+                 "a label file's classes are those of a model");
+    const char *flat = tree_folder("each-flat");
+    tree_images(flat, "a.jpg b.jpg");
+    tree_refused(flat, unnamed(0), ANX_ERR_NOT_FOUND,
+                 "$: no folders of images in it, one for each class; what counts is a name that ends in .jpg, .jpeg, "
+                 ".png, .ppm, .bmp, .pgm, .tif, .tiff, .webp");
+    const char *empty = tree_folder("each-empty");
+    tree_images(empty, "a/1.jpg");
+    tree_text(empty, "b/no image.txt", "");
+    tree_refused(empty, unnamed(0), ANX_ERR_MISMATCH,
+                 "$: folder 'b': no image in it\nImages are files whose names end in .jpg, .jpeg, .png, .ppm, .bmp, "
+                 ".pgm, .tif, .tiff, .webp, in any case.");
+}
+
 static void numbers_as_names_are_pointed_out(void) {
     const char *root = tree_folder("numbers");
     tree_images(root, "0/a.jpg 1/a.jpg 2/a.jpg 10/a.jpg");
@@ -111,7 +140,7 @@ static void nothing_to_open(void) {
     tree_refused(tree_path(root, "gone"), five(NULL, NULL), ANX_ERR_NOT_FOUND,
                  "$: cannot open: No such file or directory");
     tree_refused("/dev/null", five(NULL, NULL), ANX_ERR_INVALID_ARGUMENT, "$: neither a folder nor a file");
-    tree_refused(root, unnamed(0), ANX_ERR_INVALID_ARGUMENT, "a model has at least one class");
+    tree_refused(root, unnamed(-1), ANX_ERR_INVALID_ARGUMENT, "a model has at least one class");
     tree_images(root, "a.jpg");
     tree_refused(root, five(NULL, NULL), ANX_ERR_NOT_FOUND,
                  "$: images, but neither folders of classes nor a label file (LOC_val_solution.csv, "
@@ -272,6 +301,7 @@ static const anx_test tests[] = {
     {"wnid folders are matched by wnid", wnid_folders_are_matched_by_wnid},
     {"all wnids need no note", all_wnids_need_no_note},
     {"other folders count by position", other_folders_count_by_position},
+    {"each folder is a class", each_folder_is_a_class},
     {"numbers as names are pointed out", numbers_as_names_are_pointed_out},
     {"order is that of the folders' paths", order_is_that_of_the_folders_paths},
     {"every empty class is listed", every_empty_class_is_listed},
