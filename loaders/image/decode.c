@@ -84,3 +84,32 @@ anx_status anx_image_decode(const uint8_t *bytes, size_t n_bytes, const anx_imag
     if (has(&png, bytes, n_bytes)) return anx_png_decode(bytes, n_bytes, sink, err);
     return refuse(bytes, n_bytes, err);
 }
+
+typedef struct size_found {
+    bool found;
+    int32_t width, height;
+} size_found;
+
+/* Ends the decoding, which has nothing more to tell. */
+static anx_status keep_size(void *context, int32_t width, int32_t height, anx_image_region *needed, anx_error *err) {
+    (void)needed;
+    (void)err;
+    *(size_found *)context = (size_found){true, width, height};
+    return ANX_ERR_INTERRUPTED;
+}
+
+static void pass_over(void *context, int32_t y, const uint8_t *rgb) {
+    (void)context;
+    (void)y;
+    (void)rgb;
+}
+
+anx_status anx_image_size(const uint8_t *bytes, size_t n_bytes, int32_t *width, int32_t *height, anx_error *err) {
+    size_found size = {.found = false};
+    const anx_image_sink sink = {.begin = keep_size, .row = pass_over, .context = &size};
+    const anx_status status = anx_image_decode(bytes, n_bytes, &sink, err);
+    if (!size.found) return status;
+    *width = size.width;
+    *height = size.height;
+    return ANX_OK;
+}

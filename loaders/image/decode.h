@@ -44,6 +44,12 @@ enum { ANX_IMAGE_ROW_PADDING_BYTES = 64 };
  */
 anx_status anx_image_decode(const uint8_t *bytes, size_t n_bytes, const anx_image_sink *sink, anx_error *err);
 
+/*
+ * The size of an image, from what stands before its pixels. An image that has one may still fail to decode. Errors: as
+ * anx_image_decode.
+ */
+anx_status anx_image_size(const uint8_t *bytes, size_t n_bytes, int32_t *width, int32_t *height, anx_error *err);
+
 /* The same for one format each; bytes start with its signature. */
 anx_status anx_jpeg_decode(const uint8_t *bytes, size_t n_bytes, const anx_image_sink *sink, anx_error *err);
 anx_status anx_png_decode(const uint8_t *bytes, size_t n_bytes, const anx_image_sink *sink, anx_error *err);

@@ -60,7 +60,8 @@ anx_status anx_preprocess_check(const anx_preprocess_profile *profile, anx_error
 /* ---- geometry ---- */
 
 typedef struct geometry {
-    int32_t width, height;                 /* decoded */
+    int32_t left, top;                     /* of what is resized, in the decoded image */
+    int32_t width, height;                 /* ... and its size: all of the image, unless an augmentation crops it */
     int32_t resized_width, resized_height; /* after Resize */
     int32_t crop;                          /* side of the crop */
     /* The crop's first column and row in the resized image; negative where it begins with zeros. */
@@ -98,6 +99,26 @@ static anx_status plan(const anx_preprocess_profile *profile, int32_t width, int
     g.window.x1 = g.crop_left + g.crop < g.resized_width ? g.crop_left + g.crop : g.resized_width;
     g.window.y1 = g.crop_top + g.crop < g.resized_height ? g.crop_top + g.crop : g.resized_height;
     *out = g;
+    return ANX_OK;
+}
+
+/* torchvision's resized_crop: Image.crop, then Resize((crop, crop)) of what that leaves. */
+static anx_status plan_crop(const anx_preprocess_profile *profile, const anx_crop *crop, int32_t width, int32_t height,
+                            geometry *out, anx_error *err) {
+    if (crop->left < 0 || crop->top < 0 || crop->width < 1 || crop->height < 1 || crop->left > width - crop->width ||
+        crop->top > height - crop->height)
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                             "%lld x %lld pixels from column %lld and row %lld on are no part of an image of %d x %d",
+                             (long long)crop->width, (long long)crop->height, (long long)crop->left,
+                             (long long)crop->top, width, height);
+    *out = (geometry){.left = (int32_t)crop->left,
+                      .top = (int32_t)crop->top,
+                      .width = (int32_t)crop->width,
+                      .height = (int32_t)crop->height,
+                      .resized_width = profile->crop,
+                      .resized_height = profile->crop,
+                      .crop = profile->crop,
+                      .window = {.x1 = profile->crop, .y1 = profile->crop}};
     return ANX_OK;
 }
 
@@ -251,6 +272,7 @@ anx_status anx_preprocess_source(const anx_preprocess_profile *profile, int32_t 
 
 typedef struct fast_run {
     const anx_preprocess_profile *profile;
+    const anx_augmentation *augmentation; /* or NULL */
     geometry geometry;
     anx_resizer *resizer;
     value_tables tables;
@@ -261,9 +283,13 @@ static void fast_output(void *context, int32_t y, const uint8_t *rgb) {
     fast_run *run = context;
     const geometry *g = &run->geometry;
     const size_t plane = (size_t)g->crop * (size_t)g->crop, n = (size_t)(g->window.x1 - g->window.x0);
-    float *row = run->input + (size_t)(y - g->crop_top) * (size_t)g->crop + (size_t)(g->window.x0 - g->crop_left);
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < CHANNELS; c++) row[c * plane + i] = run->tables.input[c][rgb[i * CHANNELS + c]];
+    float *row = run->input + (size_t)(y - g->crop_top) * (size_t)g->crop;
+    const size_t first = (size_t)(g->window.x0 - g->crop_left), last = (size_t)g->crop - 1 - first;
+    const bool flip = run->augmentation != NULL && run->augmentation->flip;
+    for (size_t i = 0; i < n; i++) {
+        const size_t x = flip ? last - i : first + i;
+        for (size_t c = 0; c < CHANNELS; c++) row[c * plane + x] = run->tables.input[c][rgb[i * CHANNELS + c]];
+    }
 }
 
 /* What the crop shows beyond the image's borders. */
@@ -278,14 +304,20 @@ static void fill_padding(const fast_run *run) {
 static anx_status fast_begin(void *context, int32_t width, int32_t height, anx_image_region *needed, anx_error *err) {
     fast_run *run = context;
     if (run->resizer == NULL) {
-        anx_status status = plan(run->profile, width, height, &run->geometry, err);
+        const anx_augmentation *a = run->augmentation;
+        anx_status status = a != NULL && a->has_crop
+                                ? plan_crop(run->profile, &a->crop, width, height, &run->geometry, err)
+                                : plan(run->profile, width, height, &run->geometry, err);
         if (status != ANX_OK) return status;
         status = create_resizer(&run->geometry, &run->resizer, err);
         if (status != ANX_OK) return status;
         make_tables(run->profile, &run->tables);
         fill_padding(run);
     }
-    *needed = anx_resizer_source(run->resizer);
+    const anx_image_region source = anx_resizer_source(run->resizer);
+    const geometry *g = &run->geometry;
+    *needed = (anx_image_region){
+        .x0 = g->left + source.x0, .x1 = g->left + source.x1, .y0 = g->top + source.y0, .y1 = g->top + source.y1};
     anx_resizer_begin(run->resizer, fast_output, run);
     return ANX_OK;
 }
@@ -298,7 +330,13 @@ static void fast_row(void *context, int32_t y, const uint8_t *rgb) {
 
 anx_status anx_preprocess_fast(const anx_preprocess_profile *profile, const uint8_t *bytes, size_t n_bytes,
                                const char *name, float *input, anx_error *err) {
-    fast_run run = {.profile = profile, .input = input};
+    return anx_preprocess_augmented(profile, NULL, bytes, n_bytes, name, input, err);
+}
+
+anx_status anx_preprocess_augmented(const anx_preprocess_profile *profile, const anx_augmentation *augmentation,
+                                    const uint8_t *bytes, size_t n_bytes, const char *name, float *input,
+                                    anx_error *err) {
+    fast_run run = {.profile = profile, .augmentation = augmentation, .input = input};
     const anx_image_sink sink = {.begin = fast_begin, .row = fast_row, .context = &run};
     anx_status status = anx_preprocess_check(profile, err);
     if (status == ANX_OK) status = anx_image_decode(bytes, n_bytes, &sink, err);

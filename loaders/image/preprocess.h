@@ -8,6 +8,7 @@
 
 #include "loaders/image/decode.h"
 #include "src/base/tensor.h"
+#include "src/train/sampling.h"
 
 /* 8-bit RGB, interleaved, rows without padding: (H, W, 3). pixels is owned; release with anx_image_fini. */
 typedef struct anx_image {
@@ -52,6 +53,22 @@ anx_status anx_preprocess_staged(const anx_preprocess_profile *profile, const ui
 /* The fast path: straight to input (3, crop, crop) floats. */
 anx_status anx_preprocess_fast(const anx_preprocess_profile *profile, const uint8_t *bytes, size_t n_bytes,
                                const char *name, float *input, anx_error *err);
+
+/* What was drawn for an image of a training (src/train/sampling.h). */
+typedef struct anx_augmentation {
+    bool has_crop; /* `crop` is resized to (crop, crop) of the profile, in place of Resize and CenterCrop */
+    anx_crop crop;
+    bool flip; /* left to right, in the end */
+} anx_augmentation;
+
+/*
+ * The fast path with an augmentation (NULL: none): torchvision's resized_crop and hflip on PIL images, then as ever,
+ * which is its training preset, ClassificationPresetTrain with the PIL backend, for what that drew.
+ * Errors: INVALID_ARGUMENT also for a crop that is not inside the image.
+ */
+anx_status anx_preprocess_augmented(const anx_preprocess_profile *profile, const anx_augmentation *augmentation,
+                                    const uint8_t *bytes, size_t n_bytes, const char *name, float *input,
+                                    anx_error *err);
 
 /*
  * The part of a decoded image of width x height pixels that the crop is made from: what the fast path decodes.

@@ -301,6 +301,36 @@ static void sizes_beyond_pillows_integers_are_refused(void) {
     bytes_fini(&file);
 }
 
+/* A part of an image at its own size, so that nothing is resampled, and turned round. */
+static void a_crop_is_cut_and_turned_round(void) {
+    bytes file = coordinates(16, 12);
+    const anx_preprocess_profile profile = profile_of(5, 5);
+    float plain[3 * 5 * 5], turned[3 * 5 * 5];
+    anx_augmentation a = {.has_crop = true, .crop = {.left = 11, .top = 7, .width = 5, .height = 5}};
+    ANX_CHECK_OK(anx_preprocess_augmented(&profile, &a, file.data, file.n, "test", plain, &err), &err);
+    a.flip = true;
+    ANX_CHECK_OK(anx_preprocess_augmented(&profile, &a, file.data, file.n, "test", turned, &err), &err);
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < 5; y++)
+            for (int x = 0; x < 5; x++) {
+                const float value =
+                    ((float)((11 + x + 16 * (7 + y)) % 256) / 255.0f - profile.mean[c]) / profile.std[c];
+                CU_ASSERT_EQUAL(plain[(c * 5 + y) * 5 + x], value);
+                CU_ASSERT_EQUAL(turned[(c * 5 + y) * 5 + 4 - x], value);
+            }
+    a.crop.left = 12;
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT,
+                     anx_preprocess_augmented(&profile, &a, file.data, file.n, "test", plain, &err), &err);
+    CU_ASSERT_STRING_EQUAL(err.message, "5 x 5 pixels from column 12 and row 7 on are no part of an image of 16 x 12");
+    int32_t width = 0, height = 0;
+    ANX_CHECK_OK(anx_image_size(file.data, file.n, &width, &height, &err), &err);
+    CU_ASSERT(width == 16 && height == 12);
+    /* The size stands before the pixels, which may be missing; where it is missing itself there is none. */
+    ANX_CHECK_OK(anx_image_size(file.data, 60, &width, &height, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_FORMAT, anx_image_size(file.data, 20, &width, &height, &err), &err);
+    bytes_fini(&file);
+}
+
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"the long side is truncated", the_long_side_is_truncated},
@@ -314,6 +344,7 @@ int main(int argc, char **argv) {
         {"gray YCCK keeps its black", gray_ycck_keeps_its_black},
         {"every kind of PNG becomes RGB", every_kind_of_png_becomes_rgb},
         {"bad profiles are refused", bad_profiles_are_refused},
+        {"a crop is cut and turned round", a_crop_is_cut_and_turned_round},
         {"a very thin image goes the fast way alone", a_very_thin_image_goes_the_fast_way_alone},
         {"sizes beyond Pillow's integers are refused", sizes_beyond_pillows_integers_are_refused},
         {NULL, NULL},

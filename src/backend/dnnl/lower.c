@@ -45,10 +45,8 @@ static anx_status lower_pooling(anx_dnnl_plan *plan, int group, int index, int o
     dnnl_memory_t src = NULL;
     int buffer = 0;
     dnnl_format_tag_t src_tag = dnnl_format_tag_undef, dst_tag = dnnl_format_tag_undef;
-    anx_status status =
-        anx_dnnl_tag_of(plan, &node->in, anx_dnnl_storage_of(plan, node->inputs[0])->md, &src_tag, err);
-    if (status == ANX_OK)
-        status = anx_dnnl_check(anx_dnnl_plain_md(plan, &node->in, &plain), "describe a value", err);
+    anx_status status = anx_dnnl_tag_of(plan, &node->in, anx_dnnl_storage_of(plan, node->inputs[0])->md, &src_tag, err);
+    if (status == ANX_OK) status = anx_dnnl_check(anx_dnnl_plain_md(plan, &node->in, &plain), "describe a value", err);
     if (status == ANX_OK)
         status = anx_dnnl_read_value(plan, node->inputs[0], src_tag == dnnl_format_tag_undef ? plain : NULL, false,
                                      group, &src, &buffer, err);
