@@ -21,6 +21,8 @@ typedef struct slot {
 struct anx_pipeline {
     anx_image_source source;
     anx_preprocess_profile profile;
+    anx_status (*augment)(void *, int64_t, const uint8_t *, size_t, anx_augmentation *, anx_error *);
+    void *augment_context;
     const int64_t *files;
     int64_t n_files, batch, n_batches;
     int threads;
@@ -30,10 +32,11 @@ struct anx_pipeline {
     float *inputs;    /* of all slots */
     anx_error **bads; /* of all slots */
 
-    int64_t next;   /* batch that the next call gives out */
-    int64_t opened; /* batches before this one have a slot, or had one */
-    int64_t ahead;  /* how many batches may be open from `next` on */
-    int64_t lead;   /* files announced ahead of the last one begun */
+    int64_t allowed; /* positions below may be begun */
+    int64_t next;    /* batch that the next call gives out */
+    int64_t opened;  /* batches before this one have a slot, or had one */
+    int64_t ahead;   /* how many batches may be open from `next` on */
+    int64_t lead;    /* files announced ahead of the last one begun */
 
     /* What the team shares, under the lock. One is taken per image, whose milliseconds make it cheap. */
     pthread_mutex_t lock;
@@ -62,7 +65,8 @@ static const char *file_name(const anx_pipeline *p, int64_t position) {
 /* Gives out the next image; false where none may be begun. */
 static bool take(anx_pipeline *p, job *out) {
     pthread_mutex_lock(&p->lock);
-    const int64_t room = p->opened < p->n_batches ? p->opened * p->batch : p->n_files;
+    int64_t room = p->opened < p->n_batches ? p->opened * p->batch : p->n_files;
+    if (room > p->allowed) room = p->allowed;
     const bool wanted = slot_of_batch(p, p->next)->unfinished > 0;
     const bool taken = wanted && p->begun < room && p->failed == ANX_OK && !anx_interrupt_requested();
     if (taken) {
@@ -96,8 +100,13 @@ static anx_status read_and_preprocess(const anx_pipeline *p, int64_t position, f
     size_t n_bytes = 0;
     const char *name = file_name(p, position);
     anx_status status = p->source.read(p->source.context, p->files[position], &bytes, &n_bytes, err);
+    anx_augmentation augmentation = {.has_crop = false};
     if (status == ANX_OK) {
-        status = anx_preprocess_fast(&p->profile, bytes, n_bytes, name, input, err);
+        if (p->augment != NULL) status = p->augment(p->augment_context, position, bytes, n_bytes, &augmentation, err);
+        if (status == ANX_OK)
+            status = anx_preprocess_augmented(&p->profile, &augmentation, bytes, n_bytes, name, input, err);
+        else
+            anx_error_in_file(err, name);
         free(bytes);
     } else {
         anx_error_in_file(err, name);
@@ -171,6 +180,10 @@ anx_status anx_pipeline_next(anx_pipeline *p, anx_pipeline_batch *out, anx_error
         *out = (anx_pipeline_batch){.first = p->n_files};
         return ANX_OK;
     }
+    const int64_t end = p->n_files - p->next * p->batch > p->batch ? (p->next + 1) * p->batch : p->n_files;
+    if (p->failed == ANX_OK && p->allowed < end)
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "images up to %lld are wanted, up to %lld allowed",
+                             (long long)end, (long long)p->allowed);
     if (p->failed == ANX_OK) open_batches(p);
     const slot *s = slot_of_batch(p, p->next);
     if (p->failed == ANX_OK && s->unfinished > 0) {
@@ -188,6 +201,10 @@ anx_status anx_pipeline_next(anx_pipeline *p, anx_pipeline_batch *out, anx_error
         .first = p->next * p->batch, .n = s->n, .input = s->input, .bad = (const anx_error *const *)s->bad};
     p->next++;
     return ANX_OK;
+}
+
+void anx_pipeline_allow(anx_pipeline *p, int64_t n) {
+    p->allowed = n < p->n_files ? n : p->n_files;
 }
 
 /* ---- creation ---- */
@@ -246,8 +263,11 @@ anx_status anx_pipeline_create(const anx_image_source *source, const anx_pipelin
     if (p == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     p->source = *source;
     p->profile = *options->profile;
+    p->augment = options->augment;
+    p->augment_context = options->augment_context;
     p->files = options->files;
     p->n_files = options->n_files;
+    p->allowed = options->on_demand ? 0 : options->n_files;
     p->batch = options->batch;
     p->n_batches = p->n_files / p->batch + (p->n_files % p->batch != 0);
     p->threads = options->threads > 0 ? options->threads : anx_threads_available();

@@ -30,15 +30,22 @@ void anx_randperm(anx_mt19937 *gen, int64_t n, int64_t *order) {
         permute_wide(gen, n, order);
 }
 
-void anx_loader_begin(anx_mt19937 *gen, bool shuffle, int64_t n, int64_t *order) {
+void anx_loader_order(int64_t seed, int64_t n, int64_t *order) {
+    anx_mt19937 own;
+    anx_mt19937_seed(&own, (uint64_t)seed);
+    anx_randperm(&own, n, order);
+}
+
+int64_t anx_loader_begin(anx_mt19937 *gen, bool shuffle, int64_t n, int64_t *order) {
+    int64_t seed = 0;
     anx_mt19937_u64(gen); /* DataLoader's base seed */
     if (shuffle) {
-        anx_mt19937 own;
-        anx_mt19937_seed(&own, anx_mt19937_u64(gen) & INT64_MAX);
-        anx_randperm(&own, n, order);
+        seed = (int64_t)(anx_mt19937_u64(gen) & INT64_MAX);
+        anx_loader_order(seed, n, order);
     } else if (order != NULL) {
         for (int64_t i = 0; i < n; i++) order[i] = i;
     }
+    return seed;
 }
 
 /* Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014): the finaliser of SplitMix64. */

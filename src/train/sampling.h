@@ -21,9 +21,12 @@ void anx_randperm(anx_mt19937 *gen, int64_t n, int64_t *order);
  * What `iter(DataLoader(dataset, shuffle=shuffle, num_workers=0))` and its first batch draw from the global generator
  * gen: a base seed (which no worker uses, but which is drawn, in an evaluation too), then with shuffle=True the seed of
  * a generator of the sampler's own, which permutes. order[0 .. n): the indices of the epoch; may be NULL without
- * shuffle. The images' own draws follow in that order.
+ * shuffle. The images' own draws follow in that order. Returns the sampler's seed, 0 without shuffle.
  */
-void anx_loader_begin(anx_mt19937 *gen, bool shuffle, int64_t n, int64_t *order);
+int64_t anx_loader_begin(anx_mt19937 *gen, bool shuffle, int64_t n, int64_t *order);
+
+/* The order again, from the sampler's seed: for an epoch that is taken up in its middle. */
+void anx_loader_order(int64_t seed, int64_t n, int64_t *order);
 
 /* The order of an epoch that depends on the seed and the epoch alone. Other generators are left alone. */
 void anx_independent_order(uint64_t seed, int64_t epoch, int64_t n, int64_t *order);
