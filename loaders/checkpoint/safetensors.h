@@ -7,6 +7,13 @@
 
 #include "src/base/state_dict.h"
 
+enum {
+    ANX_SAFETENSORS_MAX_HEADER_BYTES = 100000000, /* the reference reader's limit */
+    /* cJSON and what is made of its values spend up to 200 bytes on each, and a header must not ask for much more
+       memory than its file is long: some 40,000 tensors. */
+    ANX_SAFETENSORS_MAX_JSON_VALUES = 300000
+};
+
 /* An open, mapped file. Tensors are views of the mapping. */
 typedef struct anx_safetensors {
     anx_state_dict tensors;
@@ -31,7 +38,8 @@ typedef struct anx_safetensors_meta {
 
 /*
  * Writes tensors (any strides; gathered) atomically: temporary file beside path, fsync, rename. Layout as the
- * reference writer's: dtype alignment descending, then name; metadata keys sorted. EXISTS unless `force`.
+ * reference writer's: dtype alignment descending, then name; metadata keys sorted. EXISTS unless `force`; LIMIT for
+ * what anx_safetensors_open would refuse.
  */
 anx_status anx_safetensors_write(const char *path, const anx_state_dict *tensors, const anx_safetensors_meta *metadata,
                                  size_t n_metadata, bool force, anx_error *err);

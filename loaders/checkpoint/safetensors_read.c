@@ -17,13 +17,7 @@
  * UTF-8, NUL in names) is checked here.
  */
 
-enum {
-    length_bytes = 8,
-    max_header_bytes = 100000000,
-    /* cJSON and what is made of its values spend up to 200 bytes on each, and a header must not ask for much more
-       memory than its file is long. */
-    max_json_values = 300000
-};
+enum { length_bytes = 8 };
 
 static const double max_exact_double = 9007199254740992.0; /* 2^53: cJSON's numbers are doubles */
 
@@ -50,9 +44,9 @@ static anx_status scan_header(const char *json, size_t n, anx_error *err) {
     size_t values = 0, at = 0;
     const anx_status status = anx_json_scan(json, n, "the header", &values, &at, err);
     if (status != ANX_OK) anx_error_at_offset(err, length_bytes + at);
-    if (status == ANX_OK && values > max_json_values)
+    if (status == ANX_OK && values > ANX_SAFETENSORS_MAX_JSON_VALUES)
         return anx_error_set(err, ANX_ERR_LIMIT, "the header holds %zu JSON values; at most %d are taken", values,
-                             (int)max_json_values);
+                             (int)ANX_SAFETENSORS_MAX_JSON_VALUES);
     return status;
 }
 
@@ -62,10 +56,10 @@ static anx_status parse_header(const anx_file_map *map, size_t *data_offset, cJS
         return anx_error_set(err, ANX_ERR_FORMAT, "%zu bytes; a safetensors file starts with an 8-byte header length",
                              map->n_bytes);
     memcpy(&length, map->bytes, sizeof length);
-    if (length > max_header_bytes)
+    if (length > ANX_SAFETENSORS_MAX_HEADER_BYTES)
         return anx_error_set(err, ANX_ERR_LIMIT,
                              "the header length is %llu; at most %d are allowed: is it a safetensors file?",
-                             (unsigned long long)length, (int)max_header_bytes);
+                             (unsigned long long)length, (int)ANX_SAFETENSORS_MAX_HEADER_BYTES);
     if (length > map->n_bytes - length_bytes)
         return anx_error_set(err, ANX_ERR_FORMAT, "the header length is %llu, but %zu bytes follow: truncated?",
                              (unsigned long long)length, map->n_bytes - length_bytes);

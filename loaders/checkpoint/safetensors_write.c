@@ -120,6 +120,18 @@ static anx_status make_header(const anx_saving_item *const *sorted, size_t n, co
     return status == ANX_OK ? closed : status;
 }
 
+/* What our reader would not take is better not written. */
+static anx_status check_header(const char *json, size_t n_bytes, size_t n_tensors, anx_error *err) {
+    size_t values = 0, at = 0;
+    const anx_status status = anx_json_scan(json, n_bytes, "the header", &values, &at, err);
+    if (status != ANX_OK) return status;
+    if (values <= ANX_SAFETENSORS_MAX_JSON_VALUES && n_bytes <= ANX_SAFETENSORS_MAX_HEADER_BYTES - 8) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_LIMIT,
+                         "%zu tensors make a header of %zu bytes and %zu JSON values; %d bytes and %d values are read",
+                         n_tensors, n_bytes, values, (int)ANX_SAFETENSORS_MAX_HEADER_BYTES,
+                         (int)ANX_SAFETENSORS_MAX_JSON_VALUES);
+}
+
 static anx_status write_header(anx_file_writer *writer, const char *json, size_t length, anx_error *err) {
     const size_t padding = (8 - length % 8) % 8; /* the data then starts at a multiple of 8 */
     const uint64_t header_bytes = length + padding;
@@ -141,6 +153,7 @@ static anx_status write_sorted(const anx_saving_item *const *sorted, size_t n, c
     char *json = NULL;
     size_t n_bytes = 0;
     anx_status status = make_header(sorted, n, pairs, n_pairs, &json, &n_bytes, &total, err);
+    if (status == ANX_OK) status = check_header(json, n_bytes, n, err);
     if (status == ANX_OK) status = anx_file_writer_expect(file, (uint64_t)total, err);
     if (status == ANX_OK) status = write_header(file, json, n_bytes, err);
     for (size_t i = 0; i < n && status == ANX_OK; i++)

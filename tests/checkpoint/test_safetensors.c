@@ -240,6 +240,32 @@ static void a_header_of_nothing_but_brackets_is_not_parsed(void) {
     free(header);
 }
 
+/* What is written can be read, to the last tensor; what could not be is not written. */
+static void no_more_is_written_than_is_read(void) {
+    static const float value = 1.5f;
+    const char *path = anx_test_path("many.safetensors");
+    anx_state_dict dict = ANX_STATE_DICT_INIT;
+    anx_safetensors *file = NULL;
+    const anx_tensor t = anx_tensor_view(ANX_F32, 0, NULL, &value);
+    anx_status status = ANX_OK;
+    size_t written = 0;
+    for (size_t n = 30000; status == ANX_OK && n <= 1 << 16; n += 1000) {
+        for (size_t i = dict.count; i < n; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "t%zu", i);
+            ANX_CHECK_OK(anx_state_dict_add(&dict, name, &t, &err), &err);
+        }
+        status = anx_safetensors_write(path, &dict, NULL, 0, true, &err);
+        if (status == ANX_OK) written = n;
+    }
+    CU_ASSERT(written >= 40000);
+    ANX_CHECK_OK(anx_safetensors_open(path, &file, &err), &err); /* the last one that was written is still there */
+    if (file != NULL) CU_ASSERT_EQUAL(file->tensors.count, written);
+    anx_safetensors_close(file);
+    CU_ASSERT_EQUAL(status, ANX_ERR_LIMIT);
+    anx_state_dict_fini(&dict);
+}
+
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"a_written_file_reads_back", a_written_file_reads_back},
@@ -249,6 +275,7 @@ int main(int argc, char **argv) {
         {"malformed_files_are_refused_with_the_reason", malformed_files_are_refused_with_the_reason},
         {"a_wrong_header_length_is_refused", a_wrong_header_length_is_refused},
         {"a_header_of_nothing_but_brackets_is_not_parsed", a_header_of_nothing_but_brackets_is_not_parsed},
+        {"no_more_is_written_than_is_read", no_more_is_written_than_is_read},
         {NULL, NULL},
     };
     return anx_test_main("safetensors", tests, argc, argv);
