@@ -67,6 +67,19 @@ void anx_json_add_value(anx_json *json, cJSON *to, const char *key, double value
         anx_json_add_text(json, to, key, isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
 }
 
+void anx_json_add_float(anx_json *json, cJSON *to, const char *key, float value) {
+    char digits[32];
+    if (!isfinite(value)) {
+        anx_json_add_value(json, to, key, (double)value);
+        return;
+    }
+    for (int precision = 6; precision <= 9; precision++) {
+        snprintf(digits, sizeof digits, "%.*g", precision, (double)value);
+        if (strtof(digits, NULL) == value) break;
+    }
+    add(json, to, key, cJSON_CreateRaw(digits));
+}
+
 void anx_json_add_measure(anx_json *json, cJSON *to, const char *key, double value) {
     if (isnan(value))
         anx_json_add_text(json, to, key, NULL);
@@ -83,8 +96,8 @@ cJSON *anx_json_root(anx_json *json) {
     return check(json, cJSON_CreateObject());
 }
 
-anx_status anx_json_print(anx_json *json, cJSON *root, char **text, size_t *n_bytes, anx_error *err) {
-    char *printed = json->failed ? NULL : cJSON_Print(root), *out = NULL;
+static anx_status print(const anx_json *json, bool lines, cJSON *root, char **text, size_t *n_bytes, anx_error *err) {
+    char *printed = json->failed ? NULL : lines ? cJSON_Print(root) : cJSON_PrintUnformatted(root), *out = NULL;
     if (printed != NULL && asprintf(&out, "%s\n", printed) < 0) out = NULL;
     cJSON_free(printed);
     cJSON_Delete(root);
@@ -92,4 +105,12 @@ anx_status anx_json_print(anx_json *json, cJSON *root, char **text, size_t *n_by
     if (n_bytes != NULL) *n_bytes = strlen(out);
     *text = out;
     return ANX_OK;
+}
+
+anx_status anx_json_print(anx_json *json, cJSON *root, char **text, size_t *n_bytes, anx_error *err) {
+    return print(json, true, root, text, n_bytes, err);
+}
+
+anx_status anx_json_print_line(anx_json *json, cJSON *root, char **text, size_t *n_bytes, anx_error *err) {
+    return print(json, false, root, text, n_bytes, err);
 }

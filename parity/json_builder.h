@@ -23,6 +23,8 @@ void anx_json_add_bool(anx_json *json, cJSON *to, const char *key, bool value);
 void anx_json_add_integer(anx_json *json, cJSON *to, const char *key, int64_t value);
 /* A value as it is: JSON has no NaN and no infinity, so that these become text ("nan", "inf", "-inf"). */
 void anx_json_add_value(anx_json *json, cJSON *to, const char *key, double value);
+/* A float, with as many digits as it takes to read the same float back; else as anx_json_add_value. */
+void anx_json_add_float(anx_json *json, cJSON *to, const char *key, float value);
 /* A measure: NaN means that it has no meaning here, and becomes null. */
 void anx_json_add_measure(anx_json *json, cJSON *to, const char *key, double value);
 void anx_json_add_digest(anx_json *json, cJSON *to, const char *key, const anx_digest *digest);
@@ -32,5 +34,7 @@ void anx_json_add_digest(anx_json *json, cJSON *to, const char *key, const anx_d
  * Errors: OUT_OF_MEMORY.
  */
 anx_status anx_json_print(anx_json *json, cJSON *root, char **text, size_t *n_bytes, anx_error *err);
+/* The same on one line. */
+anx_status anx_json_print_line(anx_json *json, cJSON *root, char **text, size_t *n_bytes, anx_error *err);
 
 #endif

@@ -2,7 +2,7 @@
 import re
 
 KNOWN = {"$schema", "$defs", "$ref", "title", "description", "type", "const", "enum", "required", "properties",
-         "additionalProperties", "items", "minimum", "pattern"}
+         "additionalProperties", "items", "minimum", "pattern", "anyOf"}
 TYPES = {
     "object": lambda v: isinstance(v, dict),
     "array": lambda v: isinstance(v, list),
@@ -24,6 +24,8 @@ def problems(value, schema, root, where="$"):
         for step in schema["$ref"].removeprefix("#/").split("/"):
             target = target[step]
         yield from problems(value, target, root, where)
+    if "anyOf" in schema and all(any(True for _ in problems(value, s, root, where)) for s in schema["anyOf"]):
+        yield f"{where}: {value!r} is none of what it may be"
     if "type" in schema:
         types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         if not any(TYPES[t](value) for t in types):
