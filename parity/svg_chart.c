@@ -105,7 +105,8 @@ static void tick_text(const scale *s, double value, char buf[32]) {
     } else if (magnitude >= 1e15 || magnitude < 1e-4) { /* "1e-5", not "1e-05" */
         int exponent = (int)floor(log10(magnitude) + 1e-9);
         snprintf(buf, 32, "%.3ge%d", value / pow(10, exponent), exponent);
-    } else if (magnitude >= 10000 && value == trunc(value)) {
+    } else if (value == trunc(value) && magnitude >= 1000 &&
+               s->ticks[s->n_ticks - 1] >= 10000) { /* as its neighbours */
         anx_report_grouped((int64_t)value, buf);
     } else if (s->log || magnitude >= 10000) {
         snprintf(buf, 32, "%.6g", value);

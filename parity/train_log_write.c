@@ -42,6 +42,7 @@ static anx_status open_log(const char *path, int flags, int *fd, bool *regular, 
     if (opened < 0)
         return errno == EEXIST   ? anx_error_set(err, ANX_ERR_EXISTS, "exists already")
                : errno == ENOENT ? anx_error_set_errno(err, ANX_ERR_NOT_FOUND, errno, "cannot open")
+               : errno == EISDIR ? anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a folder, not a file")
                                  : anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot open for writing");
     struct stat st;
     anx_status status = ANX_OK;

@@ -107,11 +107,12 @@ static void put_result(const anx_text_report *t, const anx_train_log *log) {
         fprintf(t->to, " validation loss %s\n", anx_train_loss(best->val_loss, c));
     }
     anx_train_result(log, &good, words);
-    anx_report_put(t, good ? ANX_STYLE_GOOD : ANX_STYLE_BAD, "%s", words);
-    if (log->ended && !isnan(log->end.seconds))
-        fprintf(t->to, " in %s%s", anx_train_duration(log->end.seconds, a),
-                log->n_resumes > 0 ? " since it was resumed" : "");
-    fputc('\n', t->to);
+    if (log->ended && !isnan(log->end.seconds)) {
+        const size_t used = strlen(words);
+        snprintf(words + used, sizeof words - used, " in %s%s", anx_train_duration(log->end.seconds, a),
+                 log->n_resumes > 0 ? " since it was resumed" : "");
+    }
+    anx_report_put_wrapped(t, good ? ANX_STYLE_GOOD : ANX_STYLE_BAD, 0, 0, words);
 }
 
 /* Several logs: a line of each, to compare. */

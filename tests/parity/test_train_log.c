@@ -394,7 +394,8 @@ static void a_log_is_replaced_only_when_asked_and_never_under_its_writer(void) {
     ANX_CHECK_OK(anx_train_log_create(path, true, &start, 1, &w, &err), &err);
     anx_train_log_destroy_writer(w);
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_train_log_create(path, true, &start, 0, &w, &err), &err);
-    ANX_CHECK_STATUS(ANX_ERR_IO, anx_train_log_create(anx_test_tmpdir(), true, &start, 1, &w, &err), &err);
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_train_log_create(anx_test_tmpdir(), true, &start, 1, &w, &err),
+                     &err);
 }
 
 static void a_full_disk_is_told(void) {

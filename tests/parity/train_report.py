@@ -246,6 +246,15 @@ def check_lost(folder):
     check(name in page.texts, "the log's name is not on the page")
     text = run(name).stdout
     check("stopped at a loss that is not finite after 3 whole epochs" in text, text)
+    with open(name, encoding="utf-8") as f:
+        lines = f.readlines()
+    resume = '{"event":"resume","epoch":3,"step":0,"global_step":150}\n'
+    with open(name, "w", encoding="utf-8") as f: # resumed just before; all of it in long words
+        f.writelines(lines[:-3] + [resume] + lines[-3:])
+    text = run(name).stdout
+    check(all(len(line) <= 100 for line in text.splitlines()), f"more than 100 columns:\n{text}")
+    with open(name, "w", encoding="utf-8") as f:
+        f.writelines(lines)
     os.rename(name, f"{folder}/lost.jsonl")
 
 
