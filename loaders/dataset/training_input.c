@@ -5,6 +5,7 @@
 
 #include "loaders/dataset/pipeline.h"
 #include "src/base/checked.h"
+#include "src/base/interrupt.h"
 
 static const anx_augment_kind kinds[] = {
     {"torchvision-basic", true, 0.5},
@@ -12,14 +13,20 @@ static const anx_augment_kind kinds[] = {
     {"none", false, 0.0},
 };
 
+/* What was drawn for an image, if its file told its size. */
+typedef struct drawing {
+    bool done;
+    anx_augmentation augmentation;
+} drawing;
+
 struct anx_training_input {
     anx_training_input_options options;
     anx_pipeline *pipeline; /* of the epoch */
     int64_t epoch;
-    int64_t begun;                  /* images of the epoch before the pipeline's first */
-    int64_t given;                  /* ... and of the pipeline's, how many were drawn for */
-    int64_t *order;                 /* (n_images) */
-    anx_augmentation *augmentation; /* (n_images) by place in the order; as far as they are drawn */
+    int64_t begun;     /* images of the epoch before the pipeline's first */
+    int64_t given;     /* ... and of the pipeline's, how many were drawn for */
+    int64_t *order;    /* (n_images) */
+    drawing *drawings; /* (n_images) by place in the order; as far as they are drawn */
     /* of the batch that was given out last */
     int64_t *targets, *files;
     const anx_error **bad;
@@ -38,6 +45,10 @@ const anx_augment_kind *anx_augment_kind_find(const char *name) {
 
 /* ---- draws ---------------------------------------------------------------------------------------------- */
 
+static bool draws(const anx_augment_kind *kind) {
+    return kind->crop || kind->flip > 0.0;
+}
+
 /* As the transforms follow one another; an image is opened before they begin. */
 static anx_status draw(const anx_augment_kind *kind, anx_mt19937 *gen, const uint8_t *bytes, size_t n_bytes,
                        anx_augmentation *out, anx_error *err) {
@@ -51,15 +62,20 @@ static anx_status draw(const anx_augment_kind *kind, anx_mt19937 *gen, const uin
     return ANX_OK;
 }
 
-/* In the order of the batch, from the one generator. What is wrong with an image is found again when it is decoded. */
+/*
+ * In the order of the batch, from the one generator. What is wrong with an image is found again when it is decoded.
+ * Errors: INTERRUPTED, OUT_OF_MEMORY.
+ */
 static anx_status draw_batch(anx_training_input *in, anx_mt19937 *gen, int64_t from, int64_t to, anx_error *err) {
     const anx_training_input_options *o = &in->options;
     for (int64_t i = from; i < to; i++) {
         uint8_t *bytes = NULL;
         size_t n_bytes = 0;
-        in->augmentation[i] = (anx_augmentation){.has_crop = false};
+        drawing *d = &in->drawings[i];
+        if (anx_interrupt_requested()) return anx_error_set(err, ANX_ERR_INTERRUPTED, "interrupted");
         anx_status status = o->source->read(o->source->context, in->order[i], &bytes, &n_bytes, err);
-        if (status == ANX_OK) status = draw(o->augment, gen, bytes, n_bytes, &in->augmentation[i], err);
+        if (status == ANX_OK) status = draw(o->augment, gen, bytes, n_bytes, &d->augmentation, err);
+        d->done = status == ANX_OK;
         free(bytes);
         if (status != ANX_ERR_OUT_OF_MEMORY) continue;
         anx_error_in_file(err, o->source->name(o->source->context, in->order[i]));
@@ -73,9 +89,19 @@ static anx_status augment(void *context, int64_t position, const uint8_t *bytes,
                           anx_error *err) {
     const anx_training_input *in = context;
     const int64_t at = in->begun + position;
-    if (!in->options.independent) {
-        *out = in->augmentation[at];
+    if (!draws(in->options.augment)) {
+        *out = (anx_augmentation){.has_crop = false};
         return ANX_OK;
+    }
+    if (!in->options.independent && in->drawings[at].done) {
+        *out = in->drawings[at].augmentation;
+        return ANX_OK;
+    }
+    if (!in->options.independent) {
+        int32_t width, height;
+        const anx_status status = anx_image_size(bytes, n_bytes, &width, &height, err);
+        if (status != ANX_OK) return status;
+        return anx_error_set(err, ANX_ERR_IO, "could not be read when its crop and flip were to be drawn, only later");
     }
     anx_mt19937 gen;
     anx_independent_generator(in->options.seed, in->epoch, in->order[at], &gen);
@@ -168,14 +194,13 @@ static anx_status describe(anx_training_input *in, const anx_pipeline_batch *b, 
     return out->n_bad > 0 ? leave_out_bad(in, b, out, err) : ANX_OK;
 }
 
-anx_status anx_training_input_next(anx_training_input *in, anx_mt19937 *gen, anx_training_batch *out, anx_error *err) {
+static anx_status next(anx_training_input *in, anx_mt19937 *gen, anx_training_batch *out, anx_error *err) {
     const anx_training_input_options *o = &in->options;
     anx_pipeline_batch b;
-    if (in->pipeline == NULL) return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "no epoch was begun");
     if (!o->independent) {
         const int64_t from = in->begun + in->given, left = o->n_images - from;
         const int64_t n = left < o->batch ? left : o->batch;
-        const anx_status status = draw_batch(in, gen, from, from + n, err);
+        const anx_status status = draws(o->augment) ? draw_batch(in, gen, from, from + n, err) : ANX_OK;
         if (status != ANX_OK) return status;
         in->given += n;
         anx_pipeline_allow(in->pipeline, in->given);
@@ -187,6 +212,15 @@ anx_status anx_training_input_next(anx_training_input *in, anx_mt19937 *gen, anx
     return ANX_OK;
 }
 
+anx_status anx_training_input_next(anx_training_input *in, anx_mt19937 *gen, anx_training_batch *out, anx_error *err) {
+    if (in->pipeline == NULL) return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "no epoch was begun");
+    if (in->options.independent) return next(in, NULL, out, err);
+    const anx_mt19937 before = *gen;
+    const anx_status status = next(in, gen, out, err);
+    if (status != ANX_OK) *gen = before;
+    return status;
+}
+
 /* ---- creation ------------------------------------------------------------------------------------------- */
 
 anx_status anx_training_input_create(const anx_training_input_options *options, anx_training_input **out,
@@ -195,7 +229,7 @@ anx_status anx_training_input_create(const anx_training_input_options *options, 
     if (options->n_images < 1 || options->batch < 1 || options->augment == NULL || options->profile == NULL)
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a training's input of %lld images in batches of %lld",
                              (long long)options->n_images, (long long)options->batch);
-    if (!anx_checked_mul_size((size_t)options->n_images, sizeof(anx_augmentation), &bytes))
+    if (!anx_checked_mul_size((size_t)options->n_images, sizeof(drawing), &bytes))
         return anx_error_set(err, ANX_ERR_LIMIT, "%lld images are too many", (long long)options->n_images);
     anx_status status = anx_preprocess_check(options->profile, err);
     if (status != ANX_OK) return status;
@@ -204,11 +238,11 @@ anx_status anx_training_input_create(const anx_training_input_options *options, 
     const size_t n = (size_t)options->n_images, batch = options->batch < options->n_images ? (size_t)options->batch : n;
     in->options = *options;
     in->order = calloc(n, sizeof *in->order);
-    in->augmentation = calloc(n, sizeof *in->augmentation);
+    in->drawings = calloc(n, sizeof *in->drawings);
     in->targets = calloc(batch, sizeof *in->targets);
     in->files = calloc(batch, sizeof *in->files);
     in->bad = calloc(batch, sizeof *in->bad);
-    if (in->order == NULL || in->augmentation == NULL || in->targets == NULL || in->files == NULL || in->bad == NULL) {
+    if (in->order == NULL || in->drawings == NULL || in->targets == NULL || in->files == NULL || in->bad == NULL) {
         anx_training_input_destroy(in);
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory for an order of %lld images",
                              (long long)options->n_images);
@@ -224,7 +258,7 @@ void anx_training_input_destroy(anx_training_input *in) {
     free(in->bad);
     free(in->files);
     free(in->targets);
-    free(in->augmentation);
+    free(in->drawings);
     free(in->order);
     free(in);
 }

@@ -72,8 +72,9 @@ anx_status anx_training_input_resume(anx_training_input *input, int64_t epoch, i
 
 /*
  * The next batch. As PyTorch's loader does it, what its images need is drawn from gen now, image by image; one whose
- * file does not tell its size draws nothing. Errors: of the first bad image, unless skip_bad; INTERRUPTED,
- * OUT_OF_MEMORY; after one the epoch has to be begun anew.
+ * file does not tell its size then draws nothing and is bad, whatever it tells later. gen is not used where draws are
+ * independent. Errors: of the first bad image, unless skip_bad; INTERRUPTED, OUT_OF_MEMORY. After one gen is as it was
+ * before the call, and the epoch has to be begun anew, or resumed behind the batches that were given out.
  */
 anx_status anx_training_input_next(anx_training_input *input, anx_mt19937 *gen, anx_training_batch *out,
                                    anx_error *err);

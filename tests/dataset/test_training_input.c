@@ -166,6 +166,100 @@ static void nothing_goes_without_an_epoch(void) {
     CU_ASSERT_PTR_NULL(anx_augment_kind_at(3));
 }
 
+/* ---- reads that fail or are interrupted ---- */
+
+static int64_t flaky; /* fails when it is read first, and never again */
+
+static anx_status fail_at_first(int64_t file, anx_error *e) {
+    if (file != flaky || files.reads[file] > 1) return ANX_OK;
+    return anx_error_set(e, ANX_ERR_IO, "cannot read it now");
+}
+
+/* What was not drawn for must not pass for an image that nothing is done to. */
+static void an_image_that_was_not_drawn_for_is_bad(void) {
+    int64_t order[FAKE_FILES];
+    anx_mt19937 gen;
+    anx_training_batch b;
+    fake_source_reset(&files);
+    anx_mt19937_seed(&gen, 5);
+    anx_loader_begin(&gen, true, FAKE_FILES, order);
+    for (int i = 0; i < BATCH; i++)
+        if (files.files[order[i]].outcome == ANX_OK) flaky = order[i];
+    files.fail = fail_at_first;
+    anx_training_input *input = make(false, 2, true);
+    anx_mt19937_seed(&gen, 5);
+    ANX_CHECK_OK(anx_training_input_begin(input, &gen, 0, NULL, &err), &err);
+    ANX_CHECK_OK(anx_training_input_next(input, &gen, &b, &err), &err);
+    bool named = false;
+    for (int64_t i = 0; i < b.n; i++) CU_ASSERT_NOT_EQUAL(b.files[i], flaky);
+    for (int64_t i = 0; i < b.n_bad; i++) named = named || strcmp(b.bad[i]->file, files.files[flaky].name) == 0;
+    CU_ASSERT(named);
+    anx_training_input_destroy(input);
+    fake_source_reset(&files);
+}
+
+static int64_t interrupt_after; /* reads */
+
+static void interrupt_then(fake_source *s, int64_t file) {
+    (void)file;
+    if (fake_source_reads(s) == interrupt_after) anx_interrupt_request();
+}
+
+/* At once, and with the generator as it was before the batch: from there the epoch can be gone on with. */
+static void an_interrupted_batch_can_be_taken_again(void) {
+    for (int independent = 0; independent < 2; independent++) {
+        anx_mt19937 gen, before;
+        int64_t seed;
+        anx_training_batch b;
+        fake_source_reset(&files);
+        anx_mt19937_seed(&gen, 8);
+        anx_training_input *input = make(independent, 1, true);
+        ANX_CHECK_OK(anx_training_input_begin(input, &gen, 2, &seed, &err), &err);
+        take_all(input, &gen, &first);
+        anx_mt19937_seed(&gen, 8);
+        ANX_CHECK_OK(anx_training_input_begin(input, &gen, 2, &seed, &err), &err);
+        ANX_CHECK_OK(anx_training_input_next(input, &gen, &b, &err), &err);
+        const int64_t n_first = b.n;
+        anx_mt19937_u64(&gen);
+        before = gen;
+        interrupt_after = fake_source_reads(&files) + 3;
+        files.on_read = interrupt_then;
+        ANX_CHECK_STATUS(ANX_ERR_INTERRUPTED, anx_training_input_next(input, &gen, &b, &err), &err);
+        CU_ASSERT(memcmp(&gen, &before, sizeof gen) == 0);
+        CU_ASSERT_EQUAL(fake_source_reads(&files), interrupt_after);
+        files.on_read = NULL;
+        anx_interrupt_clear();
+        ANX_CHECK_OK(anx_training_input_resume(input, 2, seed, 1, &err), &err);
+        take_all(input, &gen, &other);
+        CU_ASSERT_EQUAL(other.n, first.n - n_first);
+        CU_ASSERT(memcmp(other.pixels, first.pixels + n_first * IMAGE, (size_t)other.n * IMAGE * sizeof(float)) == 0);
+        anx_training_input_destroy(input);
+    }
+}
+
+/* Without draws the generator's turn needs no file. */
+static void what_draws_nothing_reads_each_file_once(void) {
+    anx_mt19937 gen;
+    fake_source_reset(&files);
+    anx_training_input_options options = {.source = &source,
+                                          .targets = targets,
+                                          .n_images = FAKE_FILES,
+                                          .batch = BATCH,
+                                          .profile = &profile,
+                                          .augment = anx_augment_kind_find("none"),
+                                          .threads = 2,
+                                          .skip_bad = true};
+    anx_training_input *input = NULL;
+    ANX_CHECK_OK(anx_training_input_create(&options, &input, &err), &err);
+    anx_mt19937_seed(&gen, 5);
+    ANX_CHECK_OK(anx_training_input_begin(input, &gen, 0, NULL, &err), &err);
+    take_all(input, &gen, &first);
+    CU_ASSERT_EQUAL(fake_source_reads(&files), FAKE_FILES);
+    for (int64_t i = 0; i < first.n; i++)
+        CU_ASSERT(memcmp(first.pixels + i * IMAGE, files.files[first.files[i]].expected, IMAGE * sizeof(float)) == 0);
+    anx_training_input_destroy(input);
+}
+
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"threads change nothing", threads_change_nothing},
@@ -173,6 +267,9 @@ int main(int argc, char **argv) {
         {"independent draws leave the generator alone", independent_draws_leave_the_generator_alone},
         {"a bad image is an error that names it", a_bad_image_is_an_error_that_names_it},
         {"nothing goes without an epoch", nothing_goes_without_an_epoch},
+        {"an image that was not drawn for is bad", an_image_that_was_not_drawn_for_is_bad},
+        {"an interrupted batch can be taken again", an_interrupted_batch_can_be_taken_again},
+        {"what draws nothing reads each file once", what_draws_nothing_reads_each_file_once},
         {NULL, NULL},
     };
     fake_source_init(&files, &profile);
