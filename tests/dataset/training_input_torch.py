@@ -6,14 +6,13 @@ import subprocess
 import sys
 import tempfile
 
-import numpy as np
-import torch
+for folder in ("image", "train"):
+    sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, folder))
+from augment_torch import IMAGES, preset
+from judging import Bytes, Judge, np, torch
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
-
-sys.path.insert(0, os.path.join(os.environ["ANX_SOURCE_DIR"], "tests", "image"))
-from augment_torch import IMAGES, preset  # noqa: E402
 
 TOOL = os.path.join(os.environ["ANX_BUILD_DIR"], "tests", "training_input_tool")
 AUGMENT = {"torchvision-basic": (True, 0.5), "hflip": (False, 0.5), "none": (False, 0.0)}
@@ -30,53 +29,34 @@ def make_folder(root):
     return len(names) + 1
 
 
-class Reader:
-    def __init__(self, data):
-        self.data, self.at = data, 0
-
-    def take(self, count, dtype):
-        values = np.frombuffer(self.data, dtype=dtype, count=count, offset=self.at)
-        self.at += values.nbytes
-        return values
-
-
-def judge(root, batch, augment, seed, epochs, threads, masks):
-    """How many batches differ, of how many images."""
+def judge_one(judge, root, batch, augment, seed, epochs, threads, masks):
     arguments = [root, batch, augment, seed, epochs, threads, masks]
-    reader = Reader(subprocess.run([TOOL, *map(str, arguments)], stdout=subprocess.PIPE, check=True).stdout)
+    out = Bytes(subprocess.run([TOOL, *map(str, arguments)], stdout=subprocess.PIPE, check=True).stdout)
     torch.manual_seed(seed)
     data = ImageFolder(root, preset(*AUGMENT[augment]))
     loader = DataLoader(data, batch_size=batch, shuffle=True, num_workers=0)
-    bad = images = 0
     for epoch in range(epochs):
-        for x, y in loader:
-            n = int(reader.take(1, np.int64)[0])
-            targets, files = reader.take(n, np.int64), reader.take(n, np.int64)
-            pixels = reader.take(n * 3 * 224 * 224, np.uint32)
-            images += n
-            if n != len(y) or targets.tolist() != y.tolist() or [data.targets[i] for i in files] != y.tolist() or \
-                    not np.array_equal(pixels, x.numpy().view(np.uint32).ravel()):
-                bad += 1
-                print(f"FAILED: {arguments[1:]}: epoch {epoch}: a batch of {len(y)} differs")
+        for i, (x, y) in enumerate(loader):
+            what, n = f"{arguments[1:]}: epoch {epoch}, batch {i}", len(y)
+            judge.same(f"{what}: images", out.take(1, np.int64), np.array([n]))
+            judge.same(f"{what}: classes", out.take(n, np.int64), y.numpy())
+            judge.same(f"{what}: files", np.array([data.targets[i] for i in out.take(n, np.int64)]), y.numpy())
+            judge.same(f"{what}: pixels", out.take(x.numel()).reshape(x.shape), x.numpy())
             torch.rand(masks, dtype=torch.float64)
-        if reader.take(1, np.int64)[0] != 0:
-            bad += 1
-            print(f"FAILED: {arguments[1:]}: epoch {epoch} is longer than PyTorch's")
-    return bad, images
+        judge.same(f"{arguments[1:]}: end of epoch {epoch}", out.take(1, np.int64), np.array([0]))
+    if not out.all_taken():
+        judge.fail(f"{arguments[1:]}: more was given out than PyTorch's loader does")
 
 
 def main():
-    failures = total = 0
+    judge = Judge()
     with tempfile.TemporaryDirectory() as root:
         n = make_folder(root)
         for arguments in ((8, "torchvision-basic", 0, 3, 2, 100), (5, "torchvision-basic", 7, 2, 1, 0),
                           (n, "hflip", 1, 2, 3, 1), (7, "none", 2, 2, 2, 9216), (n + 5, "torchvision-basic", 3, 1, 2, 3),
                           (1, "hflip", 4, 1, 2, 17)):
-            bad, images = judge(root, *arguments)
-            failures += bad
-            total += images
-    print(f"{total} images in batches compared with torch {torch.__version__}, {failures} failures")
-    return failures > 0
+            judge_one(judge, root, *arguments)
+    return judge.finish()
 
 
 if __name__ == "__main__":

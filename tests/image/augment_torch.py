@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 
-import numpy as np
-import torch
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "train"))
+from judging import Bytes, Judge, np, torch
 from PIL import Image
 from torchvision import transforms
 from torchvision.transforms.functional import InterpolationMode
@@ -50,7 +50,7 @@ def loaded(path):
 
 
 def main():
-    failures = images = 0
+    judge = Judge()
     with tempfile.TemporaryDirectory() as folder:
         paths = make_images(folder)
         paths += [os.path.join(IMAGES, name) for name in sorted(os.listdir(IMAGES)) if name.endswith((".jpg", ".png"))]
@@ -58,23 +58,15 @@ def main():
                                  (2**31, 1, 0.3)):
             out = subprocess.run([TOOL, str(seed), str(crop), str(flip)], input="".join(p + "\n" for p in paths).encode(),
                                  stdout=subprocess.PIPE, check=True).stdout
-            got = np.frombuffer(out[:-4], dtype=np.uint32).reshape(len(paths), 3, 224, 224)
+            got, what = Bytes(out), f"seed {seed}, crop {crop}, flip {flip}"
             torch.manual_seed(seed)
             transform = preset(crop, flip)
-            for path, values in zip(paths, got):
-                want = transform(loaded(path)).numpy().view(np.uint32)
-                images += 1
-                if not np.array_equal(values, want):
-                    failures += 1
-                    print(f"FAILED: seed {seed}, crop {crop}, flip {flip}: {os.path.basename(path)}: "
-                          f"{np.count_nonzero(values != want)} of {want.size} values differ")
-            left = int.from_bytes(out[-4:], "little")
-            drawn = int(torch.empty(1, dtype=torch.int64).random_(0, 2**24).item()), left % 2**24
-            if drawn[0] != drawn[1]:
-                failures += 1
-                print(f"FAILED: seed {seed}, crop {crop}, flip {flip}: the generators are at different places")
-    print(f"{images} images compared with torchvision, {failures} failures")
-    return failures > 0
+            for path in paths:
+                want = transform(loaded(path)).numpy()
+                judge.same(f"{what}: {os.path.basename(path)}", got.take(want.size).reshape(want.shape), want)
+            drawn = torch.empty(1, dtype=torch.int64).random_(0, 2**24).numpy()
+            judge.same(f"{what}: the generator afterwards", got.take(1, np.uint32).astype(np.int64) % 2**24, drawn)
+    return judge.finish()
 
 
 if __name__ == "__main__":

@@ -6,54 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "src/train/dropout_mask.h"
 #include "src/train/loss.h"
 #include "src/train/normal.h"
 #include "src/train/sampling.h"
 #include "src/train/schedule.h"
-#include "src/train/sgd.h"
-
-/* ---- numbers and arrays --------------------------------------------------------------------------------- */
-
-static void fail(const char *what) {
-    fprintf(stderr, "train_tool: %s\n", what);
-    exit(1);
-}
-
-static void check(anx_status status, const anx_error *err) {
-    if (status != ANX_OK) fail(err->message);
-}
-
-static char **next_number;
-
-static const char *take_text(void) {
-    if (*next_number == NULL) fail("too few numbers");
-    return *next_number++;
-}
-
-static double take_double(void) {
-    return strtod(take_text(), NULL);
-}
-
-static int64_t take_int(void) {
-    return strtoll(take_text(), NULL, 0);
-}
-
-static void *new_array(size_t n, size_t size) {
-    void *p = calloc(n + 1, size);
-    if (p == NULL) fail("out of memory");
-    return p;
-}
-
-static void read_array(void *out, size_t n, size_t size) {
-    if (fread(out, size, n, stdin) != n) fail("standard input is too short");
-}
-
-static void write_array(const void *in, size_t n, size_t size) {
-    if (fwrite(in, size, n, stdout) != n) fail("standard output does not take it all");
-}
+#include "tests/train/tool_io.h"
 
 static float *read_floats(size_t n) {
     float *x = new_array(n, sizeof *x);
@@ -61,29 +20,7 @@ static float *read_floats(size_t n) {
     return x;
 }
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- SGD ------------------------------------------------------------------------------------------------ */
-
-static anx_sgd_options *take_sgd_groups(int *n_groups) {
-    *n_groups = (int)take_int();
-    anx_sgd_options *groups = new_array((size_t)*n_groups, sizeof *groups);
-    anx_error err = ANX_ERROR_INIT;
-    for (int i = 0; i < *n_groups; i++) {
-        groups[i].lr = take_double();
-        groups[i].momentum = take_double();
-        groups[i].dampening = take_double();
-        groups[i].weight_decay = take_double();
-        groups[i].nesterov = take_int() != 0;
-        groups[i].maximize = take_int() != 0;
-        check(anx_sgd_options_check(&groups[i], &err), &err);
-    }
-    return groups;
-}
 
 /*
  * sgd THREADS STEPS GROUPS (LR MOMENTUM DAMPENING DECAY NESTEROV MAXIMIZE)... SLICES (GROUP ELEMS)...
@@ -92,8 +29,7 @@ static anx_sgd_options *take_sgd_groups(int *n_groups) {
  */
 static void run_sgd(void) {
     const int threads = (int)take_int(), steps = (int)take_int();
-    int n_groups;
-    anx_sgd_options *groups = take_sgd_groups(&n_groups);
+    anx_sgd_options *groups = take_sgd_groups((int)take_int());
     const int n = (int)take_int();
     anx_sgd_slice *slices = new_array((size_t)n, sizeof *slices);
     float **grads = new_array((size_t)n, sizeof *grads);
@@ -352,7 +288,7 @@ static const struct {
 
 static void run_draw(void) {
     anx_mt19937_seed(&generator, strtoull(take_text(), NULL, 0));
-    while (*next_number != NULL) {
+    while (has_more()) {
         const char *name = take_text();
         size_t i = 0;
         while (i < sizeof draws / sizeof draws[0] && strcmp(draws[i].name, name) != 0) i++;
@@ -472,7 +408,7 @@ static const struct {
 int main(int argc, char **argv) {
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].name) != 0) continue;
-        next_number = argv + 2;
+        take_from(argv + 2);
         commands[i].run();
         return fflush(stdout) == 0 ? 0 : 1;
     }

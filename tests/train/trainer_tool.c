@@ -12,49 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "src/base/sha256.h"
 #include "src/train/init.h"
 #include "src/train/trainer.h"
-
-static void fail(const char *what) {
-    fprintf(stderr, "trainer_tool: %s\n", what);
-    exit(1);
-}
-
-static void check(anx_status status, const anx_error *err) {
-    if (status != ANX_OK) fail(err->message);
-}
-
-static char **next_number;
-
-static const char *take_text(void) {
-    if (*next_number == NULL) fail("too few numbers");
-    return *next_number++;
-}
-
-static double take_double(void) {
-    return strtod(take_text(), NULL);
-}
-
-static int64_t take_int(void) {
-    return strtoll(take_text(), NULL, 0);
-}
-
-static void *new_array(size_t n, size_t size) {
-    void *p = calloc(n + 1, size);
-    if (p == NULL) fail("out of memory");
-    return p;
-}
-
-static void read_array(void *out, size_t n, size_t size) {
-    if (fread(out, size, n, stdin) != n) fail("standard input is too short");
-}
-
-static void write_array(const void *in, size_t n, size_t size) {
-    if (fwrite(in, size, n, stdout) != n) fail("standard output does not take it all");
-}
+#include "tests/train/tool_io.h"
 
 static void write_digest(const anx_tensor *t) {
     anx_digest digest;
@@ -62,12 +24,6 @@ static void write_digest(const anx_tensor *t) {
     memset(&digest, 0, sizeof digest);
     if (t != NULL) check(anx_sha256_buffer(t->data, anx_tensor_bytes(t), &digest, &err), &err);
     write_array(&digest, 1, sizeof digest);
-}
-
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Parameters of the seed, the generator behind them. */
@@ -87,18 +43,9 @@ static void free_params(anx_tensor *params, int n) {
 
 static void take_groups(anx_trainer_options *o) {
     o->n_groups = (int)take_int();
-    anx_sgd_options *groups = new_array((size_t)o->n_groups, sizeof *groups);
-    for (int i = 0; i < o->n_groups; i++) {
-        groups[i].lr = take_double();
-        groups[i].momentum = take_double();
-        groups[i].dampening = take_double();
-        groups[i].weight_decay = take_double();
-        groups[i].nesterov = take_int() != 0;
-        groups[i].maximize = take_int() != 0;
-    }
+    o->groups = take_sgd_groups(o->n_groups);
     int *group_of_param = new_array((size_t)o->graph->n_params, sizeof *group_of_param);
     for (int i = 0; i < o->graph->n_params; i++) group_of_param[i] = (int)take_int();
-    o->groups = groups;
     o->group_of_param = group_of_param;
 }
 
@@ -146,7 +93,7 @@ static void run_step(anx_trainer *trainer, const anx_trainer_options *o, anx_mt1
 
 int main(int argc, char **argv) {
     if (argc < 9) fail("too few numbers");
-    next_number = argv + 1;
+    take_from(argv + 1);
     anx_graph *graph = NULL;
     anx_device *device = NULL;
     anx_trainer *trainer = NULL;
@@ -165,7 +112,7 @@ int main(int argc, char **argv) {
     anx_tensor *params = new_params(graph, &gen);
     check(anx_trainer_create(&o, params, &trainer, &err), &err);
     free_params(params, graph->n_params);
-    while (*next_number != NULL) run_step(trainer, &o, &gen);
+    while (has_more()) run_step(trainer, &o, &gen);
     anx_trainer_destroy(trainer);
     anx_device_close(device);
     union {
