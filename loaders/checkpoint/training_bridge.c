@@ -212,11 +212,14 @@ static bool load_milestones(anx_arena *arena, const anx_saved_scheduler *in, anx
     return true;
 }
 
-static anx_status load_simple(anx_arena *arena, const anx_saved_scheduler *in, anx_scheduler_kind kind,
-                              anx_scheduler *out, anx_error *err) {
+/* lr: the rates that the groups have. A plateau's state of 1.13 does not repeat them as _last_lr. */
+static anx_status load_simple(anx_arena *arena, const anx_saved_scheduler *in, const anx_saved_numbers *lr,
+                              anx_scheduler_kind kind, anx_scheduler *out, anx_error *err) {
     if (in->kind != saved_kind(kind))
         return anx_error_set(err, ANX_ERR_MISMATCH, "the checkpoint's scheduler is %s, the training's is %s",
                              anx_saved_scheduler_name(in->kind), anx_scheduler_class(kind));
+    const bool plateau = kind == ANX_REDUCE_LR_ON_PLATEAU;
+    const anx_saved_numbers *last_lr = plateau && in->last_lr.count == 0 ? lr : &in->last_lr;
     const double t_max = in->t_max.value;
     if (kind == ANX_COSINE_ANNEALING_LR && (t_max != floor(t_max) || fabs(t_max) > 0x1p53))
         return anx_error_set(err, ANX_ERR_MISMATCH, "the checkpoint's T_max is %g; whole epochs are taken", t_max);
@@ -236,19 +239,18 @@ static anx_status load_simple(anx_arena *arena, const anx_saved_scheduler *in, a
                     .min_lr = in->default_min_lr.kind != ANX_SAVED_NONE ? in->default_min_lr.value : 0.0,
                     .patience = in->patience,
                     .cooldown = in->cooldown},
-        .n_groups = (int)in->last_lr.count,
+        .n_groups = (int)last_lr->count,
         .last_epoch = in->last_epoch,
         .step_count = in->step_count,
         .best = in->best.value,
         .cooldown_counter = in->cooldown_counter,
         .num_bad_epochs = in->num_bad_epochs,
     };
-    const bool plateau = kind == ANX_REDUCE_LR_ON_PLATEAU;
-    if ((plateau ? in->min_lrs.count : in->base_lrs.count) != in->last_lr.count)
+    if ((plateau ? in->min_lrs.count : in->base_lrs.count) != last_lr->count)
         return anx_error_set(err, ANX_ERR_MISMATCH, "the checkpoint's %s has rates of %zu groups and %s of %zu",
-                             anx_saved_scheduler_name(in->kind), in->last_lr.count, plateau ? "min_lrs" : "base_lrs",
+                             anx_saved_scheduler_name(in->kind), last_lr->count, plateau ? "min_lrs" : "base_lrs",
                              plateau ? in->min_lrs.count : in->base_lrs.count);
-    const bool good = load_numbers(arena, &in->last_lr, &out->last_lr) &&
+    const bool good = load_numbers(arena, last_lr, &out->last_lr) &&
                       (plateau ? load_numbers(arena, &in->min_lrs, &out->min_lrs)
                                : load_numbers(arena, &in->base_lrs, &out->base_lrs)) &&
                       (kind != ANX_MULTI_STEP_LR || load_milestones(arena, in, &out->options));
@@ -256,9 +258,14 @@ static anx_status load_simple(anx_arena *arena, const anx_saved_scheduler *in, a
 }
 
 /* A scheduler's state in the arena's memory, of the kind that the training has. */
-static anx_status load_scheduler(anx_arena *arena, const anx_saved_scheduler *in, const anx_scheduler *live,
+static anx_status load_scheduler(anx_arena *arena, const anx_training_state *state, const anx_scheduler *live,
                                  anx_scheduler *out, anx_error *err) {
-    if (live->options.kind != ANX_SEQUENTIAL_LR) return load_simple(arena, in, live->options.kind, out, err);
+    const anx_saved_scheduler *in = &state->scheduler;
+    anx_saved_numbers lr = {.items = anx_arena_alloc(arena, state->optimizer.n_groups, sizeof *lr.items),
+                            .count = state->optimizer.n_groups};
+    if (lr.items == NULL) return out_of_memory(err);
+    for (size_t g = 0; g < lr.count; g++) lr.items[g] = state->optimizer.groups[g].lr;
+    if (live->options.kind != ANX_SEQUENTIAL_LR) return load_simple(arena, in, &lr, live->options.kind, out, err);
     if (in->kind != ANX_SAVED_SEQUENTIAL_LR)
         return anx_error_set(err, ANX_ERR_MISMATCH, "the checkpoint's scheduler is %s, the training's has a warm-up",
                              anx_saved_scheduler_name(in->kind));
@@ -274,7 +281,7 @@ static anx_status load_scheduler(anx_arena *arena, const anx_saved_scheduler *in
     if (out->schedulers == NULL) return out_of_memory(err);
     for (int i = 0; i < 2; i++) {
         const anx_status status =
-            load_simple(arena, &in->schedulers[i], live->schedulers[i].options.kind, &out->schedulers[i], err);
+            load_simple(arena, &in->schedulers[i], &lr, live->schedulers[i].options.kind, &out->schedulers[i], err);
         if (status != ANX_OK) return status;
     }
     /* The rates that the optimizer has are those of the one in use. */
@@ -290,9 +297,8 @@ static anx_status check_model(const anx_graph *graph, const anx_state_dict *mode
         const anx_param *p = &graph->params[i];
         const anx_tensor *t = anx_state_dict_find(model, p->name);
         if (t == NULL) return anx_error_set(err, ANX_ERR_MISMATCH, "the checkpoint's model has no %s", p->name);
-        bool same = t->dtype == ANX_F32 && t->rank == p->rank && anx_tensor_is_contiguous(t);
-        for (int d = 0; same && d < p->rank; d++) same = t->shape[d] == p->shape[d];
-        if (!same)
+        const anx_tensor expected = anx_tensor_view(ANX_F32, p->rank, p->shape, NULL);
+        if (t->dtype != ANX_F32 || !anx_tensor_same_shape(t, &expected) || !anx_tensor_is_contiguous(t))
             return anx_error_set(err, ANX_ERR_MISMATCH,
                                  "the checkpoint's %s is not the training's: float32 of the same shape is expected",
                                  p->name);
@@ -371,7 +377,7 @@ anx_status anx_training_live_load(const anx_training_live *live, const anx_train
     if (status == ANX_OK && state->has_own)
         status = anx_mt19937_read_state(state->rng_state, sizeof state->rng_state, &gen, err);
     if (status == ANX_OK && live->scheduler != NULL) {
-        status = load_scheduler(&arena, &state->scheduler, live->scheduler, &scheduler, err);
+        status = load_scheduler(&arena, state, live->scheduler, &scheduler, err);
         if (status == ANX_OK) status = anx_scheduler_load(live->scheduler, &scheduler, err);
     }
     if (status == ANX_OK) status = apply(live, state, model, params, n, err);

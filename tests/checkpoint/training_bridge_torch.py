@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
-"""Judges a training that goes on from PyTorch's checkpoint: saved again at once, it is that file, byte for byte."""
+"""Judges a training that goes on from PyTorch's checkpoint: saved again at once, it is that file, byte for byte, under
+2.15; under 1.13, which writes other keys, PyTorch goes on from it as from its own.
+"""
 import filecmp
 import os
 import subprocess
 import sys
 import tempfile
 
-import torch
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "train"))
+from judging import Judge, np, torch
 from torch import nn
 from torch.optim import lr_scheduler as lrs
 
+OLD = torch.__version__.startswith("1.")
 TOOL = os.path.join(os.environ["ANX_BUILD_DIR"], "tests", "bridge_tool")
 MAIN = {
     "steplr": lambda o: lrs.StepLR(o, 30, 0.1),
@@ -39,9 +43,8 @@ class Narrow(nn.Module):
         return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
 
 
-def train(scheduler, warmup, n_groups, frozen, momentum, epochs, **more):
-    """train.py's checkpoint of a training of so many epochs."""
-    torch.manual_seed(len(scheduler) + epochs)
+def make(scheduler, warmup, n_groups, frozen, momentum, more):
+    """A new training: model, optimizer, scheduler or None."""
     model = Narrow()
     for p in list(model.parameters())[:frozen]:
         p.requires_grad_(False)
@@ -55,23 +58,48 @@ def train(scheduler, warmup, n_groups, frozen, momentum, epochs, **more):
         state = MAIN[scheduler](optimizer)
         if warmup != "none":
             state = lrs.SequentialLR(optimizer, [WARMUP[warmup](optimizer), state], milestones=[5])
+    return model, optimizer, state
+
+
+def run(training, epochs):
+    model, optimizer, state = training
     for _ in range(epochs):
         loss = nn.functional.cross_entropy(model(torch.randn(4, 3, 33, 33)), torch.tensor([1, 2, 3, 10]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if scheduler == "plateau":
+        if isinstance(state, lrs.ReduceLROnPlateau):
             state.step(loss.item())
         elif state is not None:
             state.step()
+    return training
+
+
+def checkpoint_of(training, epoch):
+    """As train.py saves it."""
+    model, optimizer, state = training
     checkpoint = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
     if state is not None:
         checkpoint["lr_scheduler"] = state.state_dict()
-    return {**checkpoint, "epoch": epochs - 1}
+    return {**checkpoint, "epoch": epoch}
+
+
+def go_on(training, path):
+    """Bits and rates of a training that goes on from a file for three epochs."""
+    saved = torch.load(path)
+    model, optimizer, state = training
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    if state is not None:
+        state.load_state_dict(saved["lr_scheduler"])
+    torch.manual_seed(saved["epoch"] + 100)
+    run(training, 3)
+    return (torch.cat([p.detach().flatten() for p in model.parameters()]).numpy(),
+            np.array([g["lr"] for g in optimizer.param_groups]))
 
 
 def main():
-    failures = n = 0
+    judge = Judge()
     with tempfile.TemporaryDirectory() as folder:
         os.makedirs(folder + "/theirs")
         os.makedirs(folder + "/ours")
@@ -82,15 +110,19 @@ def main():
                   ("steplr", "none", 1, 0, 0.9, 2, {"maximize": True}), ("cosineannealinglr", "linear", 1, 0, 0.9, 0, {})]
         for scheduler, warmup, groups, frozen, momentum, epochs, more in cases:
             what = f"{scheduler}, warm-up {warmup}, {groups} groups, {frozen} frozen, {epochs} epochs, {more}"
-            torch.save(train(scheduler, warmup, groups, frozen, momentum, epochs, **more), theirs)
+            recipe = (scheduler, warmup, groups, frozen, momentum, more)
+            torch.manual_seed(len(scheduler) + epochs)
+            torch.save(checkpoint_of(run(make(*recipe), epochs), epochs - 1), theirs)
             done = subprocess.run([TOOL, theirs, ours, scheduler, warmup, str(groups), str(frozen)],
-                                  stderr=subprocess.PIPE, text=True)
-            n += 1
-            if done.returncode != 0 or not filecmp.cmp(theirs, ours, shallow=False):
-                failures += 1
-                print(f"FAILED: {what}: {done.stderr or 'the bytes differ'}")
-    print(f"{n} trainings saved again, compared with torch {torch.__version__}, {failures} failures")
-    return failures > 0
+                                  stderr=subprocess.PIPE, universal_newlines=True)
+            if done.returncode != 0:
+                judge.fail(f"{what}: {done.stderr}")
+            elif not OLD and not filecmp.cmp(theirs, ours, shallow=False):
+                judge.fail(f"{what}: the bytes differ")
+            else:
+                for kind, got, want in zip(("parameters", "rates"), go_on(make(*recipe), ours), go_on(make(*recipe), theirs)):
+                    judge.same(f"{what}: {kind}", got, want)
+    return judge.finish()
 
 
 if __name__ == "__main__":
