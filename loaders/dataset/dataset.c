@@ -347,8 +347,7 @@ static anx_status open_dataset(impl *d, const char *path, anx_error *err) {
     const char *labels = NULL;
     anx_status status = choose_container(d, path, err);
     if (status == ANX_OK) status = anx_listing_init(&d->listing, path, err);
-    if (status == ANX_OK && d->options->n_classes > 0)
-        status = anx_wnids_init(&d->wnids, d->options->classes, d->options->n_classes, err);
+    if (status == ANX_OK) status = anx_wnids_init(&d->wnids, d->options->classes, d->options->n_classes, err);
     if (status == ANX_OK) status = list_files(d, err);
     d->n_classes = d->options->n_classes > 0 ? d->options->n_classes : (int64_t)d->folders.n;
     if (status == ANX_OK) status = choose_labels(d, &labels, err);

@@ -180,7 +180,7 @@ anx_status anx_pipeline_next(anx_pipeline *p, anx_pipeline_batch *out, anx_error
         *out = (anx_pipeline_batch){.first = p->n_files};
         return ANX_OK;
     }
-    const int64_t end = p->n_files - p->next * p->batch > p->batch ? (p->next + 1) * p->batch : p->n_files;
+    const int64_t left = p->n_files - p->next * p->batch, end = left > p->batch ? (p->next + 1) * p->batch : p->n_files;
     if (p->failed == ANX_OK && p->allowed < end)
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "images up to %lld are wanted, up to %lld allowed",
                              (long long)end, (long long)p->allowed);
@@ -267,7 +267,7 @@ anx_status anx_pipeline_create(const anx_image_source *source, const anx_pipelin
     p->augment_context = options->augment_context;
     p->files = options->files;
     p->n_files = options->n_files;
-    p->allowed = options->on_demand ? 0 : options->n_files;
+    p->allowed = options->n_files;
     p->batch = options->batch;
     p->n_batches = p->n_files / p->batch + (p->n_files % p->batch != 0);
     p->threads = options->threads > 0 ? options->threads : anx_threads_available();

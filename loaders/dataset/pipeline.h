@@ -43,7 +43,6 @@ typedef struct anx_pipeline_options {
     anx_status (*augment)(void *context, int64_t position, const uint8_t *bytes, size_t n_bytes, anx_augmentation *out,
                           anx_error *err);
     void *augment_context;
-    bool on_demand; /* no image is begun before anx_pipeline_allow lets it */
 } anx_pipeline_options;
 
 enum { ANX_PIPELINE_MAX_THREADS = 4096 };
@@ -75,8 +74,8 @@ anx_status anx_pipeline_create(const anx_image_source *source, const anx_pipelin
  */
 anx_status anx_pipeline_next(anx_pipeline *pipeline, anx_pipeline_batch *out, anx_error *err);
 /*
- * With on_demand: the images before position n, and no others, may be begun from now on: those for which it is known
- * what is done to them. anx_pipeline_next asks for a whole batch, and is INVALID_ARGUMENT where one is not allowed yet.
+ * From now on the images before position n, and no others, may be begun: those for which it is known what is done to
+ * them. Otherwise all may. anx_pipeline_next asks for a whole batch, and is INVALID_ARGUMENT where one is not allowed.
  */
 void anx_pipeline_allow(anx_pipeline *pipeline, int64_t n);
 void anx_pipeline_destroy(anx_pipeline *pipeline);

@@ -119,8 +119,7 @@ static anx_status start(anx_training_input *in, int64_t epoch, int64_t begun, an
                                           .batch = o->batch,
                                           .threads = o->threads,
                                           .augment = augment,
-                                          .augment_context = in,
-                                          .on_demand = !o->independent};
+                                          .augment_context = in};
     anx_pipeline_destroy(in->pipeline);
     in->pipeline = NULL;
     in->epoch = epoch;

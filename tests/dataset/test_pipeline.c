@@ -347,6 +347,53 @@ static void stops_when_interrupted(void) { /* last: a request cannot be taken ba
     anx_pipeline_destroy(p);
 }
 
+/* ---- what a training needs ---- */
+
+/* Flips the images at odd places; those at places that 10 divides have no place in a training. */
+static anx_status flip_odd(void *context, int64_t position, const uint8_t *bytes, size_t n_bytes, anx_augmentation *out,
+                           anx_error *why) {
+    (void)bytes;
+    CU_ASSERT(n_bytes > 0);
+    *out = (anx_augmentation){.flip = position % 2 == 1};
+    (*(int *)context)++;
+    return position % 10 == 0 ? anx_error_set(why, ANX_ERR_FORMAT, "not wanted") : ANX_OK;
+}
+
+/* Only what is allowed is begun, each image as is said of it, and an image refused there is a bad one by its name. */
+static void begins_what_is_allowed(void) {
+    enum { batch = 6 };
+    int asked = 0;
+    const anx_pipeline_options o = {
+        .n_files = FAKE_FILES, .batch = batch, .threads = 1, .augment = flip_odd, .augment_context = &asked};
+    fake_source_reset(&source);
+    anx_pipeline *p = create(&o);
+    anx_pipeline_batch b;
+    anx_pipeline_allow(p, batch - 1);
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_pipeline_next(p, &b, &err), &err);
+    CU_ASSERT_STRING_EQUAL(err.message, "images up to 6 are wanted, up to 5 allowed");
+    CU_ASSERT_EQUAL(fake_source_reads(&source), 0);
+    anx_pipeline_allow(p, batch);
+    const anx_status status = anx_pipeline_next(p, &b, &err);
+    ANX_CHECK_OK(status, &err);
+    CU_ASSERT_EQUAL(fake_source_reads(&source), batch);
+    for (int i = 0; status == ANX_OK && i < batch; i++) {
+        const fake_file *f = &source.files[files[i]];
+        const float *x = b.input + (size_t)i * source.image_elems, *plain = f->expected;
+        if (f->outcome == ANX_OK && i % 10 == 0) {
+            CU_ASSERT_FATAL(b.bad[i] != NULL);
+            CU_ASSERT(b.bad[i]->status == ANX_ERR_FORMAT && strcmp(b.bad[i]->file, f->name) == 0);
+        }
+        if (f->outcome != ANX_OK || i % 10 == 0) continue;
+        for (size_t at = 0; at < source.image_elems; at++) {
+            const size_t column = at % 18, row = at - column;
+            CU_ASSERT_EQUAL(x[at], plain[row + (i % 2 == 1 ? 17 - column : column)]);
+        }
+    }
+    CU_ASSERT(asked > 0 && asked <= batch);
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_pipeline_next(p, &b, &err), &err);
+    anx_pipeline_destroy(p);
+}
+
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"gives every image once, in order", gives_every_image_once_in_order},
@@ -361,6 +408,7 @@ int main(int argc, char **argv) {
         {"reports files that disappear", reports_files_that_disappear},
         {"stops without memory", stops_without_memory},
         {"refuses what makes no sense", refuses_what_makes_no_sense},
+        {"begins what is allowed", begins_what_is_allowed},
         {"stops when interrupted", stops_when_interrupted},
         {NULL, NULL},
     };
