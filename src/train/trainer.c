@@ -10,11 +10,16 @@
 
 /* ---- creation ------------------------------------------------------------------------------------------- */
 
+static anx_status check_index(const anx_trainer *t, int param, anx_error *err) {
+    if (param >= 0 && param < t->graph->n_params) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "there is no parameter %d; '%s' has %d", param,
+                         t->graph->arch->name, t->graph->n_params);
+}
+
 anx_status anx_trainer_check_tensor(const anx_trainer *t, int param, const anx_tensor *values, const char *what,
                                     anx_error *err) {
-    if (param < 0 || param >= t->graph->n_params)
-        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "there is no parameter %d; '%s' has %d", param,
-                             t->graph->arch->name, t->graph->n_params);
+    const anx_status status = check_index(t, param, err);
+    if (status != ANX_OK) return status;
     const anx_param *p = &t->graph->params[param];
     const anx_tensor expected = anx_tensor_view(ANX_F32, p->rank, p->shape, NULL);
     if (values->dtype == ANX_F32 && anx_tensor_same_shape(values, &expected) && anx_tensor_is_contiguous(values))
@@ -188,11 +193,10 @@ static anx_status write_mask(anx_trainer *t, anx_mt19937 *gen, int node, anx_err
     return status;
 }
 
-/* A plan's masks are all ones until they are written, and with p = 0 they never are. */
 static anx_status write_masks(anx_trainer *t, anx_mt19937 *gen, anx_error *err) {
     anx_status status = ANX_OK;
     for (int i = 0; i < t->graph->n_nodes && status == ANX_OK; i++)
-        if (t->graph->nodes[i].layer->op == ANX_OP_DROPOUT && t->dropout[i] != 0.0) status = write_mask(t, gen, i, err);
+        if (t->graph->nodes[i].layer->op == ANX_OP_DROPOUT) status = write_mask(t, gen, i, err);
     return status;
 }
 
@@ -274,8 +278,8 @@ const anx_tensor *anx_trainer_momentum(const anx_trainer *t, int param) {
 }
 
 anx_status anx_trainer_set_momentum(anx_trainer *t, int param, const anx_tensor *values, anx_error *err) {
-    anx_status status = ANX_OK;
-    if (values != NULL) status = anx_trainer_check_tensor(t, param, values, "the momentum", err);
+    anx_status status = check_index(t, param, err);
+    if (status == ANX_OK && values != NULL) status = anx_trainer_check_tensor(t, param, values, "the momentum", err);
     if (status != ANX_OK) return status;
     if (values != NULL && !t->trained[param])
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "'%s' is frozen and has no momentum",

@@ -630,6 +630,8 @@ static void wrong_state_is_refused(void) {
     ANX_CHECK_MESSAGE("there is no parameter 10", &err);
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_trainer_set_momentum(trainer, 2, &b.params[0], &err), &err);
     ANX_CHECK_MESSAGE("the momentum of 'features.3.weight'", &err);
+    ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_trainer_set_momentum(trainer, -1, NULL, &err), &err);
+    ANX_CHECK_MESSAGE("there is no parameter -1", &err);
     anx_trainer_destroy(trainer);
     anx_trainer_destroy(NULL);
     bench_fini(&b);
