@@ -48,6 +48,7 @@ static void training_init(training *t, const recipe *r, uint64_t seed) {
     int64_t milestones[] = {5, 2, 2};
     o.step_size = 2;
     o.patience = 0;
+    o.cooldown = 1;
     o.t_max = 5;
     if (r->kind == ANX_MULTI_STEP_LR) o.milestones = milestones, o.n_milestones = 3;
     warmup.total_iters = 3;

@@ -108,6 +108,7 @@ def main():
                  if s != "plateau" or w == "none" for groups, frozen in ((1, 0), (2, 0), (1, 6)) for epochs in (1, 3, 7)]
         cases += [("steplr", "none", 1, 0, 0.9, 2, {"nesterov": True}), ("steplr", "none", 2, 2, 0.9, 2, {"dampening": 0.25}),
                   ("steplr", "none", 1, 0, 0.9, 2, {"maximize": True}), ("cosineannealinglr", "linear", 1, 0, 0.9, 0, {})]
+        cases += [(s, "none", 2, 0, 0.9, 0, {}) for s in MAIN]  # before the first step
         for scheduler, warmup, groups, frozen, momentum, epochs, more in cases:
             what = f"{scheduler}, warm-up {warmup}, {groups} groups, {frozen} frozen, {epochs} epochs, {more}"
             recipe = (scheduler, warmup, groups, frozen, momentum, more)
