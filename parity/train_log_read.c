@@ -61,6 +61,13 @@ static anx_status get_count(reader *r, const cJSON *object, const char *key, int
     return ANX_OK;
 }
 
+/* Where in the run an event was. */
+static anx_status get_place(reader *r, const cJSON *object, int64_t *epoch, int64_t *step, int64_t *global_step) {
+    anx_status status = get_count(r, object, "epoch", epoch);
+    if (status == ANX_OK) status = get_count(r, object, "step", step);
+    return status == ANX_OK ? get_count(r, object, "global_step", global_step) : status;
+}
+
 /* A measure: NAN where it is missing or null. */
 static anx_status get_measure(reader *r, const cJSON *object, const char *key, double *out) {
     const cJSON *item = field(object, key);
@@ -212,10 +219,8 @@ static anx_status read_step(reader *r, cJSON **tree) {
     anx_train_step s = {.epoch = 0};
     double loss = 0;
     bool there = false, any;
-    anx_status status = get_count(r, object, "epoch", &s.epoch);
-    if (status == ANX_OK) status = get_count(r, object, "step", &s.step);
+    anx_status status = get_place(r, object, &s.epoch, &s.step, &s.global_step);
     if (status == ANX_OK) status = get_count(r, object, "steps", &s.steps);
-    if (status == ANX_OK) status = get_count(r, object, "global_step", &s.global_step);
     if (status == ANX_OK) status = get_count(r, object, "images", &s.images);
     if (status == ANX_OK) status = get_number(r, object, "loss", &there, &loss);
     if (status == ANX_OK && !there) status = bad(r, "loss", "is missing");
@@ -283,9 +288,7 @@ static anx_status read_resume(reader *r, cJSON **tree) {
     anx_train_log *log = r->log;
     const cJSON *object = *tree;
     anx_train_resume e = {.epoch = 0};
-    anx_status status = get_count(r, object, "epoch", &e.epoch);
-    if (status == ANX_OK) status = get_count(r, object, "step", &e.step);
-    if (status == ANX_OK) status = get_count(r, object, "global_step", &e.global_step);
+    anx_status status = get_place(r, object, &e.epoch, &e.step, &e.global_step);
     if (status == ANX_OK) status = get_text(r, object, "version", &e.version);
     if (status == ANX_OK) status = get_text(r, object, "time", &e.time);
     if (status == ANX_OK) status = get_text(r, object, "device", &e.device);
@@ -302,9 +305,7 @@ static anx_status read_non_finite(reader *r, cJSON **tree) {
     anx_train_log *log = r->log;
     const cJSON *object = *tree;
     anx_train_non_finite e = {.epoch = 0};
-    anx_status status = get_count(r, object, "epoch", &e.epoch);
-    if (status == ANX_OK) status = get_count(r, object, "step", &e.step);
-    if (status == ANX_OK) status = get_count(r, object, "global_step", &e.global_step);
+    anx_status status = get_place(r, object, &e.epoch, &e.step, &e.global_step);
     if (status == ANX_OK) status = get_text(r, object, "loss", &e.loss);
     if (status == ANX_OK) status = get_text(r, object, "tensor", &e.tensor);
     if (status != ANX_OK || is_beyond(r, e.global_step)) return status;
@@ -348,7 +349,7 @@ static anx_status read_event(reader *r, cJSON **tree) {
     if (is_start == r->started)
         return anx_error_set(r->err, ANX_ERR_FORMAT,
                              is_start ? "a second \"start\": one log holds one run"
-                                      : "not a training log, which begins with the event \"start\"");
+                                      : "it does not begin with the event \"start\"");
     r->started = true;
     if (is_start) return read_start(r, tree);
     r->log->ended = false;
@@ -405,7 +406,7 @@ anx_status anx_train_log_parse_until(const char *path, const void *bytes, size_t
         const size_t length = (size_t)(newline - text) - at;
         status = read_line(&r, text + at, length);
         if (status != ANX_OK) {
-            anx_error_prefix(err, "line %zu: ", number);
+            anx_error_prefix(err, "%sline %zu: ", r.started ? "" : "not a training log: ", number);
             goto out;
         }
         if (!r.beyond) first_beyond = at + length + 1;

@@ -66,10 +66,6 @@ static void put(const page *p, const char *text) {
     anx_html_put_text(p->to, text);
 }
 
-static const char *or_unknown(const char *text) {
-    return text != NULL ? text : "not told";
-}
-
 /* ---- charts ---- */
 
 static void *own(page *p, void *memory) {
@@ -396,7 +392,7 @@ static void put_events(const page *p, const anx_train_log *log) {
     for (size_t i = 0; i < log->n_resumes && i < most_marks; i++) {
         const anx_train_resume *r = &log->resumes[i];
         snprintf(line, sizeof line, "%s, at %.64s", anx_train_place(r->epoch, r->step, r->global_step, words),
-                 or_unknown(r->time));
+                 anx_train_told(r->time));
         put_fact(p, "resumed", line);
     }
     for (size_t i = 0; i < log->n_non_finite && i < most_marks; i++)
@@ -427,11 +423,11 @@ static void put_run(const page *p, const anx_train_log *log) {
     put_cards(p, log);
     fputs("<dl>\n", p->to);
     put_fact(p, "log", log->path);
-    put_fact(p, "started", or_unknown(s->time));
-    put_fact(p, "anx", or_unknown(s->version));
-    put_fact(p, "device", or_unknown(s->device));
+    put_fact(p, "started", anx_train_told(s->time));
+    put_fact(p, "anx", anx_train_told(s->version));
+    put_fact(p, "device", anx_train_told(s->device));
     put_fact(p, "threads", anx_report_grouped(s->threads, a));
-    put_fact(p, "network", or_unknown(s->arch));
+    put_fact(p, "network", anx_train_told(s->arch));
     put_fact(p, "classes", anx_report_grouped(s->classes, a));
     snprintf(words, sizeof words, "%s to train with, %s to validate with", anx_report_grouped(s->train_images, a),
              anx_report_grouped(s->val_images, b));

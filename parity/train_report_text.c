@@ -29,18 +29,14 @@ static void put_options(const anx_text_report *t, const anx_train_start *s) {
     free(text);
 }
 
-static const char *or_unknown(const char *text) {
-    return text != NULL ? text : "not told";
-}
-
 static void put_head(const anx_text_report *t, const anx_train_log *log) {
     const anx_train_start *s = &log->start;
     char train[32], val[32];
     anx_report_put_fact(t, "log", "%s", log->path);
-    anx_report_put_fact(t, "started", "%s, by anx %s", or_unknown(s->time), or_unknown(s->version));
-    anx_report_put_fact(t, "device", "%s, %" PRId64 " thread%s", or_unknown(s->device), s->threads,
+    anx_report_put_fact(t, "started", "%s, by anx %s", anx_train_told(s->time), anx_train_told(s->version));
+    anx_report_put_fact(t, "device", "%s, %" PRId64 " thread%s", anx_train_told(s->device), s->threads,
                         s->threads == 1 ? "" : "s");
-    anx_report_put_fact(t, "network", "%s, %" PRId64 " class%s; from %s, seed %" PRIu64, or_unknown(s->arch),
+    anx_report_put_fact(t, "network", "%s, %" PRId64 " class%s; from %s, seed %" PRIu64, anx_train_told(s->arch),
                         s->classes, s->classes == 1 ? "" : "es",
                         s->weights != NULL ? s->weights : "weights drawn at random", s->seed);
     anx_report_put_fact(t, "images", "%s to train with, %s to validate with",
@@ -53,7 +49,7 @@ static void put_events(const anx_text_report *t, const anx_train_log *log) {
     for (size_t i = 0; i < log->n_resumes && i < most_events; i++) {
         const anx_train_resume *r = &log->resumes[i];
         anx_report_put_fact(t, i == 0 ? "resumed" : "", "%s, at %s",
-                            anx_train_place(r->epoch, r->step, r->global_step, words), or_unknown(r->time));
+                            anx_train_place(r->epoch, r->step, r->global_step, words), anx_train_told(r->time));
     }
     if (log->n_resumes > most_events) anx_report_put_fact(t, "", "and %zu times more", log->n_resumes - most_events);
     for (size_t i = 0; i < log->n_non_finite && i < most_events; i++)

@@ -18,6 +18,10 @@ const anx_train_epoch *anx_train_best(const anx_train_log *log) {
     return best;
 }
 
+const char *anx_train_told(const char *text) {
+    return text != NULL ? text : "not told";
+}
+
 int64_t anx_train_steps_done(const anx_train_log *log) {
     int64_t done = log->ended ? log->end.global_step : 0;
     if (log->n_steps > 0 && log->steps[log->n_steps - 1].global_step > done)
@@ -39,7 +43,7 @@ char *anx_train_place(int64_t epoch, int64_t step, int64_t global_step, char buf
 char *anx_train_non_finite_words(const anx_train_non_finite *e, char buf[ANX_TRAIN_WORDS]) {
     char where[ANX_TRAIN_WORDS], tensor[128], loss[64];
     anx_train_place(e->epoch, e->step, e->global_step, where);
-    const char *loss_text = e->loss != NULL ? e->loss : "not told";
+    const char *loss_text = anx_train_told(e->loss);
     anx_text_printable(loss_text, strlen(loss_text), loss, sizeof loss);
     if (e->tensor != NULL)
         snprintf(buf, ANX_TRAIN_WORDS, "%s was not finite in %.128s; the loss was %s",

@@ -8,6 +8,8 @@ enum { ANX_TRAIN_WORDS = 512 };
 
 /* The epoch that was marked best last; where none was, the first with the highest validation accuracy; or NULL. */
 const anx_train_epoch *anx_train_best(const anx_train_log *log);
+/* The text, or that the log does not tell. */
+const char *anx_train_told(const char *text);
 /* Steps that were done, as far as the log tells. */
 int64_t anx_train_steps_done(const anx_train_log *log);
 /* "done after 90 epochs and 450,450 steps" into buf, which is returned; *good is whether it ended as asked. */

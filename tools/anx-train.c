@@ -1,5 +1,5 @@
 /*
- * anx-train: training, and what its logs tell.
+ * anx-train: what the logs of training runs tell. It does not train yet.
  */
 #include "tools/common/cli.h"
 #include "tools/train_report.h"

@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "loaders/file.h"
@@ -318,11 +321,11 @@ static void what_is_no_log_is_refused(void) {
     } cases[] = {
         {"", "holds not one complete line"},
         {"{\"event\":\"start\",\"sch", "holds not one complete line"},
-        {"{\"event\":\"step\"}\n", "line 1: not a training log, which begins with the event \"start\""},
+        {"{\"event\":\"step\"}\n", "not a training log: line 1: it does not begin with the event \"start\""},
         {"{\"event\":\"start\"}\n", "line 1: key 'schema' is missing"},
         {"{\"event\":\"start\",\"schema\":2}\n", "line 1: a training log of schema 2; this release reads 1"},
         {"{\"event\":\"start\",\"schema\":1,\"version\":3}\n", "line 1: key 'version' is not a text"},
-        {"PK\x03\x04\n", "line 1: not one JSON object"},
+        {"PK\x03\x04\n", "not a training log: line 1: not one JSON object"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         anx_train_log *log = NULL;
@@ -359,7 +362,7 @@ static void what_is_not_a_log_is_not_gone_on_with(void) {
     anx_train_log_writer *w = NULL;
     ANX_CHECK_OK(anx_file_replace(path, "not a log\n", 10, &err), &err);
     ANX_CHECK_STATUS(ANX_ERR_FORMAT, anx_train_log_resume(path, &resume, 2, &w, &err), &err);
-    ANX_CHECK_MESSAGE("other.txt: line 1: not one JSON object", &err);
+    ANX_CHECK_MESSAGE("other.txt: not a training log: line 1: not one JSON object", &err);
     uint8_t *bytes = NULL;
     size_t n = 0;
     ANX_CHECK_OK(anx_read_file(path, &bytes, &n, &err), &err);
@@ -404,6 +407,35 @@ static void a_full_disk_is_told(void) {
     ANX_CHECK_STATUS(ANX_ERR_IO, anx_train_log_create("/dev/full", true, &start, 2, &w, &err), &err);
     ANX_CHECK_MESSAGE("/dev/full: cannot write a line of the training log: No space left on device", &err);
     CU_ASSERT_EQUAL(err.sys_errno, ENOSPC);
+}
+
+/* Where only the beginning of a line finds room, that is taken back: what is written later follows a whole line. */
+static void half_a_line_is_taken_back(void) {
+    const char *path = anx_test_path("half.jsonl");
+    anx_train_log_writer *w = NULL;
+    anx_train_log *log = NULL;
+    struct rlimit before, little;
+    struct stat st;
+    ANX_CHECK_OK(anx_train_log_create(path, false, &start, 2, &w, &err), &err);
+    if (w == NULL) return;
+    CU_ASSERT_EQUAL_FATAL(stat(path, &st), 0);
+    CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_FSIZE, &before), 0);
+    little = before;
+    little.rlim_cur = (rlim_t)st.st_size + 20;
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &little), 0);
+    const anx_train_step first = step_of(1, 0.5f), second = step_of(2, 0.25f);
+    const anx_status status = anx_train_log_step(w, &first, &err);
+    CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    CU_ASSERT_EQUAL(status, ANX_ERR_IO);
+    CU_ASSERT_EQUAL(err.sys_errno, EFBIG);
+    ANX_CHECK_OK(anx_train_log_step(w, &second, &err), &err);
+    anx_train_log_destroy_writer(w);
+    ANX_CHECK_OK(anx_train_log_read(path, &log, &err), &err);
+    if (log == NULL) return;
+    CU_ASSERT(log->n_steps == 1 && log->steps[0].global_step == 2 && !log->torn);
+    anx_train_log_destroy(log);
 }
 
 /* Reports of logs that hold next to nothing, or numbers at the ends of their ranges. */
@@ -464,6 +496,7 @@ int main(int argc, char **argv) {
         {"a log is replaced only when asked, and never under its writer",
          a_log_is_replaced_only_when_asked_and_never_under_its_writer},
         {"a full disk is told", a_full_disk_is_told},
+        {"half a line is taken back", half_a_line_is_taken_back},
         {"every log has its reports", every_log_has_its_reports},
         {"times are ISO 8601", times_are_iso_8601},
         {NULL, NULL},
