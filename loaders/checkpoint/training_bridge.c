@@ -212,14 +212,12 @@ static bool load_milestones(anx_arena *arena, const anx_saved_scheduler *in, anx
     return true;
 }
 
-/* lr: the rates that the groups have. A plateau's state of 1.13 does not repeat them as _last_lr. */
-static anx_status load_simple(anx_arena *arena, const anx_saved_scheduler *in, const anx_saved_numbers *lr,
-                              anx_scheduler_kind kind, anx_scheduler *out, anx_error *err) {
+static anx_status load_simple(anx_arena *arena, const anx_saved_scheduler *in, anx_scheduler_kind kind,
+                              anx_scheduler *out, anx_error *err) {
     if (in->kind != saved_kind(kind))
         return anx_error_set(err, ANX_ERR_MISMATCH, "the checkpoint's scheduler is %s, the training's is %s",
                              anx_saved_scheduler_name(in->kind), anx_scheduler_class(kind));
     const bool plateau = kind == ANX_REDUCE_LR_ON_PLATEAU;
-    const anx_saved_numbers *last_lr = plateau && in->last_lr.count == 0 ? lr : &in->last_lr;
     const double t_max = in->t_max.value;
     if (kind == ANX_COSINE_ANNEALING_LR && (t_max != floor(t_max) || fabs(t_max) > 0x1p53))
         return anx_error_set(err, ANX_ERR_MISMATCH, "the checkpoint's T_max is %g; whole epochs are taken", t_max);
@@ -239,18 +237,18 @@ static anx_status load_simple(anx_arena *arena, const anx_saved_scheduler *in, c
                     .min_lr = in->default_min_lr.kind != ANX_SAVED_NONE ? in->default_min_lr.value : 0.0,
                     .patience = in->patience,
                     .cooldown = in->cooldown},
-        .n_groups = (int)last_lr->count,
+        .n_groups = (int)in->last_lr.count,
         .last_epoch = in->last_epoch,
         .step_count = in->step_count,
         .best = in->best.value,
         .cooldown_counter = in->cooldown_counter,
         .num_bad_epochs = in->num_bad_epochs,
     };
-    if ((plateau ? in->min_lrs.count : in->base_lrs.count) != last_lr->count)
+    if ((plateau ? in->min_lrs.count : in->base_lrs.count) != in->last_lr.count)
         return anx_error_set(err, ANX_ERR_MISMATCH, "the checkpoint's %s has rates of %zu groups and %s of %zu",
-                             anx_saved_scheduler_name(in->kind), last_lr->count, plateau ? "min_lrs" : "base_lrs",
+                             anx_saved_scheduler_name(in->kind), in->last_lr.count, plateau ? "min_lrs" : "base_lrs",
                              plateau ? in->min_lrs.count : in->base_lrs.count);
-    const bool good = load_numbers(arena, last_lr, &out->last_lr) &&
+    const bool good = load_numbers(arena, &in->last_lr, &out->last_lr) &&
                       (plateau ? load_numbers(arena, &in->min_lrs, &out->min_lrs)
                                : load_numbers(arena, &in->base_lrs, &out->base_lrs)) &&
                       (kind != ANX_MULTI_STEP_LR || load_milestones(arena, in, &out->options));
@@ -258,14 +256,9 @@ static anx_status load_simple(anx_arena *arena, const anx_saved_scheduler *in, c
 }
 
 /* A scheduler's state in the arena's memory, of the kind that the training has. */
-static anx_status load_scheduler(anx_arena *arena, const anx_training_state *state, const anx_scheduler *live,
+static anx_status load_scheduler(anx_arena *arena, const anx_saved_scheduler *in, const anx_scheduler *live,
                                  anx_scheduler *out, anx_error *err) {
-    const anx_saved_scheduler *in = &state->scheduler;
-    anx_saved_numbers lr = {.items = anx_arena_alloc(arena, state->optimizer.n_groups, sizeof *lr.items),
-                            .count = state->optimizer.n_groups};
-    if (lr.items == NULL) return out_of_memory(err);
-    for (size_t g = 0; g < lr.count; g++) lr.items[g] = state->optimizer.groups[g].lr;
-    if (live->options.kind != ANX_SEQUENTIAL_LR) return load_simple(arena, in, &lr, live->options.kind, out, err);
+    if (live->options.kind != ANX_SEQUENTIAL_LR) return load_simple(arena, in, live->options.kind, out, err);
     if (in->kind != ANX_SAVED_SEQUENTIAL_LR)
         return anx_error_set(err, ANX_ERR_MISMATCH, "the checkpoint's scheduler is %s, the training's has a warm-up",
                              anx_saved_scheduler_name(in->kind));
@@ -281,7 +274,7 @@ static anx_status load_scheduler(anx_arena *arena, const anx_training_state *sta
     if (out->schedulers == NULL) return out_of_memory(err);
     for (int i = 0; i < 2; i++) {
         const anx_status status =
-            load_simple(arena, &in->schedulers[i], &lr, live->schedulers[i].options.kind, &out->schedulers[i], err);
+            load_simple(arena, &in->schedulers[i], live->schedulers[i].options.kind, &out->schedulers[i], err);
         if (status != ANX_OK) return status;
     }
     /* The rates that the optimizer has are those of the one in use. */
@@ -377,7 +370,7 @@ anx_status anx_training_live_load(const anx_training_live *live, const anx_train
     if (status == ANX_OK && state->has_own)
         status = anx_mt19937_read_state(state->rng_state, sizeof state->rng_state, &gen, err);
     if (status == ANX_OK && live->scheduler != NULL) {
-        status = load_scheduler(&arena, state, live->scheduler, &scheduler, err);
+        status = load_scheduler(&arena, &state->scheduler, live->scheduler, &scheduler, err);
         if (status == ANX_OK) status = anx_scheduler_load(live->scheduler, &scheduler, err);
     }
     if (status == ANX_OK) status = apply(live, state, model, params, n, err);
