@@ -44,7 +44,7 @@ static void print_row(const bench_row *row, FILE *to) {
     if (row->items > 0.0) snprintf(rate, sizeof rate, "%.1f", row->items / median);
     if (row->limit_seconds > 0.0)
         snprintf(limit, sizeof limit, "%.0f %% %s", 100.0 * row->limit_seconds / median, row->limit_by);
-    fprintf(to, "%-11s %-10s %-19s %8s  %-19s %6s %6s  %s\n", row->name, row->what, anx, rate, torch, ratio, bare,
+    fprintf(to, "%-11s %-11s %-19s %8s  %-19s %6s %6s  %s\n", row->name, row->what, anx, rate, torch, ratio, bare,
             limit);
 }
 
@@ -55,7 +55,7 @@ void bench_report_text(const bench_report *report, FILE *to) {
             report->repeats, report->repeats == 1 ? "" : "s");
     fprintf(to, "limits: %.0f GFLOP/s of float32 multiply-adds (FMA, %s), %.1f GB/s read from memory\n\n",
             1e-9 * report->limits.flops, report->limits.isa, 1e-9 * report->limits.bytes);
-    fprintf(to, "%-11s %-10s %-19s %8s  %-19s %6s %6s  %s\n", "", "", "anx", "images/s", "PyTorch", "ratio", "bare",
+    fprintf(to, "%-11s %-11s %-19s %8s  %-19s %6s %6s  %s\n", "", "", "anx", "images/s", "PyTorch", "ratio", "bare",
             "of the limit");
     for (int i = 0; i < report->n_rows; i++) print_row(&report->rows[i], to);
     fprintf(
@@ -71,7 +71,8 @@ void bench_report_text(const bench_report *report, FILE *to) {
         if (row->torch_setup[0] != '\0')
             fprintf(to, "%s: PyTorch's fastest DataLoader has %s\n", row->name, row->torch_setup);
         if (row->anx_rss_bytes == 0) continue;
-        fprintf(to, "%s: at most %.0f MB resident", row->name, 1e-6 * (double)row->anx_rss_bytes);
+        fprintf(to, "%s%s%s: at most %.0f MB resident", row->name, row->what[0] != '\0' ? " " : "", row->what,
+                1e-6 * (double)row->anx_rss_bytes);
         if (row->torch_rss_bytes > 0) fprintf(to, ", PyTorch %.0f MB", 1e-6 * (double)row->torch_rss_bytes);
         fputc('\n', to);
     }
