@@ -78,6 +78,10 @@ char *anx_train_duration(double seconds, char buf[32]) {
     return buf;
 }
 
+char *anx_train_count(int64_t value, char buf[32]) {
+    return anx_report_grouped(value, buf);
+}
+
 const char *anx_train_option_value(const anx_train_option *option, char buf[32]) {
     switch (option->kind) {
     case ANX_TRAIN_NUMBER: snprintf(buf, 32, "%.12g", option->number); return buf;

@@ -1,4 +1,4 @@
-/* What the views of a training log say of it in words. Not for files outside parity/. */
+/* What is said of a training run in words, by the views of its log and while it runs. */
 #ifndef ANX_PARITY_TRAIN_SUMMARY_H
 #define ANX_PARITY_TRAIN_SUMMARY_H
 
@@ -20,6 +20,8 @@ char *anx_train_place(int64_t epoch, int64_t step, int64_t global_step, char buf
 char *anx_train_non_finite_words(const anx_train_non_finite *event, char buf[ANX_TRAIN_WORDS]);
 /* "9.3 s", "2 min 03 s", "1 h 02 min" */
 char *anx_train_duration(double seconds, char buf[32]);
+/* "244,409,783" */
+char *anx_train_count(int64_t value, char buf[32]);
 /* An option's value. Returns buf or the option's own text. */
 const char *anx_train_option_value(const anx_train_option *option, char buf[32]);
 /* A loss, an accuracy in per cent, a learning rate; "-" for what was not measured, "nan" for one that was. */

@@ -1,20 +1,21 @@
 /*
- * anx-train: what the logs of training runs tell. It does not train yet.
+ * anx-train: trains a classifier as torchvision's train.py does, and shows what the logs of such runs tell.
  */
 #include "tools/common/cli.h"
+#include "tools/train_options.h"
 #include "tools/train_report.h"
+#include "tools/train_run.h"
 
 int main(int argc, char **argv) {
+    static const anx_subcommand train = {"", "", anx_train_help, anx_train};
     static const anx_subcommand subcommands[] = {
         {"report", "show what the logs of training runs tell, as text or HTML", anx_train_report_help,
          anx_train_report},
     };
     static const anx_command command = {
         .name = "anx-train",
-        .summary = "Shows what the logs of training runs tell.",
-        .examples = "  anx-train report run.jsonl\n"
-                    "  anx-train report run.jsonl -o run.html\n",
-        .main = NULL, /* training itself belongs here: what the command does without a subcommand */
+        .summary = "Trains a classifier as torchvision's train.py does.",
+        .main = &train,
         .subcommands = subcommands,
         .n_subcommands = sizeof subcommands / sizeof subcommands[0],
     };

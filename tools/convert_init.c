@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "loaders/checkpoint/arch_modules.h"
 #include "loaders/checkpoint/pth_writer.h"
 #include "src/train/init.h"
 #include "tools/common/cli.h"
@@ -130,32 +131,13 @@ static anx_status describe(const anx_graph *graph, anx_state_dict *dict, anx_err
     return ANX_OK;
 }
 
-typedef struct module_names {
-    char **names;
-    size_t n;
-    bool failed;
-} module_names;
-
-static bool add_module(const char *name, void *user) {
-    module_names *m = user;
-    char **names = reallocarray(m->names, m->n + 1, sizeof *names);
-    if (names != NULL) {
-        m->names = names;
-        m->names[m->n] = strdup(name);
-    }
-    m->failed = names == NULL || m->names[m->n] == NULL;
-    if (!m->failed) m->n++;
-    return !m->failed;
-}
-
 static anx_status write_checkpoint(const init_options *o, const anx_graph *graph, anx_error *err) {
     anx_state_dict dict = ANX_STATE_DICT_INIT;
-    module_names modules = {.names = NULL};
+    anx_arch_modules modules = ANX_ARCH_MODULES_INIT;
     drawing d = {.graph = graph};
     const anx_pth_source source = {.read = draw, .user = &d};
     anx_mt19937_seed(&d.gen, o->seed);
-    anx_arch_each_module(graph->arch, add_module, &modules);
-    anx_status status = modules.failed ? anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory") : ANX_OK;
+    anx_status status = anx_arch_modules_list(graph->arch, &modules, err);
     if (status == ANX_OK) status = describe(graph, &dict, err);
     if (status == ANX_OK) {
         const anx_pth_options options = {.modules = (const char *const *)modules.names,
@@ -164,8 +146,7 @@ static anx_status write_checkpoint(const init_options *o, const anx_graph *graph
                                          .force = o->force};
         status = anx_pth_write(o->output, &dict, &options, err);
     }
-    for (size_t i = 0; i < modules.n; i++) free(modules.names[i]);
-    free(modules.names);
+    anx_arch_modules_fini(&modules);
     anx_state_dict_fini(&dict);
     return status;
 }

@@ -109,19 +109,10 @@ static int64_t label_of(void *context, int64_t file) {
     return dataset->samples[file].label;
 }
 
-/* That a file cannot be written is better known before the work than behind it. */
-static anx_status try_to_write(const char *path, anx_error *err) {
-    anx_file_writer *file = NULL;
-    if (path == NULL || strcmp(path, "-") == 0) return ANX_OK;
-    const anx_status status = anx_file_writer_create(path, true, &file, err);
-    anx_file_writer_destroy(file); /* leaves what is there as it is */
-    return status;
-}
-
 static anx_status open_all(eval_run *r, anx_error *err) {
-    anx_status status = try_to_write(r->options->json, err);
-    if (status == ANX_OK) status = try_to_write(r->options->predictions, err);
-    if (status == ANX_OK) status = try_to_write(r->options->resume, err);
+    anx_status status = anx_cli_try_to_put(r->options->json, err);
+    if (status == ANX_OK) status = anx_cli_try_to_put(r->options->predictions, err);
+    if (status == ANX_OK) status = anx_cli_try_to_put(r->options->resume, err);
     if (status == ANX_OK) status = anx_load_class_names(r->options->data_dir, &r->names, err);
     if (status == ANX_OK) status = open_dataset(r, err);
     if (status == ANX_OK) status = open_device(r, err);

@@ -6,6 +6,7 @@
 
 #include "loaders/checkpoint/text.h"
 #include "loaders/file.h"
+#include "src/base/text_stream.h"
 
 /* Cuts the line at its tabs; false unless it is INDEX<tab>WNID<tab>NAME with that index. */
 static bool parse_line(char *line, int64_t index, const char **wnid, const char **name) {
@@ -68,6 +69,46 @@ out:
         anx_error_in_file(err, path);
         anx_class_names_close(c);
     }
+    return status;
+}
+
+anx_status anx_class_names_make(const char *const *names, int64_t count, anx_class_names **out, anx_error *err) {
+    size_t n_bytes = 1;
+    anx_class_names *c = calloc(1, sizeof *c);
+    for (int64_t i = 0; i < count; i++) n_bytes += strlen(names[i]) + 1;
+    if (c != NULL) {
+        c->wnids = reallocarray(NULL, (size_t)count, sizeof *c->wnids);
+        c->names = reallocarray(NULL, (size_t)count, sizeof *c->names);
+        c->text = malloc(n_bytes);
+    }
+    if (c == NULL || c->wnids == NULL || c->names == NULL || c->text == NULL) {
+        anx_class_names_close(c);
+        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory for the names of classes");
+    }
+    char *at = c->text;
+    for (; c->count < count; c->count++) {
+        c->wnids[c->count] = c->names[c->count] = at;
+        at = stpcpy(at, names[c->count]) + 1;
+    }
+    *out = c;
+    return ANX_OK;
+}
+
+anx_status anx_class_names_text(const anx_class_names *names, char **text, size_t *n_bytes, anx_error *err) {
+    anx_text_stream s;
+    anx_status status = anx_text_stream_open(&s, err);
+    if (status != ANX_OK) return status;
+    for (int64_t i = 0; i < names->count; i++) {
+        const char *pair[] = {names->wnids[i], names->names[i]};
+        for (int k = 0; k < 2; k++)
+            if (pair[k][0] == '\0' || strpbrk(pair[k], "\t\n") != NULL)
+                status = anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                                       "the name of class %" PRId64 " is empty, or has a tab or line break", i);
+        fprintf(s.to, "%" PRId64 "\t%s\t%s\n", i, pair[0], pair[1]);
+    }
+    if (status == ANX_OK) return anx_text_stream_close(&s, text, n_bytes, err);
+    char *unused = NULL;
+    if (anx_text_stream_close(&s, &unused, NULL, NULL) == ANX_OK) free(unused);
     return status;
 }
 

@@ -15,6 +15,12 @@ typedef struct anx_class_names {
 
 /* Errors: NOT_FOUND, IO, FORMAT (the line), OUT_OF_MEMORY. Release with anx_class_names_close. */
 anx_status anx_class_names_open(const char *path, anx_class_names **out, anx_error *err);
+/* The same for classes that are called by their names alone: names[0 .. count), copied, are both. Errors:
+   OUT_OF_MEMORY. */
+anx_status anx_class_names_make(const char *const *names, int64_t count, anx_class_names **out, anx_error *err);
+/* The lines of such a file, malloc'd; what is written is read back the same. Errors: INVALID_ARGUMENT (an empty name,
+   or one with a tab or line break), OUT_OF_MEMORY. */
+anx_status anx_class_names_text(const anx_class_names *names, char **text, size_t *n_bytes, anx_error *err);
 void anx_class_names_close(anx_class_names *names);
 
 /* The name of class `index` of a model with num_classes classes; "" where the names are not that model's, or NULL. */

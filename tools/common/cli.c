@@ -183,6 +183,14 @@ anx_status anx_cli_put(const char *path, const void *data, size_t n_bytes, anx_e
     return ANX_OK;
 }
 
+anx_status anx_cli_try_to_put(const char *path, anx_error *err) {
+    anx_file_writer *file = NULL;
+    if (path == NULL || anx_cli_is_standard_output(path)) return ANX_OK;
+    const anx_status status = anx_file_writer_create(path, true, &file, err);
+    anx_file_writer_destroy(file); /* leaves what is there as it is */
+    return status;
+}
+
 int anx_cli_check_input(const char *path) {
     if (path[0] == '\0') return anx_cli_usage("the name of the file to read is empty");
     if (strcmp(path, "-") == 0)

@@ -66,6 +66,9 @@ bool anx_cli_parse_seed(const char *text, uint64_t *out);
 bool anx_cli_is_standard_output(const char *path);
 /* Writes a report to the file `path`, replacing it, or to standard output. Errors: IO, INVALID_ARGUMENT (a folder). */
 anx_status anx_cli_put(const char *path, const void *data, size_t n_bytes, anx_error *err);
+/* Whether a report could be put there, which is better known before the work than behind it. path NULL: none is
+   wanted. What is there stays. Errors: as anx_cli_put. */
+anx_status anx_cli_try_to_put(const char *path, anx_error *err);
 /* ANX_EXIT_OK, or what anx_cli_usage returns: `path` can be no file to read, as it is empty or standard input. */
 int anx_cli_check_input(const char *path);
 
