@@ -101,8 +101,9 @@ static anx_status describe_setting(anx_train_options *o, int i, anx_train_option
         out->kind = ANX_TRAIN_FLAG;
         out->flag = *(const bool *)at;
     } else if (s->type == ANX_SETTING_REAL || s->type == ANX_SETTING_INTEGER) {
-        out->kind = ANX_TRAIN_NUMBER;
-        out->number = s->type == ANX_SETTING_REAL ? *(const double *)at : (double)*(const int64_t *)at;
+        const double number = s->type == ANX_SETTING_REAL ? *(const double *)at : (double)*(const int64_t *)at;
+        out->kind = number < s->min ? ANX_TRAIN_TEXT : ANX_TRAIN_NUMBER; /* below it: left to its default */
+        out->number = number < s->min ? 0.0 : number;
     } else {
         const char *text = anx_train_setting_text(o, i, buf);
         char *copy = anx_arena_text(&o->arena, text, strlen(text));

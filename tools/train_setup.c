@@ -140,7 +140,8 @@ static anx_status draw_params(anx_train_setup *s, anx_tensor *out, anx_error *er
 static anx_status make_graph(anx_train_setup *s, const anx_model *model, anx_error *err) {
     const anx_arch *arch = model != NULL ? model->graph->arch : anx_arch_find(s->options->arch);
     const int64_t classes = s->train->n_classes;
-    anx_status status = anx_graph_create(arch, classes, 0, 0, &s->graph, err);
+    const int side = anx_preprocess_torchvision.crop;
+    anx_status status = anx_graph_create(arch, classes, side, side, &s->graph, err);
     if (status != ANX_OK || model == NULL || model->graph->num_classes == classes) return status;
     s->old_classes = model->graph->num_classes;
     s->new_layer = s->graph->nodes[s->graph->logits].layer->name;
@@ -328,7 +329,8 @@ anx_status anx_train_setup_open(const anx_train_options *options, anx_checkpoint
     if (status == ANX_OK) status = open_train(s, err);
     if (status == ANX_OK) status = open_val(s, err);
     if (status == ANX_OK && checkpoint != NULL) {
-        status = anx_model_bind(checkpoint, NULL, 0, 0, &model, err);
+        const int side = anx_preprocess_torchvision.crop;
+        status = anx_model_bind(checkpoint, NULL, side, side, &model, err);
         if (status != ANX_OK) anx_error_in_file(err, checkpoint->path);
     }
     if (status == ANX_OK) {
