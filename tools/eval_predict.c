@@ -7,8 +7,8 @@
 #include "loaders/dataset/path_list.h"
 #include "parity/evaluate.h"
 #include "tools/common/cli.h"
-#include "tools/common/data_folder.h"
 #include "tools/common/engine_options.h"
+#include "tools/common/model_classes.h"
 #include "tools/eval_weights.h"
 
 enum { most_at_once = 32 };
@@ -124,16 +124,16 @@ static anx_status predict_all(const predict_options *o, const anx_model *model, 
 static int predict(const predict_options *o, char **paths, int n_paths) {
     anx_error err = ANX_ERROR_INIT;
     anx_evaluation evaluation = ANX_EVALUATION_INIT;
-    anx_class_names *names = NULL;
+    anx_model_classes classes = ANX_MODEL_CLASSES_INIT;
     anx_eval_weights weights = ANX_EVAL_WEIGHTS_INIT;
     int code = anx_eval_weights_open(o->weights, o->accept_bad_crc, &weights);
     if (code != ANX_EXIT_OK) return code;
-    anx_status status = anx_load_class_names(o->data_dir, &names, &err);
+    const int64_t num_classes = weights.model->graph->num_classes;
+    anx_status status = anx_model_classes_find(weights.checkpoint, num_classes, o->data_dir, &classes, &err);
     if (status == ANX_OK) status = predict_all(o, weights.model, paths, n_paths, &evaluation, &err);
-    code = status == ANX_OK ? print_all(&evaluation, paths, names, weights.model->graph->num_classes)
-                            : anx_cli_trouble(&err);
+    code = status == ANX_OK ? print_all(&evaluation, paths, classes.names, num_classes) : anx_cli_trouble(&err);
     anx_evaluation_fini(&evaluation);
-    anx_class_names_close(names);
+    anx_model_classes_fini(&classes);
     anx_eval_weights_fini(&weights);
     return code;
 }

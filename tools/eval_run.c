@@ -16,7 +16,7 @@
 #include "src/base/interrupt.h"
 #include "src/base/version.h"
 #include "tools/common/cli.h"
-#include "tools/common/data_folder.h"
+#include "tools/common/model_classes.h"
 #include "tools/common/progress.h"
 #include "tools/common/signals.h"
 #include "tools/eval_options.h"
@@ -30,7 +30,7 @@ enum { most_redecided = 64 };
 typedef struct eval_run {
     const anx_eval_options *options;
     anx_eval_weights weights;
-    anx_class_names *names;
+    anx_model_classes classes;
     anx_dataset *dataset;
     anx_device *device;
     anx_device_info info;
@@ -75,10 +75,11 @@ static anx_status choose_files(eval_run *r, anx_error *err) {
 static anx_status open_dataset(eval_run *r, anx_error *err) {
     const anx_dataset_options options = {.labels = r->options->labels,
                                          .synsets = r->options->synsets,
-                                         .classes = r->names,
+                                         .classes = r->classes.names,
                                          .n_classes = r->weights.model->graph->num_classes};
     anx_status status = anx_dataset_open(r->options->val_dir, &options, &r->dataset, err);
     if (status == ANX_OK) r->source = anx_dataset_source(r->dataset);
+    if (status == ANX_OK && r->classes.own) status = anx_check_class_folders(r->dataset, r->classes.names, err);
     return status == ANX_OK ? choose_files(r, err) : status;
 }
 
@@ -113,7 +114,9 @@ static anx_status open_all(eval_run *r, anx_error *err) {
     anx_status status = anx_cli_try_to_put(r->options->json, err);
     if (status == ANX_OK) status = anx_cli_try_to_put(r->options->predictions, err);
     if (status == ANX_OK) status = anx_cli_try_to_put(r->options->resume, err);
-    if (status == ANX_OK) status = anx_load_class_names(r->options->data_dir, &r->names, err);
+    if (status == ANX_OK)
+        status = anx_model_classes_find(r->weights.checkpoint, r->weights.model->graph->num_classes,
+                                        r->options->data_dir, &r->classes, err);
     if (status == ANX_OK) status = open_dataset(r, err);
     if (status == ANX_OK) status = open_device(r, err);
     if (status == ANX_OK) status = describe_weights(r, err);
@@ -136,7 +139,7 @@ static void close_all(eval_run *r) {
     anx_evaluation_fini(&r->evaluation);
     anx_device_close(r->device);
     anx_dataset_close(r->dataset);
-    anx_class_names_close(r->names);
+    anx_model_classes_fini(&r->classes);
     anx_eval_weights_fini(&r->weights);
     free(r->files);
 }
@@ -390,7 +393,7 @@ static int report_all(eval_run *r, double seconds, bool interrupted, anx_error *
                                     .official_name = r->official != NULL ? r->official->name : NULL,
                                     .weights = r->weights_digest,
                                     .dataset = r->dataset,
-                                    .names = r->names,
+                                    .names = r->classes.names,
                                     .selection = o->sample > 0  ? ANX_EVAL_SAMPLE
                                                  : o->limit > 0 ? ANX_EVAL_FIRST
                                                                 : ANX_EVAL_ALL,

@@ -114,13 +114,12 @@ static anx_status note_non_finite(anx_train_run *r, const anx_trainer_result *re
     const anx_train_progress *p = &r->progress;
     snprintf(r->non_finite_loss, sizeof r->non_finite_loss, "%g", (double)result->loss);
     if (isnan(result->loss)) strcpy(r->non_finite_loss, "nan"); /* without a sign */
-    r->non_finite = (anx_train_non_finite){.epoch = p->epoch,
-                                           .step = p->step + 1,
-                                           .global_step = p->global_step + 1,
-                                           .loss = r->non_finite_loss,
-                                           .tensor = result->nonfinite.kind != ANX_NONFINITE_LOSS
-                                                         ? result->nonfinite.name
-                                                         : NULL};
+    r->non_finite =
+        (anx_train_non_finite){.epoch = p->epoch,
+                               .step = p->step + 1,
+                               .global_step = p->global_step + 1,
+                               .loss = r->non_finite_loss,
+                               .tensor = result->nonfinite.kind != ANX_NONFINITE_LOSS ? result->nonfinite.name : NULL};
     stop(r, ANX_TRAIN_NON_FINITE);
     return anx_train_log_non_finite(r->log, &r->non_finite, err);
 }
@@ -162,8 +161,10 @@ anx_status anx_train_steps_of_epoch(anx_train_run *r, anx_error *err) {
     anx_status status = begin_epoch(r, err);
     while (status == ANX_OK && !r->stopped) {
         anx_training_batch batch;
-        if (anx_interrupt_requested()) stop(r, ANX_TRAIN_INTERRUPTED);
-        else if (most > 0 && r->progress.global_step >= most) stop(r, ANX_TRAIN_MAX_STEPS);
+        if (anx_interrupt_requested())
+            stop(r, ANX_TRAIN_INTERRUPTED);
+        else if (most > 0 && r->progress.global_step >= most)
+            stop(r, ANX_TRAIN_MAX_STEPS);
         if (r->stopped) break;
         const double began = anx_train_now();
         status = anx_training_input_next(r->setup.input, &r->setup.gen, &batch, err);

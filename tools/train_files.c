@@ -102,8 +102,7 @@ anx_status anx_train_folder_check_empty(const anx_train_folder *folder, anx_erro
 anx_status anx_train_folder_clear(const anx_train_folder *folder, anx_error *err) {
     for (int i = 0; i < ANX_TRAIN_LOG; i++) {
         if (unlink(folder->files[i]) == 0 || errno == ENOENT) continue;
-        const anx_status status =
-            anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot remove an earlier run's file");
+        const anx_status status = anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot remove an earlier run's file");
         anx_error_in_file(err, folder->files[i]);
         return status;
     }

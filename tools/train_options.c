@@ -90,9 +90,10 @@ void anx_train_help(FILE *to) {
     fputs("  --device NAME           what computes (default auto):\n", to);
     anx_cli_list_devices(to);
     print_from("threads", "accept-bad-crc", to);
-    fputs("\nWhat it leaves in DIR: last.pth and best.pth (model, optimizer, scheduler, generator: to go on from, here\n"
-          "or in PyTorch), best-model.pth and last-model.pth (a state_dict: to use), classes.tsv, log.jsonl.\n",
-          to);
+    fputs(
+        "\nWhat it leaves in DIR: last.pth and best.pth (model, optimizer, scheduler, generator: to go on from, here\n"
+        "or in PyTorch), best-model.pth and last-model.pth (a state_dict: to use), classes.tsv, log.jsonl.\n",
+        to);
     print_from("log", "with-args", to);
     fputs("  -h, --help              this text; 'anx-train report --help' explains report\n"
           "  -V, --version           the version\n\n"

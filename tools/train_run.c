@@ -309,13 +309,13 @@ static anx_status save_end(session *s, anx_error *err) {
 
 static anx_status report(session *s, anx_error *err) {
     anx_train_run *r = &s->run;
-    const anx_train_outcome outcome = {
-        .reason = r->stopped ? r->reason : ANX_TRAIN_DONE,
-        .progress = &r->progress,
-        .last = s->epochs_shown > 0 ? &s->last : NULL,
-        .non_finite = r->stopped && r->reason == ANX_TRAIN_NON_FINITE ? &r->non_finite : NULL,
-        .folder = &r->folder,
-        .seconds = anx_train_now() - r->started};
+    const anx_train_outcome outcome = {.reason = r->stopped ? r->reason : ANX_TRAIN_DONE,
+                                       .progress = &r->progress,
+                                       .last = s->epochs_shown > 0 ? &s->last : NULL,
+                                       .non_finite =
+                                           r->stopped && r->reason == ANX_TRAIN_NON_FINITE ? &r->non_finite : NULL,
+                                       .folder = &r->folder,
+                                       .seconds = anx_train_now() - r->started};
     anx_train_show_end(s->to, &r->setup, &outcome);
     if (r->bad_images > 0) fprintf(s->to, "left out    %" PRId64 " images that could not be read\n", r->bad_images);
     if (r->options->json == NULL) return ANX_OK;

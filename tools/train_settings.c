@@ -5,8 +5,8 @@
 
 #include "tools/train_options.h"
 
-static const char *const schedulers[] = {"steplr",  "multisteplr", "exponentiallr", "cosineannealinglr",
-                                         "plateau", "none",        NULL};
+static const char *const schedulers[] = {"steplr", "multisteplr", "exponentiallr", "cosineannealinglr", "plateau",
+                                         "none",   NULL};
 static const char *const warmups[] = {"constant", "linear", NULL};
 static const char *const optimizers[] = {"sgd", "sgd_nesterov", NULL};
 static const char *const augmentations[] = {"torchvision-basic", "hflip", "none", NULL};
@@ -57,8 +57,7 @@ static const anx_train_setting table[ANX_TRAIN_SETTINGS] = {
     {"lr-step-size", 0, "N", ROLE(INTEGER), ROLE(DECIDES), AT(lr_step_size), 1, 1e9, false, NULL, "steplr: epochs"},
     {"lr-gamma", 0, "X", ROLE(REAL), ROLE(DECIDES), AT(lr_gamma), 0, FLT_MAX, false, NULL,
      "steplr, multisteplr, exponentiallr, plateau: the factor"},
-    {"lr-milestones", 0, "N,N", ROLE(TEXT), ROLE(DECIDES), AT(lr_milestones), 0, 0, false, NULL,
-     "multisteplr: epochs"},
+    {"lr-milestones", 0, "N,N", ROLE(TEXT), ROLE(DECIDES), AT(lr_milestones), 0, 0, false, NULL, "multisteplr: epochs"},
     {"lr-patience", 0, "N", ROLE(INTEGER), ROLE(DECIDES), AT(lr_patience), 0, 1e9, false, NULL,
      "plateau: epochs without progress that are let pass"},
     {"lr-min", 0, "X", ROLE(REAL), ROLE(DECIDES), AT(lr_min), 0, FLT_MAX, false, NULL,

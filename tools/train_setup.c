@@ -8,6 +8,7 @@
 
 #include "loaders/checkpoint/text.h"
 #include "src/train/init.h"
+#include "tools/common/model_classes.h"
 
 static anx_status out_of_memory(anx_error *err) {
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
@@ -63,8 +64,7 @@ static anx_status open_train(anx_train_setup *s, anx_error *err) {
     if (status == ANX_OK && wanted > 0 && wanted != s->train->n_classes)
         status = anx_error_set(err, ANX_ERR_MISMATCH, "%" PRId64 " class folders, but --num-classes %" PRId64,
                                s->train->n_classes, wanted);
-    if (status == ANX_OK)
-        status = anx_class_names_make(s->train->class_ids, s->train->n_classes, &s->classes, err);
+    if (status == ANX_OK) status = anx_class_names_make(s->train->class_ids, s->train->n_classes, &s->classes, err);
     if (status != ANX_OK) {
         anx_error_in_file(err, s->train_path);
         return status;
@@ -82,14 +82,7 @@ static anx_status open_val(anx_train_setup *s, anx_error *err) {
     const int64_t n = s->train->n_classes;
     const anx_dataset_options options = {.classes = s->classes, .n_classes = n};
     anx_status status = anx_dataset_open(s->val_path, &options, &s->val, err);
-    for (int64_t i = 0; status == ANX_OK && i < n; i++) {
-        char ours[200], theirs[200];
-        const char *a = s->train->class_ids[i], *b = s->val->class_ids[i];
-        if (strcmp(a, b) == 0) continue;
-        status = anx_error_set(err, ANX_ERR_MISMATCH, "class %" PRId64 " is '%s' here and '%s' in the training images",
-                               i, anx_text_printable(b, strlen(b), theirs, sizeof theirs),
-                               anx_text_printable(a, strlen(a), ours, sizeof ours));
-    }
+    if (status == ANX_OK) status = anx_check_class_folders(s->val, s->classes, err);
     if (status != ANX_OK) {
         anx_error_in_file(err, s->val_path);
         return status;
@@ -162,9 +155,9 @@ static bool matches(const char *pattern, size_t n, const char *name) {
 
 static anx_status no_match(const anx_graph *graph, const char *option, const char *text, size_t n, const char *what,
                            anx_error *err) {
-    return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
-                         "--%s '%.*s' matches no %s; names are %s, %s, ... %s", option, (int)n, text, what,
-                         graph->params[0].name, graph->params[1].name, graph->params[graph->n_params - 1].name);
+    return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "--%s '%.*s' matches no %s; names are %s, %s, ... %s", option,
+                         (int)n, text, what, graph->params[0].name, graph->params[1].name,
+                         graph->params[graph->n_params - 1].name);
 }
 
 static anx_status freeze(anx_train_setup *s, anx_error *err) {

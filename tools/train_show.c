@@ -76,8 +76,8 @@ void anx_train_show_head(FILE *to, const anx_train_setup *s, const anx_train_pro
     char a[32], b[32];
     show_network(to, s);
     fprintf(to, "training    %s images in %s; %s steps of %" PRId64 " an epoch\n",
-            anx_train_count(s->train->n_samples, a), show(s->train_path).text,
-            anx_train_count(anx_train_steps(s), b), o->batch);
+            anx_train_count(s->train->n_samples, a), show(s->train_path).text, anx_train_count(anx_train_steps(s), b),
+            o->batch);
     if (s->val != NULL)
         fprintf(to, "validation  %s images in %s\n", anx_train_count(s->val->n_samples, a), show(s->val_path).text);
     show_trained(to, s);
@@ -114,20 +114,21 @@ static void show_best(FILE *to, const anx_train_progress *p, const anx_train_fol
 void anx_train_show_end(FILE *to, const anx_train_setup *s, const anx_train_outcome *e) {
     const anx_train_progress *p = e->progress;
     const anx_train_folder *f = e->folder;
-    static const char *const words[] = {"done", "interrupted", "stopped, as asked",
-                                        "STOPPED: a value is not finite", "ended"};
+    static const char *const words[] = {"done", "interrupted", "stopped, as asked", "STOPPED: a value is not finite",
+                                        "ended"};
     char a[32], b[32], where[ANX_TRAIN_WORDS];
     fprintf(to, "\n%s after %s steps (%" PRId64 " whole epoch%s of %" PRId64 ") in %s\n", words[e->reason],
             anx_train_count(p->global_step, a), p->epoch, p->epoch == 1 ? "" : "s", s->options->epochs,
             anx_train_duration(e->seconds, b));
     if (e->non_finite != NULL)
-        fprintf(to, "            %s\n            %s is as it was written last; a smaller --lr, or a warm-up, may help\n",
+        fprintf(to,
+                "            %s\n            %s is as it was written last; a smaller --lr, or a warm-up, may help\n",
                 anx_train_non_finite_words(e->non_finite, where), show(f->files[ANX_TRAIN_LAST]).text);
     show_best(to, p, f);
     if (e->reason == ANX_TRAIN_NON_FINITE) return;
-    fprintf(to, "last        %s, %s\n", show(f->files[ANX_TRAIN_LAST]).text,
-            show(f->files[ANX_TRAIN_LAST_MODEL]).text);
-    if (e->reason != ANX_TRAIN_DONE) fprintf(to, "go on with  anx-train --resume %s\n", show(f->files[ANX_TRAIN_LAST]).text);
+    fprintf(to, "last        %s, %s\n", show(f->files[ANX_TRAIN_LAST]).text, show(f->files[ANX_TRAIN_LAST_MODEL]).text);
+    if (e->reason != ANX_TRAIN_DONE)
+        fprintf(to, "go on with  anx-train --resume %s\n", show(f->files[ANX_TRAIN_LAST]).text);
     fprintf(to, "log         %s\n", show(f->files[ANX_TRAIN_LOG]).text);
 }
 

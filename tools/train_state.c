@@ -39,7 +39,7 @@ static anx_saved_value setting_value(const anx_train_options *o, int i) {
     switch (s->type) {
     case ANX_SETTING_INTEGER: return int_value(s->name, *(const int64_t *)at);
     case ANX_SETTING_REAL: return real_value(s->name, *(const double *)at);
-    case ANX_SETTING_SEED: return int_value(s->name, (int64_t)*(const uint64_t *)at); /* as torch.manual_seed does */
+    case ANX_SETTING_SEED: return int_value(s->name, (int64_t) * (const uint64_t *)at); /* as torch.manual_seed does */
     case ANX_SETTING_FLAG:
         return (anx_saved_value){.name = s->name, .kind = ANX_SAVED_VALUE_BOOL, .u.boolean = *(const bool *)at};
     default: return text_value(s->name, *(const char *const *)at);
@@ -277,8 +277,7 @@ static anx_status take_foreign(const anx_training_state *state, anx_train_option
     if (g == NULL) return ANX_OK;
     const double lr = g->initial_lr.value != 0.0 ? g->initial_lr.value : g->lr.value;
     anx_status status = ANX_OK;
-    if (state->optimizer.n_groups == 1)
-        status = compare(o, offsetof(anx_train_options, lr), "lr", o->lr, lr, err);
+    if (state->optimizer.n_groups == 1) status = compare(o, offsetof(anx_train_options, lr), "lr", o->lr, lr, err);
     if (status == ANX_OK)
         status = compare(o, offsetof(anx_train_options, momentum), "momentum", o->momentum, g->momentum.value, err);
     if (status == ANX_OK)

@@ -29,8 +29,8 @@ typedef struct anx_train_progress {
 anx_status anx_train_take_settings(const anx_training_state *state, anx_train_options *options, anx_error *err);
 
 /*
- * Goes on from the state: trainer, scheduler, generator, rates. path is for messages. Errors: MISMATCH (another network,
- * groups, scheduler, images), and those of anx_training_live_load.
+ * Goes on from the state: trainer, scheduler, generator, rates. path is for messages. Errors: MISMATCH (another
+ * network, groups, scheduler, images), and those of anx_training_live_load.
  */
 anx_status anx_train_load(anx_train_setup *setup, const anx_checkpoint *checkpoint, const anx_training_state *state,
                           anx_train_progress *progress, anx_error *err);

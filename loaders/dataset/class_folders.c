@@ -108,10 +108,10 @@ static void add_wrong_count(const anx_class_folders *c, int64_t n_classes, anx_d
     anx_defects_hint(defects, "Where the classes' folders lie in another one, name that.");
 }
 
-static void add_unknown(const char *name, anx_defects *defects) {
+static void add_unknown(const char *name, const anx_wnids *wnids, anx_defects *defects) {
     char shown[400];
-    anx_defects_add(defects, "folder '%s': not the wnid of a class",
-                    anx_text_printable(name, strlen(name), shown, sizeof shown));
+    anx_defects_add(defects, "folder '%s': not the %s of a class",
+                    anx_text_printable(name, strlen(name), shown, sizeof shown), anx_wnids_word(wnids));
 }
 
 static void add_empty(const char *name, anx_defects *defects) {
@@ -139,7 +139,7 @@ void anx_class_folders_label(const anx_class_folders *c, anx_listing *l, const a
             images++;
         }
         if (label < 0)
-            add_unknown(c->names[i], defects);
+            add_unknown(c->names[i], wnids, defects);
         else if (images == 0)
             add_empty(c->names[i], defects);
     }

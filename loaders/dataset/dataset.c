@@ -176,9 +176,9 @@ static anx_status note_shift(impl *d, anx_error *err) {
     if (!shifted) return ANX_OK;
     return add_note(
         d, err,
-        "Folders are matched to classes by their wnids. torchvision's ImageFolder would number these %zu from "
+        "Folders are matched to classes by their %ss. torchvision's ImageFolder would number these %zu from "
         "0 to %zu and so count against other classes.",
-        f->n, f->n - 1);
+        anx_wnids_word(&d->wnids), f->n, f->n - 1);
 }
 
 static anx_status label_by_folders(impl *d, anx_error *err) {
@@ -187,8 +187,12 @@ static anx_status label_by_folders(impl *d, anx_error *err) {
     anx_status status = anx_defects_status(&d->defects, things_do_not_fit, err);
     if (status != ANX_OK) return status;
     d->dataset.by_wnid = f->n_known > 0;
-    status =
-        set_layout(d, err, "%s%s", d->dataset.by_wnid ? "wnid folders" : "class folders", d->container->of_folders);
+    const bool by_name = d->dataset.by_wnid && strcmp(anx_wnids_word(&d->wnids), "name") == 0;
+    status = set_layout(d, err, "%s%s",
+                        by_name              ? "class folders by name"
+                        : d->dataset.by_wnid ? "wnid folders"
+                                             : "class folders",
+                        d->container->of_folders);
     if (status == ANX_OK && d->dataset.by_wnid) status = note_shift(d, err);
     if (status == ANX_OK && !d->dataset.by_wnid && are_numbers_out_of_order(f))
         status = add_note(d, err,

@@ -38,3 +38,7 @@ int64_t anx_wnids_find(const anx_wnids *wnids, const char *wnid) {
 bool anx_looks_like_wnid(const char *text) {
     return text[0] == 'n' && strspn(text + 1, "0123456789") == 8 && text[9] == '\0';
 }
+
+const char *anx_wnids_word(const anx_wnids *wnids) {
+    return wnids->count > 0 && !anx_looks_like_wnid(wnids->items[0].wnid) ? "name" : "wnid";
+}

@@ -24,6 +24,9 @@ void anx_wnids_fini(anx_wnids *wnids);
 /* The class of exactly that wnid, or -1. */
 int64_t anx_wnids_find(const anx_wnids *wnids, const char *wnid);
 
+/* What the classes of a table are called by: "wnid", or "name" where they are called otherwise. */
+const char *anx_wnids_word(const anx_wnids *wnids);
+
 /* Looks like a wnid, of ImageNet's classes or not: 'n' and eight digits, nothing behind them. */
 bool anx_looks_like_wnid(const char *text);
 
