@@ -34,10 +34,11 @@ const anx_train_options anx_train_defaults = {
 /* "(default 32)", or nothing where the help's own lines say it. */
 static void print_default(const anx_train_setting *s, int i, FILE *to) {
     char buf[40];
-    const bool told = strstr(s->help, "(default") != NULL || s->role == ANX_SETTING_ORIGIN;
+    const bool limited = s->type == ANX_SETTING_INTEGER && s->min > 0; /* 0: no limit */
+    const bool told = strstr(s->help, "(default") != NULL || s->role == ANX_SETTING_ORIGIN ||
+                      (limited && *(const int64_t *)anx_train_setting_value(&anx_train_defaults, i) == 0);
     const char *text = anx_train_setting_text(&anx_train_defaults, i, buf);
-    if (!told && s->type != ANX_SETTING_FLAG && *text != '\0')
-        fprintf(to, "%s(default %s)", s->help[0] != '\0' ? " " : "", text);
+    if (!told && s->type != ANX_SETTING_FLAG && *text != '\0') fprintf(to, " (default %s)", text);
 }
 
 static void print_setting(int i, FILE *to) {

@@ -250,10 +250,91 @@ def judge_torch_in_ours(data, folder, torch_options):
     compare_log("PyTorch's run gone on with", f"{out}/log.jsonl", 1, theirs)
 
 
+SCHEDULERS = {
+    "steplr": lambda o, r, epochs: lrs.StepLR(o, r["lr-step-size"], r["lr-gamma"]),
+    "multisteplr": lambda o, r, epochs: lrs.MultiStepLR(o, [int(m) for m in r["lr-milestones"].split(",")], r["lr-gamma"]),
+    "exponentiallr": lambda o, r, epochs: lrs.ExponentialLR(o, r["lr-gamma"]),
+    "cosineannealinglr": lambda o, r, epochs: lrs.CosineAnnealingLR(o, epochs, r["lr-min"]),
+    "plateau": lambda o, r, epochs: lrs.ReduceLROnPlateau(o, factor=r["lr-gamma"], patience=r["lr-patience"],
+                                                         min_lr=r["lr-min"]),
+    "none": None,
+}
+
+
+def random_scheduler(rng, recipe, epochs):
+    """As train.py makes it of its options."""
+    kind = recipe["lr-scheduler"]
+    warmup = 0 if kind in ("plateau", "none") else int(rng.integers(0, epochs))
+    recipe["lr-warmup-epochs"] = warmup
+    if kind == "none":
+        return None
+    if not warmup:
+        return lambda o: SCHEDULERS[kind](o, recipe, epochs)
+    decay = recipe["lr-warmup-decay"] = float(rng.choice([0.01, 0.3, 1.0]))
+    method = recipe["lr-warmup-method"] = str(rng.choice(["linear", "constant"]))
+
+    def make(o):
+        main = SCHEDULERS[kind](o, recipe, epochs - warmup)
+        first = (lrs.LinearLR(o, start_factor=decay, total_iters=warmup) if method == "linear"
+                 else lrs.ConstantLR(o, factor=decay, total_iters=warmup))
+        return lrs.SequentialLR(o, [first, main], [warmup])
+    return make
+
+
+def random_case(number, folder):
+    """A run that nobody thought of."""
+    rng = np.random.default_rng(number)
+    pick = lambda *choices: choices[rng.integers(len(choices))]
+    classes, epochs = int(pick(2, 3, 5, 7, 10, 17, 33)), int(rng.integers(1, 4))
+    n, batch, seed = classes + int(rng.integers(0, 12)), int(rng.integers(1, 13)), int(rng.integers(-2**63, 2**63))
+    data, out = f"{folder}/data-{number}", f"{folder}/out-{number}"
+    make_folders(data, [f"class {i}" for i in range(classes)], n, classes + int(rng.integers(0, 3)))
+    freeze = pick([], [], ["features."], ["features.0.", "features.3."], ["features.", "classifier.1."], ["classifier.4."])
+    groups = pick([], [], [("classifier.6.", 0.02)], [("features.8.", 0.001), ("classifier.", 0.004)])
+    groups = [] if any(prefix.startswith(f) for f in freeze for prefix, _ in groups) else groups
+    recipe = {"epochs": epochs, "seed": seed, "batch": batch, "lr": float(pick(0.01, 0.001, 0.003)),
+              "momentum": float(pick(0.9, 0.5, 0.0)), "weight-decay": float(pick(1e-4, 0.0, 0.01)),
+              "label-smoothing": float(pick(0.0, 0.1, 0.3)), "augment": pick("torchvision-basic", "hflip", "none"),
+              "lr-scheduler": pick(*SCHEDULERS), "lr-step-size": int(rng.integers(1, 3)), "lr-gamma": float(pick(0.1, 0.7)),
+              "lr-milestones": pick("1", "1,2", "2,1,1"), "lr-patience": int(rng.integers(0, 2)),
+              "lr-min": float(pick(0.0, 1e-4))}
+    dropout = pick(None, 0.0, 0.3)
+    scheduler = random_scheduler(rng, recipe, epochs)
+    nesterov = recipe["momentum"] > 0 and bool(rng.integers(2))
+    options = [part for key, value in recipe.items() for part in ("--" + key, repr(value) if isinstance(value, float) else value)]
+    options += ["--opt", "sgd_nesterov" if nesterov else "sgd", "--arch", "alexnet"]
+    options += ["--dropout", dropout] if dropout is not None else []
+    for prefix in freeze:
+        options += ["--freeze", prefix + "*"]
+    for prefix, rate in groups:
+        options += ["--lr-group", f"{prefix}*={rate}"]
+    what = f"case {number}: " + " ".join(map(str, options))
+    theirs = Training(data, None, classes, seed, batch, recipe["lr"], recipe["momentum"], recipe["weight-decay"], nesterov,
+                      recipe["label-smoothing"], dropout, recipe["augment"], freeze, groups, scheduler)
+    # Stopped somewhere, and gone on with: nothing of that may show.
+    steps = -(-n // batch) * epochs
+    run("--data", data, "-o", out, "--device", "exact", *options, "--max-steps", int(rng.integers(1, steps + 1)))
+    run("--resume", f"{out}/last.pth")
+    for epoch in range(epochs):
+        theirs.run_epoch()
+        compare_log(f"{what}, epoch {epoch}", f"{out}/log.jsonl", epoch, theirs)
+    compare_state(what, f"{out}/last.pth", theirs)
+    shutil.rmtree(out)
+    print(f"{what}, {n} images: {compared} values compared, {failures} failures", flush=True)
+
+
 def main():
     need_avx512()
     exact_judge.with_zen()
     torch.set_num_threads(1)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--random", type=int, nargs=2, metavar=("FIRST", "N"), help="runs made up at random, by number")
+    args = parser.parse_args()
+    if args.random:
+        with tempfile.TemporaryDirectory() as folder:
+            for number in range(args.random[0], sum(args.random)):
+                random_case(number, folder)
+        return 1 if failures else 0
     with tempfile.TemporaryDirectory() as folder:
         data, weights = folder + "/data", folder + "/seed0.pth"
         subprocess.run([BUILD + "/tools/anx-convert", "init", "--arch", "alexnet", "--seed", "0", "-o", weights],
