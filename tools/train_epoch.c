@@ -28,7 +28,29 @@ static void stop(anx_train_run *r, anx_train_reason reason) {
     r->reason = reason;
 }
 
+/* ---- values that are not finite ------------------------------------------------------------------------- */
+
+/* tensor NULL: nothing but the loss. */
+static anx_status note_non_finite(anx_train_run *r, int64_t step, int64_t global_step, float loss, const char *tensor,
+                                  anx_error *err) {
+    snprintf(r->non_finite_loss, sizeof r->non_finite_loss, "%g", (double)loss);
+    if (isnan(loss)) strcpy(r->non_finite_loss, "nan"); /* without a sign */
+    r->non_finite = (anx_train_non_finite){.epoch = r->progress.epoch,
+                                           .step = step,
+                                           .global_step = global_step,
+                                           .loss = r->non_finite_loss,
+                                           .tensor = tensor};
+    stop(r, ANX_TRAIN_NON_FINITE);
+    return anx_train_log_non_finite(r->log, &r->non_finite, err);
+}
+
 /* ---- checkpoints ---------------------------------------------------------------------------------------- */
+
+anx_status anx_train_check_finite(anx_train_run *r, anx_error *err) {
+    anx_nonfinite found;
+    if (anx_trainer_is_finite(r->setup.trainer, &found)) return ANX_OK;
+    return note_non_finite(r, r->progress.step, r->progress.global_step, r->last_loss, found.name, err);
+}
 
 anx_status anx_train_save_last(anx_train_run *r, anx_error *err) {
     const char *path = r->folder.files[ANX_TRAIN_LAST];
@@ -47,7 +69,8 @@ anx_status anx_train_save_last(anx_train_run *r, anx_error *err) {
 static anx_status save_in_time(anx_train_run *r, anx_error *err) {
     const double pause = 60.0 * (double)r->options->save_minutes;
     if (pause == 0.0 || anx_train_now() - r->saved < pause) return ANX_OK;
-    return anx_train_save_last(r, err);
+    const anx_status status = anx_train_check_finite(r, err);
+    return status == ANX_OK && !r->stopped ? anx_train_save_last(r, err) : status;
 }
 
 /* ---- progress ------------------------------------------------------------------------------------------- */
@@ -110,20 +133,6 @@ static void tell_bad(anx_train_run *r, const anx_training_batch *batch) {
     r->bad_images += batch->n_bad;
 }
 
-static anx_status note_non_finite(anx_train_run *r, const anx_trainer_result *result, anx_error *err) {
-    const anx_train_progress *p = &r->progress;
-    snprintf(r->non_finite_loss, sizeof r->non_finite_loss, "%g", (double)result->loss);
-    if (isnan(result->loss)) strcpy(r->non_finite_loss, "nan"); /* without a sign */
-    r->non_finite =
-        (anx_train_non_finite){.epoch = p->epoch,
-                               .step = p->step + 1,
-                               .global_step = p->global_step + 1,
-                               .loss = r->non_finite_loss,
-                               .tensor = result->nonfinite.kind != ANX_NONFINITE_LOSS ? result->nonfinite.name : NULL};
-    stop(r, ANX_TRAIN_NON_FINITE);
-    return anx_train_log_non_finite(r->log, &r->non_finite, err);
-}
-
 /* A batch in which every image was bad is no step for the parameters, but one of the epoch. */
 static anx_status take_batch(anx_train_run *r, const anx_training_batch *batch, double began, double waited,
                              anx_error *err) {
@@ -134,7 +143,11 @@ static anx_status take_batch(anx_train_run *r, const anx_training_batch *batch, 
         const anx_tensor input = anx_tensor_view(ANX_F32, 4, shape, batch->input);
         status = anx_trainer_step(r->setup.trainer, &r->setup.gen, &input, batch->targets, &result, err);
         if (status != ANX_OK) return status;
-        if (result.nonfinite.kind != ANX_NONFINITE_NONE) return note_non_finite(r, &result, err);
+        const anx_nonfinite *first = &result.nonfinite;
+        if (first->kind != ANX_NONFINITE_NONE)
+            return note_non_finite(r, r->progress.step + 1, r->progress.global_step + 1, result.loss,
+                                   first->kind != ANX_NONFINITE_LOSS ? first->name : NULL, err);
+        r->last_loss = result.loss;
         r->progress.loss_sum += (double)result.loss * (double)batch->n;
         r->progress.right += result.top1;
         r->progress.images += batch->n;

@@ -20,6 +20,7 @@ typedef struct anx_train_run {
     anx_train_reason reason;
     anx_train_non_finite non_finite;
     char non_finite_loss[32];
+    float last_loss; /* of the last step; NaN before there was one */
     /* clocks, in seconds; what was done since the start */
     double started, epoch_started, saved;
     int64_t steps_done, validations;
@@ -45,6 +46,8 @@ anx_status anx_train_steps_of_epoch(anx_train_run *run, anx_error *err);
  */
 anx_status anx_train_validate(anx_train_run *run, anx_accuracy *out, anx_error *err);
 
+/* run->stopped where a parameter or its momentum is not finite, which is logged. Errors: those of the log. */
+anx_status anx_train_check_finite(anx_train_run *run, anx_error *err);
 /* last.pth, whatever was interrupted meanwhile: an interruption stops the run. Errors: those of anx_train_save. */
 anx_status anx_train_save_last(anx_train_run *run, anx_error *err);
 

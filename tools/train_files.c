@@ -29,8 +29,7 @@ anx_status anx_train_folder_init(const char *output, const char *beside, const c
                                  anx_error *err) {
     anx_train_folder f = {.path = output != NULL ? strdup(output) : folder_of(beside)};
     bool good = f.path != NULL;
-    const size_t n = good ? strlen(f.path) : 0;
-    while (good && n > 1 && f.path[strlen(f.path) - 1] == '/' && strlen(f.path) > 1) f.path[strlen(f.path) - 1] = '\0';
+    for (size_t n = good ? strlen(f.path) : 0; n > 1 && f.path[n - 1] == '/'; n--) f.path[n - 1] = '\0';
     for (int i = 0; good && i < ANX_TRAIN_FILES; i++) {
         if (i == ANX_TRAIN_LOG && log != NULL)
             f.files[i] = strdup(log);

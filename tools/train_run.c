@@ -210,7 +210,7 @@ static double percent(int64_t part, int64_t all) {
 
 /* The best is the highest accuracy, of equal ones the lowest loss, of equal ones the first. */
 static bool is_best(const anx_train_progress *p, const anx_train_epoch *e) {
-    if (!e->validated || isnan(e->val_acc1)) return false;
+    if (!e->validated || !isfinite(e->val_loss)) return false;
     return p->best_epoch < 0 || e->val_acc1 > p->best_acc1 ||
            (e->val_acc1 == p->best_acc1 && e->val_loss < p->best_loss);
 }
@@ -264,7 +264,8 @@ static anx_status save_best(anx_train_run *r, anx_error *err) {
 static anx_status finish_epoch(session *s, anx_error *err) {
     anx_train_run *r = &s->run;
     anx_accuracy accuracy = ANX_ACCURACY_INIT;
-    anx_status status = anx_train_validate(r, &accuracy, err);
+    anx_status status = anx_train_check_finite(r, err);
+    if (status == ANX_OK && !r->stopped) status = anx_train_validate(r, &accuracy, err);
     if (status == ANX_OK && !r->stopped) {
         close_epoch(s, &accuracy);
         status = anx_train_log_epoch(r->log, &s->last, err);
@@ -296,7 +297,9 @@ static anx_status save_end(session *s, anx_error *err) {
     anx_train_run *r = &s->run;
     anx_status status = ANX_OK;
     anx_interrupt_clear();
-    if (r->stopped && r->reason != ANX_TRAIN_NON_FINITE && r->progress.step > 0) status = anx_train_save_last(r, err);
+    if (!r->stopped || r->reason != ANX_TRAIN_NON_FINITE) status = anx_train_check_finite(r, err);
+    if (r->stopped && r->reason != ANX_TRAIN_NON_FINITE && r->progress.step > 0 && status == ANX_OK)
+        status = anx_train_save_last(r, err);
     if (status == ANX_OK && !(r->stopped && r->reason == ANX_TRAIN_NON_FINITE))
         status = anx_train_save_model(&r->setup, r->folder.files[ANX_TRAIN_LAST_MODEL], err);
     const anx_train_end end = {.reason = r->stopped ? r->reason : ANX_TRAIN_DONE,
@@ -362,7 +365,7 @@ int anx_train(int argc, char **argv) {
     bool stop = true;
     int code = anx_train_parse(argc, argv, &options, &stop);
     if (!stop) {
-        session s = {.run = {.options = &options, .progress = ANX_TRAIN_PROGRESS_INIT}};
+        session s = {.run = {.options = &options, .progress = ANX_TRAIN_PROGRESS_INIT, .last_loss = NAN}};
         code = train(&s, &options);
         anx_train_log_destroy_writer(s.run.log);
         anx_train_setup_fini(&s.run.setup);

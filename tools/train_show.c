@@ -117,9 +117,9 @@ void anx_train_show_end(FILE *to, const anx_train_setup *s, const anx_train_outc
     static const char *const words[] = {"done", "interrupted", "stopped, as asked", "STOPPED: a value is not finite",
                                         "ended"};
     char a[32], b[32], where[ANX_TRAIN_WORDS];
-    fprintf(to, "\n%s after %s steps (%" PRId64 " whole epoch%s of %" PRId64 ") in %s\n", words[e->reason],
-            anx_train_count(p->global_step, a), p->epoch, p->epoch == 1 ? "" : "s", s->options->epochs,
-            anx_train_duration(e->seconds, b));
+    fprintf(to, "\n%s after %s step%s (%" PRId64 " whole epoch%s of %" PRId64 ") in %s\n", words[e->reason],
+            anx_train_count(p->global_step, a), p->global_step == 1 ? "" : "s", p->epoch, p->epoch == 1 ? "" : "s",
+            s->options->epochs, anx_train_duration(e->seconds, b));
     if (e->non_finite != NULL)
         fprintf(to,
                 "            %s\n            %s is as it was written last; a smaller --lr, or a warm-up, may help\n",

@@ -98,6 +98,12 @@ const anx_tensor *anx_trainer_params(const anx_trainer *trainer);
 const anx_tensor *anx_trainer_momentum(const anx_trainer *trainer, int param);
 
 /*
+ * Whether every parameter and its momentum is finite, as they have to be where something good is to be kept: a step
+ * whose gradients are not finite shows in the next one's loss alone. Otherwise *out is the first that is not.
+ */
+bool anx_trainer_is_finite(const anx_trainer *trainer, anx_nonfinite *out);
+
+/*
  * To go on from somewhere else: the values of a parameter, which may be a frozen one; the momentum of a trained one,
  * NULL for none. Contiguous float32 of the parameter's shape, copied.
  * Errors: INVALID_ARGUMENT (the tensor; momentum for a frozen parameter), OUT_OF_MEMORY, DEVICE.

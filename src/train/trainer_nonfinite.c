@@ -44,3 +44,14 @@ anx_status anx_trainer_find_nonfinite(anx_trainer *t, const anx_tensor *input, f
     *out = (anx_nonfinite){.kind = ANX_NONFINITE_LOSS, .name = "loss", .value = loss};
     return ANX_OK;
 }
+
+bool anx_trainer_is_finite(const anx_trainer *t, anx_nonfinite *out) {
+    for (int i = 0; i < t->graph->n_params; i++) {
+        const char *name = t->graph->params[i].name;
+        const anx_tensor *momentum = anx_trainer_momentum(t, i);
+        if (found(&t->params[i], ANX_NONFINITE_PARAM, name, out)) return false;
+        if (momentum != NULL && found(momentum, ANX_NONFINITE_PARAM, name, out)) return false;
+    }
+    *out = (anx_nonfinite){.kind = ANX_NONFINITE_NONE};
+    return true;
+}
