@@ -223,7 +223,10 @@ anx_status anx_train_log_create(const char *path, bool force, const anx_train_st
         goto out;
     }
     status = write_start(w, start, err);
-    if (status != ANX_OK) goto out;
+    if (status != ANX_OK) {
+        if (regular) unlink(path); /* an empty file is no log, and a new one could not be created beside it */
+        goto out;
+    }
     *out = w;
     w = NULL;
 out:
