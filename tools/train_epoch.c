@@ -66,6 +66,11 @@ anx_status anx_train_save_last(anx_train_run *r, anx_error *err) {
     return status;
 }
 
+/* An image that cannot be read costs nothing of what came before it: whoever repairs it, or leaves it out, goes on. */
+static void keep_reached(anx_train_run *r) {
+    r->kept = r->progress.step == 0 || anx_train_save_last(r, NULL) == ANX_OK;
+}
+
 static anx_status save_in_time(anx_train_run *r, anx_error *err) {
     const double pause = 60.0 * (double)r->options->save_minutes;
     if (pause == 0.0 || anx_train_now() - r->saved < pause) return ANX_OK;
@@ -185,6 +190,7 @@ anx_status anx_train_steps_of_epoch(anx_train_run *r, anx_error *err) {
             stop(r, ANX_TRAIN_INTERRUPTED);
             return ANX_OK;
         }
+        if (status != ANX_OK) keep_reached(r);
         if (status != ANX_OK || batch.over) return status;
         tell_bad(r, &batch);
         status = take_batch(r, &batch, began, anx_train_now() - began, err);
@@ -249,6 +255,7 @@ anx_status anx_train_validate(anx_train_run *r, anx_accuracy *out, anx_error *er
         status = anx_accuracy_count(evaluation.predictions, evaluation.n_predictions, r->setup.graph->num_classes,
                                     r->options->batch, out, err);
     }
+    if (status != ANX_OK) keep_reached(r);
     r->validations++;
     r->validation_seconds += anx_train_now() - began;
     anx_evaluation_fini(&evaluation);

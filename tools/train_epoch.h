@@ -25,7 +25,8 @@ typedef struct anx_train_run {
     double started, epoch_started, saved;
     int64_t steps_done, validations;
     double step_seconds, validation_seconds;
-    int64_t bad_images; /* left out so far */
+    int64_t bad_images; /* how often one was left out so far */
+    bool kept;          /* an error ended it, and what was reached is in last.pth */
 } anx_train_run;
 
 double anx_train_now(void);

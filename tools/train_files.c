@@ -2,9 +2,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,7 +50,20 @@ anx_status anx_train_folder_init(const char *output, const char *beside, const c
 void anx_train_folder_fini(anx_train_folder *folder) {
     for (int i = 0; i < ANX_TRAIN_FILES; i++) free(folder->files[i]);
     free(folder->path);
+    if (folder->locked) close(folder->lock);
     *folder = (anx_train_folder){.path = NULL};
+}
+
+bool anx_train_is_file(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool anx_train_folder_is_in(const anx_train_folder *folder, const char *outer) {
+    char *parent = folder_of(folder->path);
+    const bool is_in = parent != NULL && anx_file_is_same(parent, outer);
+    free(parent);
+    return is_in;
 }
 
 /* ---- making --------------------------------------------------------------------------------------------- */
@@ -82,18 +97,39 @@ anx_status anx_train_folder_make(const anx_train_folder *folder, anx_error *err)
     return status;
 }
 
+anx_status anx_train_folder_lock(anx_train_folder *folder, anx_error *err) {
+    const int fd = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return ANX_OK;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        folder->locked = true;
+        folder->lock = fd;
+        return ANX_OK;
+    }
+    const bool taken = errno == EWOULDBLOCK;
+    close(fd);
+    if (!taken) return ANX_OK;
+    const anx_status status = anx_error_set(err, ANX_ERR_IO, "another process is training in this folder");
+    anx_error_in_file(err, folder->path);
+    return status;
+}
+
 /* ---- earlier runs --------------------------------------------------------------------------------------- */
+
+static anx_status exists(const anx_train_folder *folder, const char *path, anx_error *err) {
+    const char *last = folder->files[ANX_TRAIN_LAST];
+    const bool goes_on = access(last, F_OK) == 0;
+    const anx_status status =
+        anx_error_set(err, ANX_ERR_EXISTS,
+                      "an earlier run's: give -o another folder,%s%s%s or give --force to begin anew in its place",
+                      goes_on ? " go on with that run (--resume " : "", goes_on ? last : "", goes_on ? ")," : "");
+    anx_error_in_file(err, path);
+    return status;
+}
 
 anx_status anx_train_folder_check_empty(const anx_train_folder *folder, anx_error *err) {
     for (int i = 0; i < ANX_TRAIN_FILES; i++) {
-        if (access(folder->files[i], F_OK) != 0) continue;
-        const anx_status status = anx_error_set(
-            err, ANX_ERR_EXISTS,
-            "an earlier run's: give -o another folder, go on with that run (--resume %s), or give --force to begin "
-            "anew in its place",
-            folder->files[ANX_TRAIN_LAST]);
-        anx_error_in_file(err, folder->files[i]);
-        return status;
+        const char *path = folder->files[i];
+        if (i == ANX_TRAIN_LOG ? anx_train_is_file(path) : access(path, F_OK) == 0) return exists(folder, path, err);
     }
     return ANX_OK;
 }
@@ -106,6 +142,12 @@ anx_status anx_train_folder_clear(const anx_train_folder *folder, anx_error *err
         return status;
     }
     return ANX_OK;
+}
+
+void anx_train_folder_take_back(const anx_train_folder *folder) {
+    const anx_train_file made[] = {ANX_TRAIN_CLASSES, ANX_TRAIN_LOG};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++)
+        if (anx_train_is_file(folder->files[made[i]])) unlink(folder->files[made[i]]);
 }
 
 /* ".last.pth.0123abcd": as a file writer names them. */

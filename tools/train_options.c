@@ -1,8 +1,10 @@
 #include "tools/train_options.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "loaders/checkpoint/text.h"
 #include "loaders/file.h"
 #include "src/model/arch.h"
 #include "src/train/schedule.h"
@@ -153,8 +155,17 @@ static int add_text(anx_train_options *o, const char *text, const char **out) {
     return ANX_EXIT_OK;
 }
 
+/* A checkpoint keeps texts, all but those of one call, and PyTorch's are UTF-8. */
+static bool can_be_kept(const anx_train_setting *s, const char *text) {
+    return s->role == ANX_SETTING_PASSING || text == NULL || anx_utf8_valid((const uint8_t *)text, strlen(text));
+}
+
 static int parse_setting(anx_train_options *o, const anx_train_setting *s, const char *text) {
     void *at = (char *)o + s->offset;
+    char shown[400];
+    if (!can_be_kept(s, text))
+        return anx_cli_usage("--%s '%s' is not UTF-8, which checkpoints keep it in: a link to it can have another name",
+                             s->name, anx_text_printable(text, strlen(text), shown, sizeof shown));
     switch (s->type) {
     case ANX_SETTING_TEXT:
         if (*text == '\0') return anx_cli_usage("--%s has an empty value", s->name);
@@ -211,37 +222,37 @@ bool anx_train_group_rate(const char *text, size_t length, size_t *glob_length, 
     memcpy(rate, text + equals, length - equals);
     rate[length - equals] = '\0';
     *glob_length = equals - 1;
-    return parse_real(rate, lr) && *lr >= 0.0;
+    return parse_real(rate, lr) && *lr >= 0.0 && *lr <= (double)FLT_MAX;
 }
 
 /* ---- together ------------------------------------------------------------------------------------------- */
 
-static int check_texts(const anx_train_options *o) {
+#define WRONG(...) anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, __VA_ARGS__)
+
+static anx_status check_texts(const anx_train_options *o, anx_error *err) {
     if (o->lr_milestones != NULL && anx_train_milestones(o->lr_milestones, NULL, 0) < 0)
-        return anx_cli_usage("--lr-milestones '%s' are not whole numbers with commas between them: 30,60",
-                             o->lr_milestones);
+        return WRONG("--lr-milestones '%s' are not whole numbers with commas between them: 30,60", o->lr_milestones);
     size_t length, glob;
     double lr;
     for (const char *at = anx_train_next_text(o->lr_group, &length); at != NULL;
          at = anx_train_next_text(at[length] != '\0' ? at + length + 1 : NULL, &length))
         if (!anx_train_group_rate(at, length, &glob, &lr))
-            return anx_cli_usage("--lr-group '%.*s' is not GLOB=RATE: 'classifier.6.*=0.01'", (int)length, at);
-    return ANX_EXIT_OK;
+            return WRONG("--lr-group '%.*s' is not GLOB=RATE: 'classifier.6.*=0.01'", (int)length, at);
+    return ANX_OK;
 }
 
-int anx_train_check_together(const anx_train_options *o) {
+anx_status anx_train_check_together(const anx_train_options *o, anx_error *err) {
     const bool plateau = strcmp(o->lr_scheduler, "plateau") == 0, none = strcmp(o->lr_scheduler, "none") == 0;
-    if (o->data == NULL) return anx_cli_usage("--data is missing: the images to train with");
+    if (o->data == NULL) return WRONG("--data is missing: the images to train with");
     if (strcmp(o->lr_scheduler, "multisteplr") == 0 && o->lr_milestones == NULL)
-        return anx_cli_usage("--lr-scheduler multisteplr needs --lr-milestones");
+        return WRONG("--lr-scheduler multisteplr needs --lr-milestones");
     if (o->lr_warmup_epochs > 0 && (plateau || none))
-        return anx_cli_usage("--lr-warmup-epochs does not go with --lr-scheduler %s", o->lr_scheduler);
+        return WRONG("--lr-warmup-epochs does not go with --lr-scheduler %s", o->lr_scheduler);
     if (strcmp(o->lr_scheduler, "cosineannealinglr") == 0 && o->lr_warmup_epochs >= o->epochs)
-        return anx_cli_usage("--lr-warmup-epochs %lld leaves cosineannealinglr none of %lld epochs",
-                             (long long)o->lr_warmup_epochs, (long long)o->epochs);
-    if (strcmp(o->opt, "sgd_nesterov") == 0 && o->momentum == 0.0)
-        return anx_cli_usage("--opt sgd_nesterov needs a momentum");
-    return check_texts(o);
+        return WRONG("--lr-warmup-epochs %lld leaves cosineannealinglr none of %lld epochs",
+                     (long long)o->lr_warmup_epochs, (long long)o->epochs);
+    if (strcmp(o->opt, "sgd_nesterov") == 0 && o->momentum == 0.0) return WRONG("--opt sgd_nesterov needs a momentum");
+    return check_texts(o, err);
 }
 
 /* What only the command line can say. */
@@ -269,7 +280,9 @@ static int check_places(anx_train_options *o) {
     if (anx_cli_is_standard_output(o->log)) return anx_cli_usage("--log is a file; one of that name is ./-");
     if (o->log != NULL && o->json != NULL && anx_file_is_same(o->log, o->json))
         return anx_cli_usage("--log and --json need a file each");
-    return o->resume == NULL ? anx_train_check_together(o) : check_texts(o);
+    anx_error err = ANX_ERROR_INIT;
+    const anx_status status = o->resume == NULL ? anx_train_check_together(o, &err) : check_texts(o, &err);
+    return status == ANX_OK ? ANX_EXIT_OK : anx_cli_usage("%s", err.message);
 }
 
 enum { first_long = ANX_CLI_FIRST_LONG };

@@ -96,12 +96,13 @@ bool anx_train_is_given(const anx_train_options *options, size_t offset);
 #define ANX_TRAIN_GIVEN(options, field) anx_train_is_given(options, offsetof(anx_train_options, field))
 /* Where its value is kept. */
 const void *anx_train_setting_value(const anx_train_options *options, int i);
-/* Its value as text, as it could be given; "" where it has none. buf or the value's own. */
+/* Its value as text, as it could be given; "" where it has none, or a number that is left to its default. buf or the
+   value's own. */
 const char *anx_train_setting_text(const anx_train_options *options, int i, char buf[40]);
 
-/* Options that are each right, but not together: said, ANX_EXIT_USAGE. For a run that begins, and for one that goes on
-   once it has its checkpoint's settings. */
-int anx_train_check_together(const anx_train_options *options);
+/* Options that are each right, but not together: INVALID_ARGUMENT. For a run that begins, and for one that goes on once
+   it has its checkpoint's settings. */
+anx_status anx_train_check_together(const anx_train_options *options, anx_error *err);
 
 /* The milestones of "30,60", in out, at most n; how many there are, -1: a text that is none. */
 int anx_train_milestones(const char *text, int64_t *out, int n);

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "loaders/checkpoint/text.h"
 #include "loaders/file.h"
 #include "src/base/interrupt.h"
 #include "src/base/version.h"
@@ -50,10 +50,20 @@ static anx_status open_checkpoint(session *s, anx_train_options *o, anx_error *e
     return status;
 }
 
-/* Gone on from an earlier place, a run would write over what came behind it. */
+/* What a run is gone on with: where it is wrong, the file is, unless it does not tell all that anx-train needs. */
+static anx_status check_settings(const session *s, const anx_train_options *o, bool *wrong_usage, anx_error *err) {
+    const anx_status status = anx_train_check_together(o, err);
+    *wrong_usage = status != ANX_OK && (!anx_train_is_own(s->state) || ANX_TRAIN_GIVEN(o, epochs));
+    if (status != ANX_OK && !*wrong_usage) anx_error_in_file(err, o->resume);
+    return status;
+}
+
+/* Gone on from an earlier place, or from another run's file, a run would write over what the folder has. */
 static anx_status check_place(const session *s, const anx_train_options *o, anx_error *err) {
-    const char *last = s->run.folder.files[ANX_TRAIN_LAST];
+    const anx_train_folder *f = &s->run.folder;
+    const char *last = f->files[ANX_TRAIN_LAST];
     if (anx_file_is_same(o->resume, last) || o->force) return ANX_OK;
+    if (!anx_file_is_same(o->resume, f->files[ANX_TRAIN_BEST])) return anx_train_folder_check_empty(f, err);
     const int64_t there = anx_train_steps_in(last), here = anx_train_steps_in(o->resume);
     if (there <= here) return ANX_OK;
     const anx_status status =
@@ -65,9 +75,40 @@ static anx_status check_place(const session *s, const anx_train_options *o, anx_
     return status;
 }
 
-static anx_status open_folder(session *s, const anx_train_options *o, anx_error *err) {
+/* A run's files are its own: what else is named must be none of them. */
+static anx_status check_names(const session *s, const anx_train_options *o, anx_error *err) {
+    for (int i = 0; i < ANX_TRAIN_FILES; i++) {
+        const char *path = s->run.folder.files[i];
+        if (i != ANX_TRAIN_LOG && o->log != NULL && anx_file_is_same(o->log, path))
+            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "--log '%s' is where the run puts something else",
+                                 o->log);
+        if (o->json != NULL && !anx_cli_is_standard_output(o->json) && anx_file_is_same(o->json, path))
+            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "--json '%s' is where the run puts something else",
+                                 o->json);
+        if (o->weights != NULL && o->force && anx_file_is_same(o->weights, path))
+            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                                 "--force would replace the --weights, '%s': give -o another folder", o->weights);
+    }
+    return ANX_OK;
+}
+
+/* A folder beside those of the classes would be a class, and without an image in it no run could go on. */
+static anx_status check_outside(const session *s, anx_error *err) {
+    const char *images[] = {s->run.setup.train_path, s->run.setup.val_path};
+    for (size_t i = 0; i < sizeof images / sizeof images[0]; i++)
+        if (images[i] != NULL && anx_train_folder_is_in(&s->run.folder, images[i]))
+            return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                                 "'%s' would be a class of the images in '%s': give -o a folder elsewhere",
+                                 s->run.folder.path, images[i]);
+    return ANX_OK;
+}
+
+static anx_status open_folder(session *s, const anx_train_options *o, bool *wrong_usage, anx_error *err) {
     anx_train_folder *f = &s->run.folder;
     anx_status status = anx_train_folder_init(o->output, o->resume, o->log, f, err);
+    if (status != ANX_OK) return status;
+    status = check_outside(s, err);
+    *wrong_usage = status != ANX_OK;
     if (status != ANX_OK) return status;
     if (o->resume != NULL) {
         anx_train_folder own;
@@ -77,14 +118,19 @@ static anx_status open_folder(session *s, const anx_train_options *o, anx_error 
         anx_train_folder_fini(&own);
     }
     status = anx_train_folder_make(f, err);
+    if (status != ANX_OK) return status;
+    status = check_names(s, o, err);
+    *wrong_usage = status != ANX_OK;
+    if (status == ANX_OK) status = anx_train_folder_lock(f, err);
     if (status == ANX_OK && s->goes_on) return check_place(s, o, err);
     return status == ANX_OK && !o->force ? anx_train_folder_check_empty(f, err) : status;
 }
 
-/* As absolute paths, so that the run can be gone on with from elsewhere. */
+/* As absolute paths, so that the run can be gone on with from elsewhere; a checkpoint has only UTF-8. */
 static void keep_absolute(anx_train_options *o, const char **path) {
     char *real = *path != NULL ? realpath(*path, NULL) : NULL;
-    const char *copy = real != NULL ? anx_arena_text(&o->arena, real, strlen(real)) : NULL;
+    const bool can_be_kept = real != NULL && anx_utf8_valid((const uint8_t *)real, strlen(real));
+    const char *copy = can_be_kept ? anx_arena_text(&o->arena, real, strlen(real)) : NULL;
     if (copy != NULL) *path = copy;
     free(real);
 }
@@ -135,10 +181,10 @@ static anx_status create_log(session *s, anx_train_options *o, const char *time,
                                    .n_options = n,
                                    .seed = o->seed,
                                    .time = time};
-    if (status == ANX_OK)
-        status = anx_train_log_create(s->run.folder.files[ANX_TRAIN_LOG], o->force, &start, setup->n_groups,
-                                      &s->run.log, err);
-    return status;
+    /* What is there and no earlier run's, as folders are checked for, is a device or a pipe, which nothing replaces. */
+    const char *path = s->run.folder.files[ANX_TRAIN_LOG];
+    const bool force = o->force || !anx_train_is_file(path);
+    return status == ANX_OK ? anx_train_log_create(path, force, &start, setup->n_groups, &s->run.log, err) : status;
 }
 
 static anx_status open_log(session *s, anx_train_options *o, anx_error *err) {
@@ -153,7 +199,7 @@ static anx_status open_log(session *s, anx_train_options *o, anx_error *err) {
                                      .device = s->run.setup.info.device,
                                      .threads = s->run.setup.info.threads,
                                      .time = now};
-    if (s->goes_on && access(path, F_OK) == 0)
+    if (s->goes_on && anx_train_is_file(path))
         return anx_train_log_resume(path, &resume, s->run.setup.n_groups, &s->run.log, err);
     return create_log(s, o, now, err);
 }
@@ -171,15 +217,14 @@ static anx_status write_classes(session *s, anx_error *err) {
 
 /* A run that comes to an end before its first step leaves nothing that looks like one. */
 static void take_back(session *s) {
-    if (!s->began) return;
-    unlink(s->run.folder.files[ANX_TRAIN_LOG]);
-    unlink(s->run.folder.files[ANX_TRAIN_CLASSES]);
+    if (s->began) anx_train_folder_take_back(&s->run.folder);
 }
 
 static anx_status open_all(session *s, anx_train_options *o, bool *wrong_usage, anx_error *err) {
     anx_train_run *r = &s->run;
-    anx_status status = anx_cli_try_to_put(o->json, err);
-    if (status == ANX_OK) status = open_folder(s, o, err);
+    anx_status status = anx_train_setup_folders(o, &r->setup, err);
+    if (status == ANX_OK) status = open_folder(s, o, wrong_usage, err);
+    if (status == ANX_OK) status = anx_cli_try_to_put(o->json, err);
     if (status == ANX_OK) status = anx_train_setup_open(o, s->checkpoint, &r->setup, wrong_usage, err);
     if (status != ANX_OK) return status;
     keep_absolute(o, &o->data);
@@ -318,9 +363,9 @@ static anx_status report(session *s, anx_error *err) {
                                        .non_finite =
                                            r->stopped && r->reason == ANX_TRAIN_NON_FINITE ? &r->non_finite : NULL,
                                        .folder = &r->folder,
+                                       .left_out = r->bad_images,
                                        .seconds = anx_train_now() - r->started};
     anx_train_show_end(s->to, &r->setup, &outcome);
-    if (r->bad_images > 0) fprintf(s->to, "left out    %" PRId64 " images that could not be read\n", r->bad_images);
     if (r->options->json == NULL) return ANX_OK;
     char *text = NULL;
     size_t n_bytes = 0;
@@ -330,16 +375,21 @@ static anx_status report(session *s, anx_error *err) {
     return status;
 }
 
+static int trouble(const session *s, const anx_error *err) {
+    const int code = anx_cli_trouble(err);
+    if (s->run.kept)
+        anx_cli_say("what came before that is in %s: --resume goes on with it%s", s->run.folder.files[ANX_TRAIN_LAST],
+                    s->run.options->skip_bad ? "" : ", and --skip-bad without such images");
+    return code;
+}
+
 static int train(session *s, anx_train_options *o) {
     anx_train_run *r = &s->run;
     anx_error err = ANX_ERROR_INIT;
     bool wrong_usage = false;
     s->to = anx_cli_is_standard_output(o->json) ? stderr : stdout;
     anx_status status = open_checkpoint(s, o, &err);
-    if (status == ANX_OK && o->resume != NULL) {
-        const int code = anx_train_check_together(o);
-        if (code != ANX_EXIT_OK) return code;
-    }
+    if (status == ANX_OK && o->resume != NULL) status = check_settings(s, o, &wrong_usage, &err);
     anx_interrupt_hold();
     if (status == ANX_OK) status = open_all(s, o, &wrong_usage, &err);
     if (status == ANX_OK) {
@@ -355,7 +405,7 @@ static int train(session *s, anx_train_options *o) {
     anx_interrupt_release();
     if (wrong_usage) return anx_cli_usage("%s", err.message);
     if (status == ANX_ERR_INTERRUPTED) return anx_signals_take();
-    if (status != ANX_OK) return anx_cli_trouble(&err);
+    if (status != ANX_OK) return trouble(s, &err);
     if (r->stopped && r->reason == ANX_TRAIN_INTERRUPTED) return anx_signals_take();
     return r->stopped && r->reason == ANX_TRAIN_NON_FINITE ? ANX_EXIT_TROUBLE : ANX_EXIT_OK;
 }

@@ -35,7 +35,7 @@ static const anx_train_setting table[ANX_TRAIN_SETTINGS] = {
     {"resume", 0, "FILE", ROLE(TEXT), ROLE(PASSING), AT(resume), 0, 0, false, NULL,
      "go on with a run from its last.pth or best.pth, or from a checkpoint of\n"
      "torchvision's train.py. Settings come from the file; what is given must agree"},
-    {"num-classes", 0, "K", ROLE(INTEGER), ROLE(DECIDES), AT(num_classes), 1, 0x1p31, false, NULL,
+    {"num-classes", 0, "K", ROLE(INTEGER), ROLE(KEPT), AT(num_classes), 1, 0x1p31, false, NULL,
      "how many classes the data must have (default: as many as they have)"},
     {"output", 'o', "DIR", ROLE(TEXT), ROLE(PASSING), AT(output), 0, 0, false, NULL,
      "where checkpoints and the log go; made if need be. A folder that has an\n"
@@ -88,7 +88,7 @@ static const anx_train_setting table[ANX_TRAIN_SETTINGS] = {
      "pytorch: images, crops and flips as DataLoader(shuffle=True, num_workers=0)\n"
      "draws them from the one generator. independent: each image's draws depend\n"
      "on seed, epoch and image alone, and all threads draw"},
-    {"skip-bad", 0, NULL, ROLE(FLAG), ROLE(DECIDES), AT(skip_bad), 0, 0, false, NULL,
+    {"skip-bad", 0, NULL, ROLE(FLAG), ROLE(KEPT), AT(skip_bad), 0, 0, false, NULL,
      "leave out images that cannot be read, and name them; else they end the run"},
     /* this run */
     {"max-steps", 0, "N", ROLE(INTEGER), ROLE(PASSING), AT(max_steps), 1, largest_count, false, NULL,
@@ -137,8 +137,13 @@ const void *anx_train_setting_value(const anx_train_options *options, int i) {
 const char *anx_train_setting_text(const anx_train_options *options, int i, char buf[40]) {
     const void *at = anx_train_setting_value(options, i);
     switch (table[i].type) {
-    case ANX_SETTING_INTEGER: snprintf(buf, 40, "%" PRId64, *(const int64_t *)at); return buf;
-    case ANX_SETTING_REAL: snprintf(buf, 40, "%.17g", *(const double *)at); break;
+    case ANX_SETTING_INTEGER:
+        snprintf(buf, 40, "%" PRId64, *(const int64_t *)at);
+        return (double)*(const int64_t *)at < table[i].min ? "" : buf;
+    case ANX_SETTING_REAL:
+        if (*(const double *)at < table[i].min) return "";
+        snprintf(buf, 40, "%.17g", *(const double *)at);
+        break;
     case ANX_SETTING_SEED: snprintf(buf, 40, "%" PRIu64, *(const uint64_t *)at); return buf;
     case ANX_SETTING_FLAG: return *(const bool *)at ? "yes" : "no";
     default: return *(const char *const *)at != NULL ? *(const char *const *)at : "";

@@ -27,8 +27,7 @@ static char *join(const char *folder, const char *name) {
 }
 
 /* DIR, or DIR/train and DIR/val where both are there: torchvision's train.py is given such a folder. */
-static anx_status choose_folders(anx_train_setup *s, anx_error *err) {
-    const anx_train_options *o = s->options;
+anx_status anx_train_setup_folders(const anx_train_options *o, anx_train_setup *s, anx_error *err) {
     char *train = join(o->data, "train"), *val = join(o->data, "val");
     const bool both = train != NULL && val != NULL && is_folder(train) && is_folder(val);
     s->train_path = both ? train : strdup(o->data);
@@ -318,8 +317,7 @@ anx_status anx_train_setup_open(const anx_train_options *options, anx_checkpoint
     anx_model *model = NULL;
     s->options = options;
     *wrong_usage = false;
-    anx_status status = choose_folders(s, err);
-    if (status == ANX_OK) status = open_train(s, err);
+    anx_status status = open_train(s, err);
     if (status == ANX_OK) status = open_val(s, err);
     if (status == ANX_OK && checkpoint != NULL) {
         const int side = anx_preprocess_torchvision.crop;
@@ -332,7 +330,9 @@ anx_status anx_train_setup_open(const anx_train_options *options, anx_checkpoint
     }
     if (status == ANX_OK) {
         status = make_groups(s, err);
-        *wrong_usage = status == ANX_ERR_INVALID_ARGUMENT;
+        *wrong_usage = status == ANX_ERR_INVALID_ARGUMENT &&
+                       (ANX_TRAIN_GIVEN(options, freeze) || ANX_TRAIN_GIVEN(options, lr_group));
+        if (status != ANX_OK && !*wrong_usage && checkpoint != NULL) anx_error_in_file(err, checkpoint->path);
     }
     if (status == ANX_OK) status = open_device(s, err);
     if (status == ANX_OK) status = make_training(s, model, err);

@@ -32,9 +32,12 @@ typedef struct anx_train_setup {
     anx_training_input *input;
 } anx_train_setup;
 
+/* Which folders the images are in: train_path and val_path. *out must be zeros. Errors: OUT_OF_MEMORY. */
+anx_status anx_train_setup_folders(const anx_train_options *options, anx_train_setup *out, anx_error *err);
+
 /*
- * Opens all of it. checkpoint: what the run begins with or goes on from; NULL where the options name an architecture.
- * It may be closed afterwards. *out must be zeros; release with anx_train_setup_fini, after an error too.
+ * Opens all of it, once the folders are known. checkpoint: what the run begins with or goes on from; NULL where the
+ * options name an architecture. It may be closed afterwards. Release with anx_train_setup_fini, after an error too.
  * *wrong_usage: what was wrong was an option. Errors: what opening gives; MISMATCH (classes).
  */
 anx_status anx_train_setup_open(const anx_train_options *options, anx_checkpoint *checkpoint, anx_train_setup *out,

@@ -25,7 +25,8 @@ static void put_lines(FILE *to, const char *label, const char *texts) {
     bool first = true;
     for (const char *at = anx_train_next_text(texts, &n); at != NULL;
          at = anx_train_next_text(at[n] != '\0' ? at + n + 1 : NULL, &n)) {
-        fprintf(to, "%s%.*s", first ? label : ", ", (int)n, at);
+        char text[256];
+        fprintf(to, "%s%s", first ? label : ", ", anx_text_printable(at, n, text, sizeof text));
         first = false;
     }
 }
@@ -124,6 +125,9 @@ void anx_train_show_end(FILE *to, const anx_train_setup *s, const anx_train_outc
         fprintf(to,
                 "            %s\n            %s is as it was written last; a smaller --lr, or a warm-up, may help\n",
                 anx_train_non_finite_words(e->non_finite, where), show(f->files[ANX_TRAIN_LAST]).text);
+    if (e->left_out > 0)
+        fprintf(to, "left out    images that could not be read, %s time%s\n", anx_train_count(e->left_out, a),
+                e->left_out == 1 ? "" : "s");
     show_best(to, p, f);
     if (e->reason == ANX_TRAIN_NON_FINITE) return;
     fprintf(to, "last        %s, %s\n", show(f->files[ANX_TRAIN_LAST]).text, show(f->files[ANX_TRAIN_LAST_MODEL]).text);
@@ -186,6 +190,7 @@ anx_status anx_train_outcome_json(const anx_train_setup *s, const anx_train_outc
     anx_json_add_integer(&j, root, "epochs", s->options->epochs);
     anx_json_add_integer(&j, root, "epochs_done", e->progress->epoch);
     anx_json_add_integer(&j, root, "steps_done", e->progress->global_step);
+    anx_json_add_integer(&j, root, "left_out", e->left_out);
     put_last(&j, root, e->last);
     put_best(&j, root, e);
     put_non_finite(&j, root, e->non_finite);

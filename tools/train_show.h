@@ -18,6 +18,7 @@ typedef struct anx_train_outcome {
     const anx_train_epoch *last; /* the last epoch that was completed, of this call; or NULL */
     const anx_train_non_finite *non_finite;
     const anx_train_folder *folder;
+    int64_t left_out; /* how often an image that could not be read was */
     double seconds;
 } anx_train_outcome;
 

@@ -1,10 +1,12 @@
 #include "tools/train_state.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loaders/checkpoint/arch_modules.h"
+#include "loaders/checkpoint/text.h"
 #include "src/base/version.h"
 
 static anx_status out_of_memory(anx_error *err) {
@@ -15,6 +17,10 @@ static const anx_saved_value *find(const anx_training_state *state, const char *
     for (size_t i = 0; i < state->n_options; i++)
         if (strcmp(state->options[i].name, name) == 0) return &state->options[i];
     return NULL;
+}
+
+bool anx_train_is_own(const anx_training_state *state) {
+    return find(state, "global_step") != NULL;
 }
 
 /* ---- settings, to a checkpoint -------------------------------------------------------------------------- */
@@ -210,7 +216,7 @@ static bool in_range(const anx_train_options *o, int i) {
     if (!whole && s->type != ANX_SETTING_REAL) return true;
     const double value = whole ? (double)*(const int64_t *)at : *(const double *)at;
     const double given_nothing = whole ? (double)*(const int64_t *)otherwise : *(const double *)otherwise;
-    return (value >= s->min && value <= s->max) || value == given_nothing;
+    return value == given_nothing || (value <= s->max && (s->above_min ? value > s->min : value >= s->min));
 }
 
 /* One setting: the checkpoint's, unless it was given; if it was, both have to be the same. */
@@ -225,10 +231,11 @@ static anx_status take_setting(const anx_training_state *state, anx_train_option
         return anx_error_set(err, ANX_ERR_FORMAT, "the option '%s' that it keeps is none", s->name);
     const char *ours = anx_train_setting_text(&before, i, a), *theirs = anx_train_setting_text(o, i, b);
     if (!given || strcmp(ours, theirs) == 0) return ANX_OK;
-    return anx_error_set(err, ANX_ERR_MISMATCH,
-                         "the run was begun with --%s %s, not %s: leave the option out, or begin a new run from its "
-                         "weights",
-                         s->name, *theirs != '\0' ? theirs : "left out", ours);
+    return anx_error_set(
+        err, ANX_ERR_MISMATCH,
+        "the run was begun with%s --%s%s%s, not with %s: leave the option out, or begin a new run from "
+        "its weights",
+        *theirs != '\0' ? "" : "out", s->name, *theirs != '\0' ? " " : "", theirs, ours);
 }
 
 /* A scheduler of PyTorch's, by its name here; the warm-up apart. */
@@ -245,7 +252,9 @@ static bool take_scheduler(const anx_saved_scheduler *saved, anx_train_options *
         {ANX_SAVED_REDUCE_LR_ON_PLATEAU, "plateau"},
     };
     if (saved->kind == ANX_SAVED_SEQUENTIAL_LR) {
-        if (saved->n_schedulers != 2 || saved->n_milestones != 1) return true; /* refused later on, by name */
+        if (saved->n_schedulers != 2 || saved->n_milestones != 1 || saved->milestones[0].epoch < 1 ||
+            saved->milestones[0].epoch > INT32_MAX)
+            return true; /* refused later on, by name */
         o->lr_warmup_epochs = saved->milestones[0].epoch;
         o->lr_warmup_method = saved->schedulers[0].kind == ANX_SAVED_LINEAR_LR ? "linear" : "constant";
         return take_scheduler(&saved->schedulers[1], o);
@@ -291,7 +300,7 @@ static anx_status take_foreign(const anx_training_state *state, anx_train_option
 }
 
 anx_status anx_train_take_settings(const anx_training_state *state, anx_train_options *o, anx_error *err) {
-    if (find(state, "global_step") == NULL) return take_foreign(state, o, err);
+    if (!anx_train_is_own(state)) return take_foreign(state, o, err);
     anx_status status = ANX_OK;
     for (int i = 0; i < ANX_TRAIN_SETTINGS && status == ANX_OK; i++)
         if (anx_train_setting_at(i)->role != ANX_SETTING_PASSING && anx_train_is_main_name(i))
@@ -301,35 +310,90 @@ anx_status anx_train_take_settings(const anx_training_state *state, anx_train_op
 
 /* ---- going on ------------------------------------------------------------------------------------------- */
 
-static int64_t saved_int(const anx_training_state *state, const char *name, int64_t otherwise) {
-    const anx_saved_value *v = find(state, name);
-    return v != NULL && v->kind == ANX_SAVED_VALUE_INT ? v->u.integer : otherwise;
-}
-
-static double saved_real(const anx_training_state *state, const char *name) {
-    const anx_saved_value *v = find(state, name);
-    return v != NULL && v->kind == ANX_SAVED_VALUE_FLOAT ? v->u.real : 0.0;
-}
-
-static anx_status check_images(const anx_train_setup *s, const anx_training_state *state, anx_error *err) {
-    char hex[ANX_SHA256_HEX];
-    const anx_saved_value *classes = find(state, "classes"), *digest = find(state, "data_digest");
-    if (classes != NULL && classes->kind == ANX_SAVED_VALUE_TEXT) {
-        char *ours = join_classes(s->train);
-        const bool same = ours != NULL && strcmp(ours, classes->u.text) == 0;
-        free(ours);
-        if (ours == NULL) return out_of_memory(err);
-        if (!same)
-            return anx_error_set(err, ANX_ERR_MISMATCH, "the run was begun with other classes than '%s' has",
-                                 s->train_path);
+/* The first class that is not the same, by name. */
+static anx_status check_classes(const anx_train_setup *s, const char *saved, anx_error *err) {
+    const anx_dataset *d = s->train;
+    const char *at = saved;
+    size_t n;
+    for (int64_t i = 0; i < d->n_classes || at != NULL; i++) {
+        char theirs[200] = "", ours[200] = "";
+        const char *here = i < d->n_classes ? d->class_ids[i] : NULL;
+        const char *there = anx_train_next_text(at, &n);
+        if (there != NULL && here != NULL && strlen(here) == n && memcmp(here, there, n) == 0) {
+            at = there[n] != '\0' ? there + n + 1 : NULL;
+            continue;
+        }
+        if (there != NULL) anx_text_printable(there, n, theirs, sizeof theirs);
+        if (here != NULL) anx_text_printable(here, strlen(here), ours, sizeof ours);
+        return anx_error_set(err, ANX_ERR_MISMATCH,
+                             "the run was begun with other classes than '%s' has: class %" PRId64
+                             " %s%s%s, and is %s%s%s "
+                             "here",
+                             s->train_path, i, there != NULL ? "was '" : "was not there", theirs,
+                             there != NULL ? "'" : "", here != NULL ? "'" : "not", ours, here != NULL ? "'" : "");
     }
-    if (digest == NULL || digest->kind != ANX_SAVED_VALUE_TEXT ||
-        strcmp(digest->u.text, anx_digest_hex(&s->train->digest, hex)) == 0)
-        return ANX_OK;
+    return ANX_OK;
+}
+
+/* A text that anx-train writes into every checkpoint; NULL: PyTorch wrote it, or it is none. */
+static const char *saved_text(const anx_training_state *state, const char *name) {
+    const anx_saved_value *v = find(state, name);
+    return v != NULL && v->kind == ANX_SAVED_VALUE_TEXT ? v->u.text : NULL;
+}
+
+static anx_status check_origin(const anx_train_setup *s, const anx_training_state *state, anx_error *err) {
+    char hex[ANX_SHA256_HEX], shown[200];
+    const char *arch = saved_text(state, "architecture"), *classes = saved_text(state, "classes");
+    const char *digest = saved_text(state, "data_digest");
+    if (arch != NULL && strcmp(arch, s->graph->arch->name) != 0)
+        return anx_error_set(err, ANX_ERR_MISMATCH, "the run was begun with the network '%s'; what it holds is '%s'",
+                             anx_text_printable(arch, strlen(arch), shown, sizeof shown), s->graph->arch->name);
+    const anx_status status = classes != NULL ? check_classes(s, classes, err) : ANX_OK;
+    if (status != ANX_OK || digest == NULL || strcmp(digest, anx_digest_hex(&s->train->digest, hex)) == 0)
+        return status;
     return anx_error_set(err, ANX_ERR_MISMATCH,
                          "the run was begun with other images than '%s' has now: their names, classes or sizes are not "
                          "the same, so the order in which they come would not be",
                          s->train_path);
+}
+
+/* A count that anx-train writes into every checkpoint: of that type, and in the range. */
+static anx_status take_count(const anx_training_state *state, const char *name, int64_t min, int64_t max, int64_t *out,
+                             anx_error *err) {
+    const anx_saved_value *v = find(state, name);
+    if (v == NULL || v->kind != ANX_SAVED_VALUE_INT)
+        return anx_error_set(err, ANX_ERR_FORMAT, "'%s' is %s", name, v == NULL ? "missing" : "not an int");
+    const int64_t value = v->u.integer;
+    if (value < min || value > max)
+        return anx_error_set(err, ANX_ERR_FORMAT, "'%s' is %" PRId64 ", not from %" PRId64 " to %" PRId64, name, value,
+                             min, max);
+    *out = value;
+    return ANX_OK;
+}
+
+static anx_status take_real(const anx_training_state *state, const char *name, double *out, anx_error *err) {
+    const anx_saved_value *v = find(state, name);
+    if (v == NULL || v->kind != ANX_SAVED_VALUE_FLOAT)
+        return anx_error_set(err, ANX_ERR_FORMAT, "'%s' is %s", name, v == NULL ? "missing" : "not a float");
+    *out = v->u.real;
+    return ANX_OK;
+}
+
+/* What PyTorch's checkpoints do not have. */
+static anx_status take_own_progress(const anx_train_setup *s, const anx_training_state *state, anx_train_progress *p,
+                                    anx_error *err) {
+    const int64_t here = p->global_step;
+    anx_status status = take_count(state, "global_step", here, here, &p->global_step, err);
+    if (status == ANX_OK) status = take_count(state, "epoch_images", 0, s->train->n_samples, &p->images, err);
+    if (status == ANX_OK) status = take_count(state, "epoch_right", 0, p->images, &p->right, err);
+    if (status == ANX_OK) status = take_count(state, "best_epoch", -1, p->epoch - 1, &p->best_epoch, err);
+    if (status == ANX_OK) status = take_real(state, "epoch_loss_sum", &p->loss_sum, err);
+    if (status == ANX_OK) status = take_real(state, "best_acc1", &p->best_acc1, err);
+    if (status == ANX_OK) status = take_real(state, "best_loss", &p->best_loss, err);
+    if (status == ANX_OK && (!isfinite(p->loss_sum) || !(p->best_acc1 >= 0.0 && p->best_acc1 <= 100.0)))
+        status = anx_error_set(err, ANX_ERR_FORMAT, "'epoch_loss_sum' is %g and 'best_acc1' %g: a sum, and per cent",
+                               p->loss_sum, p->best_acc1);
+    return status;
 }
 
 static anx_status take_progress(const anx_train_setup *s, const anx_training_state *state, anx_train_progress *p,
@@ -342,20 +406,15 @@ static anx_status take_progress(const anx_train_setup *s, const anx_training_sta
     *p = (anx_train_progress){.epoch = state->epoch + 1,
                               .step = state->has_own ? state->step : 0,
                               .order_seed = state->order_seed,
-                              .loss_sum = saved_real(state, "epoch_loss_sum"),
-                              .right = saved_int(state, "epoch_right", 0),
-                              .images = saved_int(state, "epoch_images", 0),
-                              .best_epoch = saved_int(state, "best_epoch", -1),
-                              .best_acc1 = saved_real(state, "best_acc1"),
-                              .best_loss = saved_real(state, "best_loss")};
-    p->global_step = saved_int(state, "global_step", p->epoch * steps + p->step);
-    return ANX_OK;
+                              .best_epoch = -1};
+    p->global_step = p->epoch * steps + p->step;
+    return anx_train_is_own(state) ? take_own_progress(s, state, p, err) : ANX_OK;
 }
 
 anx_status anx_train_load(anx_train_setup *s, const anx_checkpoint *checkpoint, const anx_training_state *state,
                           anx_train_progress *progress, anx_error *err) {
     const anx_training_live live = anx_train_live(s);
-    anx_status status = check_images(s, state, err);
+    anx_status status = check_origin(s, state, err);
     if (status == ANX_OK) status = take_progress(s, state, progress, err);
     if (status == ANX_OK) status = anx_training_live_load(&live, state, &checkpoint->tensors, err);
     if (status == ANX_OK) anx_train_get_rates(s);
@@ -370,7 +429,7 @@ int64_t anx_train_steps_in(const char *path) {
     int64_t steps = -1;
     if (state != NULL && anx_checkpoint_open(path, &options, &checkpoint, NULL) == ANX_OK &&
         anx_training_state_read(checkpoint, state, NULL) == ANX_OK)
-        steps = saved_int(state, "global_step", -1);
+        take_count(state, "global_step", 0, INT64_MAX, &steps, NULL);
     if (state != NULL) anx_training_state_fini(state);
     anx_checkpoint_close(checkpoint);
     free(state);

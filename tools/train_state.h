@@ -28,6 +28,9 @@ typedef struct anx_train_progress {
  */
 anx_status anx_train_take_settings(const anx_training_state *state, anx_train_options *options, anx_error *err);
 
+/* Written by anx-train: it tells all of a run's settings. */
+bool anx_train_is_own(const anx_training_state *state);
+
 /*
  * Goes on from the state: trainer, scheduler, generator, rates. path is for messages. Errors: MISMATCH (another
  * network, groups, scheduler, images), and those of anx_training_live_load.
