@@ -18,12 +18,15 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+/* The project hides what is not said to be visible. */
+#pragma GCC visibility push(default)
 int fsync(int fd);
 int rename(const char *from, const char *to);
 int ftruncate(int fd, off_t length);
 int unlink(const char *path);
 ssize_t write(int fd, const void *bytes, size_t n);
 int open(const char *path, int flags, ...);
+#pragma GCC visibility pop
 
 static atomic_long calls;
 static long fault_at;
