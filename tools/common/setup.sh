@@ -58,12 +58,14 @@ anx_install_packages() {
     rm -f "$log"
 }
 
-# anx_build PRESET [cmake -D options...]: configures where needed and builds; quiet unless something goes wrong.
+# anx_build PRESET[:TARGET] [cmake -D options...]: configures where needed and builds, all or a target; quiet unless
+# something goes wrong.
 anx_build() {
-    local preset=$1 log
+    local preset=${1%%:*} target=${1#*:} log
+    [ "$target" != "$1" ] || target=all
     shift
     log=$(mktemp)
-    if ! { cmake --preset "$preset" "$@" && cmake --build --preset "$preset"; } >"$log" 2>&1; then
+    if ! { cmake --preset "$preset" "$@" && cmake --build --preset "$preset" --target "$target"; } >"$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
         return 2
