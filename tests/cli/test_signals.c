@@ -2,6 +2,7 @@
 #include "tools/common/signals.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -73,8 +74,25 @@ static void an_address_in_no_mapped_file_has_no_path(void) {
     CU_ASSERT_PTR_NULL(anx_file_map_path(bytes));
 }
 
+/* On the interrupted stack they would write over what kernels keep below, or instead of, the stack pointer. */
+static void handlers_have_a_stack_of_their_own(void) {
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGBUS};
+    stack_t stack;
+    anx_signals_install("anx-test");
+    CU_ASSERT_EQUAL_FATAL(sigaltstack(NULL, &stack), 0);
+    CU_ASSERT_EQUAL(stack.ss_flags & SS_DISABLE, 0);
+    CU_ASSERT(stack.ss_size >= 32768);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        struct sigaction action;
+        CU_ASSERT_EQUAL_FATAL(sigaction(numbers[i], NULL, &action), 0);
+        CU_ASSERT(action.sa_handler == SIG_IGN || (action.sa_flags & SA_ONSTACK) != 0);
+        signal(numbers[i], SIG_DFL);
+    }
+}
+
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
+        {"handlers have a stack of their own", handlers_have_a_stack_of_their_own},
         {"a file that shrinks while mapped ends in a sentence", a_file_that_shrinks_while_mapped_ends_in_a_sentence},
         {"an address in no mapped file has no path", an_address_in_no_mapped_file_has_no_path},
         {NULL, NULL},

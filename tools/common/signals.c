@@ -48,9 +48,23 @@ static void handle(int number) {
     anx_interrupt_request();
 }
 
+/*
+ * A stack for the handlers, as kernels that oneDNN makes while it runs keep numbers in the stack pointer or below it: a
+ * handler on the interrupted stack writes over whatever that points to. Where one is set up already (by a sanitizer),
+ * that will do. Other threads have none: a signal is theirs only while this one is in a handler.
+ */
+static void set_up_stack(void) {
+    enum { stack_bytes = 1 << 16 }; /* the processor's registers alone can take 11 KB */
+    static _Alignas(64) char stack[stack_bytes];
+    stack_t before;
+    if (sigaltstack(NULL, &before) == 0 && (before.ss_flags & SS_DISABLE) == 0) return;
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+}
+
 void anx_signals_install(const char *command) {
     command_name = command;
-    struct sigaction bus = {.sa_sigaction = handle_bus, .sa_flags = SA_SIGINFO};
+    set_up_stack();
+    struct sigaction bus = {.sa_sigaction = handle_bus, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigemptyset(&bus.sa_mask);
     sigaction(SIGBUS, &bus, NULL);
     signal(SIGXFSZ, SIG_IGN); /* a file grown to its limit (ulimit -f) is an error of write() like a full disk */
@@ -58,7 +72,7 @@ void anx_signals_install(const char *command) {
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         struct sigaction action = {.sa_handler = handle}, before;
         sigemptyset(&action.sa_mask);
-        action.sa_flags = SA_RESTART;
+        action.sa_flags = SA_RESTART | SA_ONSTACK;
         if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
             sigaction(numbers[i], &action, NULL);
     }
