@@ -155,17 +155,14 @@ static int add_text(anx_train_options *o, const char *text, const char **out) {
     return ANX_EXIT_OK;
 }
 
-/* A checkpoint keeps texts, all but those of one call, and PyTorch's are UTF-8. */
-static bool can_be_kept(const anx_train_setting *s, const char *text) {
-    return s->role == ANX_SETTING_PASSING || text == NULL || anx_utf8_valid((const uint8_t *)text, strlen(text));
-}
-
 static int parse_setting(anx_train_options *o, const anx_train_setting *s, const char *text) {
     void *at = (char *)o + s->offset;
     char shown[400];
-    if (!can_be_kept(s, text))
-        return anx_cli_usage("--%s '%s' is not UTF-8, which checkpoints keep it in: a link to it can have another name",
-                             s->name, anx_text_printable(text, strlen(text), shown, sizeof shown));
+    if (s->role != ANX_SETTING_PASSING && text != NULL && !anx_train_can_be_kept(text, false))
+        return anx_cli_usage("--%s '%s' has control characters in it, or bytes that are not UTF-8, which no checkpoint "
+                             "keeps%s",
+                             s->name, anx_text_printable(text, strlen(text), shown, sizeof shown),
+                             s->type == ANX_SETTING_TEXT ? ": a link to it can have another name" : "");
     switch (s->type) {
     case ANX_SETTING_TEXT:
         if (*text == '\0') return anx_cli_usage("--%s has an empty value", s->name);

@@ -91,6 +91,9 @@ void anx_train_options_fini(anx_train_options *options);
 const anx_train_setting *anx_train_setting_at(int i);
 /* Is it the name of its place? Others, further down in the table, are other names for it. */
 bool anx_train_is_main_name(int i);
+/* Whether a checkpoint keeps that text: UTF-8 without control characters, but for line breaks where it may have lines.
+ */
+bool anx_train_can_be_kept(const char *text, bool lines);
 /* Whether the setting at that offset was given on the command line. */
 bool anx_train_is_given(const anx_train_options *options, size_t offset);
 #define ANX_TRAIN_GIVEN(options, field) anx_train_is_given(options, offsetof(anx_train_options, field))

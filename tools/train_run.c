@@ -6,7 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "loaders/checkpoint/text.h"
 #include "loaders/file.h"
 #include "src/base/interrupt.h"
 #include "src/base/version.h"
@@ -126,10 +125,10 @@ static anx_status open_folder(session *s, const anx_train_options *o, bool *wron
     return status == ANX_OK && !o->force ? anx_train_folder_check_empty(f, err) : status;
 }
 
-/* As absolute paths, so that the run can be gone on with from elsewhere; a checkpoint has only UTF-8. */
+/* As absolute paths, so that the run can be gone on with from elsewhere, where a checkpoint can keep them. */
 static void keep_absolute(anx_train_options *o, const char **path) {
     char *real = *path != NULL ? realpath(*path, NULL) : NULL;
-    const bool can_be_kept = real != NULL && anx_utf8_valid((const uint8_t *)real, strlen(real));
+    const bool can_be_kept = real != NULL && anx_train_can_be_kept(real, false);
     const char *copy = can_be_kept ? anx_arena_text(&o->arena, real, strlen(real)) : NULL;
     if (copy != NULL) *path = copy;
     free(real);

@@ -1,8 +1,10 @@
 /* The table of anx-train's settings, and what can be said of one by its row alone. */
+#include <ctype.h>
 #include <float.h>
 #include <inttypes.h>
 #include <string.h>
 
+#include "loaders/checkpoint/text.h"
 #include "tools/train_options.h"
 
 static const char *const schedulers[] = {"steplr", "multisteplr", "exponentiallr", "cosineannealinglr", "plateau",
@@ -122,6 +124,12 @@ bool anx_train_is_main_name(int i) {
     for (int k = 0; k < i; k++)
         if (table[k].offset == table[i].offset) return false;
     return true;
+}
+
+bool anx_train_can_be_kept(const char *text, bool lines) {
+    for (const char *c = text; *c != '\0'; c++)
+        if (iscntrl((unsigned char)*c) && !(lines && *c == '\n')) return false;
+    return anx_utf8_valid((const uint8_t *)text, strlen(text));
 }
 
 bool anx_train_is_given(const anx_train_options *options, size_t offset) {

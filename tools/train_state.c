@@ -201,6 +201,7 @@ static bool take_value(anx_train_options *o, int i, const anx_saved_value *v) {
         text = anx_arena_text(&o->arena, v->u.text, strlen(v->u.text));
     else if (v->kind != ANX_SAVED_VALUE_NONE)
         return false;
+    if (text != NULL && !anx_train_can_be_kept(text, s->type == ANX_SETTING_TEXTS)) return false;
     for (int k = 0; s->choices != NULL; k++) {
         if (s->choices[k] == NULL || text == NULL) return false;
         if (strcmp(s->choices[k], text) == 0) break;
@@ -233,8 +234,7 @@ static anx_status take_setting(const anx_training_state *state, anx_train_option
     if (!given || strcmp(ours, theirs) == 0) return ANX_OK;
     return anx_error_set(
         err, ANX_ERR_MISMATCH,
-        "the run was begun with%s --%s%s%s, not with %s: leave the option out, or begin a new run from "
-        "its weights",
+        "the run was begun with%s --%s%s%s, not with %s: leave the option out, or begin a new run from its weights",
         *theirs != '\0' ? "" : "out", s->name, *theirs != '\0' ? " " : "", theirs, ours);
 }
 
