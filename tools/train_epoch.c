@@ -68,7 +68,9 @@ anx_status anx_train_save_last(anx_train_run *r, anx_error *err) {
 
 /* An image that cannot be read costs nothing of what came before it: whoever repairs it, or leaves it out, goes on. */
 static void keep_reached(anx_train_run *r) {
-    r->kept = r->progress.step == 0 || anx_train_save_last(r, NULL) == ANX_OK;
+    anx_nonfinite found;
+    r->kept = r->progress.step == 0 ||
+              (anx_trainer_is_finite(r->setup.trainer, &found) && anx_train_save_last(r, NULL) == ANX_OK);
 }
 
 static anx_status save_in_time(anx_train_run *r, anx_error *err) {

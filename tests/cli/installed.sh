@@ -4,7 +4,7 @@
 . "$ANX_SOURCE_DIR/tests/cli/lib.sh"
 
 expect 0 cmake --install "$ANX_BUILD_DIR" --prefix "$work/prefix"
-for command in anx-parity anx-convert; do
+for command in anx-parity anx-convert anx-eval anx-train; do
     expect 0 "prefix/bin/$command" --version
     grep -q "^$command [0-9]" .out || fail "$command --version says: $(cat .out)"
     page=$(find prefix -name "$command.1")
@@ -16,7 +16,7 @@ for command in anx-parity anx-convert; do
 done
 [ -e prefix/bin/anx-bench ] && fail "the benchmark is for developers and was installed"
 for file in fixtures/MANIFEST.json fixtures/alexnet-seed0.safetensors fixtures/imagenet_classes.tsv report.schema.json \
-    eval_report.schema.json inspect.schema.json verify.schema.json BIN-FORMAT.md; do
+    eval_report.schema.json inspect.schema.json verify.schema.json train_outcome.schema.json BIN-FORMAT.md; do
     find prefix -path "*/share/anx/$file" | grep -q . || fail "share/anx/$file was not installed"
 done
 finish

@@ -1,0 +1,129 @@
+"""How anx-train says that a run ended: the JSON obeys its schema and agrees with the text, the log and the files; the text fits
+in 100 columns; progress comes on terminals alone."""
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+
+import training  # noqa: E402
+from training import SOURCE, check, make_images, run  # noqa: E402
+
+sys.path.insert(0, SOURCE + "/tests/parity")
+from schema import problems  # noqa: E402
+
+
+def load_schema(name):
+    with open(f"{SOURCE}/parity/{name}", encoding="utf-8") as f:
+        return json.load(f)
+
+
+OUTCOME, LOG = load_schema("train_outcome.schema.json"), load_schema("train_log.schema.json")
+
+
+def refuse_constant(name):
+    raise ValueError(f"{name} is not JSON")
+
+
+def check_text(what, text):
+    for line in text.splitlines():
+        check(len(line) <= 100 and line == line.rstrip() and line.isprintable(), f"{what}: {line!r}")
+
+
+def check_log(what, path):
+    with open(path, encoding="utf-8") as f:
+        events = [json.loads(line, parse_constant=refuse_constant) for line in f]
+    for event in events:
+        for problem in problems(event, LOG["$defs"][event["event"]], LOG):
+            check(False, f"{what}: the log: {problem}")
+    return events
+
+
+def check_outcome(what, code, *arguments):
+    """The JSON on standard output, the text on standard error."""
+    done = run(*arguments, "--json", "-", code=code, what=what)
+    check_text(what, done.err)
+    outcome = json.loads(done.out, parse_constant=refuse_constant)
+    for problem in problems(outcome, OUTCOME, OUTCOME):
+        check(False, f"{what}: {problem}")
+    events = check_log(what, outcome["log"])
+    end, epochs = events[-1], [e for e in events if e["event"] == "epoch"]
+    check(end["event"] == "end" and end["reason"] == outcome["reason"], f"{what}: the log ends with {end}")
+    check(end["global_step"] == outcome["steps_done"] and len(epochs) == outcome["epochs_done"], f"{what}: steps or epochs")
+    if "last_epoch" in outcome:
+        for key in set(outcome["last_epoch"]) - {"seconds"}:
+            check(outcome["last_epoch"][key] == epochs[-1][key], f"{what}: {key} of the last epoch")
+    if "best" in outcome:
+        best = [e for e in epochs if e["best"]][-1]
+        check(best["epoch"] == outcome["best"]["epoch"] and best["val_acc1"] == outcome["best"]["val_acc1"], f"{what}: best")
+        check(os.path.exists(outcome["best"]["checkpoint"]) and os.path.exists(outcome["best"]["model"]), f"{what}: best's files")
+    check(os.path.exists(outcome["checkpoint"]), f"{what}: {outcome['checkpoint']} is not there")
+    return outcome, done.err
+
+
+def on_terminal(*arguments):
+    reader, writer = pty.openpty()
+    process = subprocess.Popen([training.TRAIN, *map(str, arguments)], stdout=writer, stderr=writer,
+                               env=dict(os.environ, TERM="xterm"))
+    os.close(writer)
+    said = b""
+    while True:
+        try:
+            piece = os.read(reader, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        said += piece
+    process.wait()
+    os.close(reader)
+    return said.decode()
+
+
+def main():
+    check(list(problems({"schema": 1}, OUTCOME, OUTCOME)), "the validator accepts anything")
+    training.prepare_environment()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        make_images("train", 2, ("ant", 'a "quoted" class', "été"))
+        make_images("val", 1, ("ant", 'a "quoted" class', "été"))
+        recipe = ["--data", "train", "--arch", "narrow", "--batch", 4, "--epochs", 2]
+
+        outcome, text = check_outcome("done", 0, *recipe, "--val-dir", "val", "-o", "done")
+        check((outcome["reason"], outcome["steps_done"], outcome["classes"], outcome["train_images"], outcome["val_images"],
+               outcome["left_out"]) == ("done", 4, 3, 6, 3, 0), f"done: {outcome}")
+        check("\ndone after 4 steps (2 whole epochs of 2) in " in text, f"done: {text}")
+        check(outcome["trained_parameters"] == 17637, f"done: {outcome['trained_parameters']} parameters")
+
+        outcome, text = check_outcome("again", 0, "--resume", "done/last.pth")
+        check("last_epoch" not in outcome and outcome["best"]["checkpoint"] == "done/best.pth", f"again: {outcome}")
+
+        outcome, text = check_outcome("stopped", 0, *recipe, "-o", "stopped", "--max-steps", 1, "--freeze", "features.*")
+        check(outcome["reason"] == "max_steps" and "best" not in outcome and outcome["val_images"] == 0, f"stopped: {outcome}")
+        check("stopped, as asked after 1 step (0 whole epochs of 2)" in text, f"stopped: {text}")
+        check("anx-train --resume stopped/last.pth" in text and "frozen: features.*" in text, f"stopped: {text}")
+        check(outcome["trained_parameters"] < 17637, "frozen parameters are counted")
+
+        outcome, text = check_outcome("not finite", 2, *recipe, "-o", "nan", "--lr", 1e30)
+        check(outcome["reason"] == "non_finite" and outcome["non_finite"]["epoch"] == 0, f"not finite: {outcome}")
+        check(outcome["non_finite"]["tensor"] in text and "STOPPED: a value is not finite" in text, f"not finite: {text}")
+
+        shutil.copytree("train", "bad")
+        open("bad/été/0.jpg", "w").close()
+        outcome, text = check_outcome("a bad image", 0, *recipe, "--data", "bad", "-o", "bad-run", "--skip-bad")
+        check(outcome["left_out"] == 2, f"a bad image: left out {outcome['left_out']} times in two epochs")
+        check(text.count("left out: bad/été/0.jpg: ") == 2 or text.count("été/0.jpg: ") == 2, f"a bad image: {text}")
+
+        shown = on_terminal(*recipe, "--val-dir", "val", "-o", "terminal")
+        check("step 1/2" in shown and "images/s" in shown, f"no progress: {shown!r}")
+        os.chdir("/")
+    print(f"{training.failures} failures")
+    return training.failures > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
