@@ -378,7 +378,9 @@ static int trouble(const session *s, const anx_error *err) {
     const int code = anx_cli_trouble(err);
     if (s->run.kept)
         anx_cli_say("what came before that is in %s: --resume goes on with it%s", s->run.folder.files[ANX_TRAIN_LAST],
-                    s->run.options->skip_bad ? "" : ", and --skip-bad without such images");
+                    s->run.options->skip_bad || err->status == ANX_ERR_OUT_OF_MEMORY
+                        ? ""
+                        : ", and --skip-bad without such images");
     return code;
 }
 

@@ -35,6 +35,8 @@ class Run:
     def finish(self, what, folder, *options):
         """To the end, from where it is. One that had not come to its first checkpoint is begun anew."""
         if not os.path.exists(f"{folder}/last.pth"):
+            check(not os.path.exists(f"{folder}/log.jsonl") or "kill" in what or "signal 9" in what,
+                  f"{what}: leaves a log without a checkpoint")
             run(*self.options, "-o", folder, "--force", what=f"{what}, begun anew")
         else:
             run("--resume", f"{folder}/last.pth", *options, what=f"{what}, gone on with")
@@ -59,6 +61,19 @@ class Run:
         if os.path.exists(f"{folder}/last.pth"):
             run("--resume", f"{folder}/last.pth", fault=fault, at=second, code={0, *codes[fault]}, what=f"{what}, second")
         self.finish(what, folder, *options)
+
+    def count_allocations(self):
+        folder = f"{self.name}-counted"
+        run(*self.options, "-o", folder, fault="memory", count=f"{folder}.count")
+        shutil.rmtree(folder)
+        return int(training.read(f"{folder}.count"))
+
+    def stop_for_memory(self, allocation):
+        """An allocation that fails ends the run with a sentence, or is done without, and nothing is lost by it."""
+        what, folder = f"{self.name}: allocation {allocation} fails", f"{self.name}-memory-{allocation}"
+        done = run(*self.options, "-o", folder, fault="memory", at=allocation, code={0, 2}, what=what)
+        check(done.returncode == 0 or "memory" in done.err, f"{what}: {done.err}")
+        self.finish(what, folder)
 
     def stop_in(self, number, seconds):
         """By the clock."""
@@ -117,6 +132,9 @@ def main():
             jobs += [pool.submit(cpu.stop_at, fault, moments.randint(1, cpu.calls), moments.randint(1, cpu.calls // 2))
                      for _ in range(MOMENTS)]
         jobs += [pool.submit(independent.stop_at, "kill", moments.randint(1, independent.calls), 20, "--threads", 2)]
+        if os.path.exists(training.NO_MEMORY):
+            allocations = cpu.count_allocations()
+            jobs += [pool.submit(cpu.stop_for_memory, moments.randint(1, allocations)) for _ in range(3 * MOMENTS)]
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             jobs += [pool.submit(cpu.stop_in, number, moments.uniform(0, 0.4)) for _ in range(MOMENTS // 3)]
         for job in jobs:

@@ -6,7 +6,7 @@ import subprocess
 
 SOURCE, BUILD = os.environ["ANX_SOURCE_DIR"], os.environ["ANX_BUILD_DIR"]
 TRAIN, CONVERT = BUILD + "/tools/anx-train", BUILD + "/tools/anx-convert"
-FAULTS = BUILD + "/tests/libfault_at.so"
+FAULTS, NO_MEMORY = BUILD + "/tests/libfault_at.so", BUILD + "/tests/libfault_memory.so"
 MODELS = ("last.pth", "best.pth", "last-model.pth", "best-model.pth", "classes.tsv")
 PASSING_KEYS = {"time", "images_per_s", "data_wait_s", "seconds", "threads"}  # of a log, which no two runs share
 
@@ -40,7 +40,7 @@ def make_images(folder, per_class, classes=("ant", "bee", "cat")):
 def start(*arguments, fault=None, at=0, count=None, **options):
     environment = dict(os.environ)
     if fault or count:
-        environment.update(LD_PRELOAD=FAULTS, ANX_FAULT=fault or "", ANX_FAULT_AT=str(at))
+        environment.update(LD_PRELOAD=NO_MEMORY if fault == "memory" else FAULTS, ANX_FAULT=fault or "", ANX_FAULT_AT=str(at))
     if count:
         environment["ANX_FAULT_COUNT"] = count
     return subprocess.Popen([TRAIN, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
