@@ -12,7 +12,7 @@ enum { fresh = ANX_MT19937_WORDS + 1 };
 static const uint32_t matrix_a = 0x9908b0dfu, upper_mask = 0x80000000u, lower_mask = 0x7fffffffu;
 
 /*
- * The three functions that take the time are compiled for several instruction sets and chosen at run time; what they
+ * The functions that take the time are compiled for several instruction sets and chosen at run time; what they
  * compute is integers and one fused multiply-add, so that the bits agree.
  */
 #define INLINE static inline __attribute__((always_inline))
@@ -46,8 +46,17 @@ INLINE void uniform_body(const uint32_t *restrict words, size_t n, float low, fl
     }
 }
 
+/* Pairs of words, the high half first. limit: in units of 2^-53. */
+INLINE void bernoulli_body(const uint32_t *restrict words, size_t n, uint64_t limit, float value, float *restrict out) {
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t high = temper(words[2 * i]) & 0x1fffffu, low = temper(words[2 * i + 1]);
+        out[i] = (int64_t)(high << 32 | low) < (int64_t)limit ? value : 0.0f;
+    }
+}
+
 typedef struct kernels {
     void (*renew)(uint32_t *state);
+    void (*bernoulli)(const uint32_t *restrict words, size_t n, uint64_t limit, float value, float *restrict out);
     void (*uniform)(const uint32_t *restrict words, size_t n, float low, float high, float *restrict out);
 } kernels;
 
@@ -59,7 +68,12 @@ static void uniform_portable(const uint32_t *restrict words, size_t n, float low
     uniform_body(words, n, low, high, out);
 }
 
-static const kernels portable = {renew_portable, uniform_portable};
+static void bernoulli_portable(const uint32_t *restrict words, size_t n, uint64_t limit, float value,
+                               float *restrict out) {
+    bernoulli_body(words, n, limit, value, out);
+}
+
+static const kernels portable = {.renew = renew_portable, .bernoulli = bernoulli_portable, .uniform = uniform_portable};
 
 #if defined(__x86_64__)
 
@@ -72,8 +86,13 @@ __attribute__((target("avx2,fma"))) static void uniform_avx2(const uint32_t *res
     uniform_body(words, n, low, high, out);
 }
 
+__attribute__((target("avx2,fma"))) static void bernoulli_avx2(const uint32_t *restrict words, size_t n, uint64_t limit,
+                                                               float value, float *restrict out) {
+    bernoulli_body(words, n, limit, value, out);
+}
+
 static const kernels *choose(void) {
-    static const kernels avx2 = {renew_avx2, uniform_avx2};
+    static const kernels avx2 = {.renew = renew_avx2, .bernoulli = bernoulli_avx2, .uniform = uniform_avx2};
     return anx_isa_best() >= ANX_ISA_AVX2 ? &avx2 : &portable;
 }
 
@@ -117,6 +136,25 @@ void anx_mt19937_uniform_f32(anx_mt19937 *gen, size_t n, float low, float high, 
         gen->next += (uint32_t)now;
         out += now;
         n -= now;
+    }
+}
+
+void anx_mt19937_bernoulli_f32(anx_mt19937 *gen, size_t n, double p, float value, float *out) {
+    const kernels *k = choose();
+    const uint64_t limit = (uint64_t)ceil(p * 0x1p53); /* x * 2^-53 < p for integers x below that alone */
+    const uint64_t mask = (UINT64_C(1) << 53) - 1;
+    while (n > 0) {
+        const size_t pairs = gen->next < ANX_MT19937_WORDS ? (ANX_MT19937_WORDS - gen->next) / 2 : 0;
+        const size_t now = n < pairs ? n : pairs;
+        if (now > 0) {
+            k->bernoulli(gen->state + gen->next, now, limit, value, out);
+            gen->next += 2 * (uint32_t)now;
+        } else { /* renews the state, with a word of the old one where one is left */
+            *out = (anx_mt19937_u64(gen) & mask) < limit ? value : 0.0f;
+        }
+        const size_t done = now > 0 ? now : 1;
+        out += done;
+        n -= done;
     }
 }
 

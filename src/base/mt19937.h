@@ -45,6 +45,12 @@ uint64_t anx_mt19937_u64(anx_mt19937 *gen);
 void anx_mt19937_uniform_f32(anx_mt19937 *gen, size_t n, float low, float high, float *out);
 
 /*
+ * out[0 .. n): `value` with probability p, else 0, as tensor.bernoulli_(p) decides with a double p from 0 to 1: an
+ * anx_mt19937_u64 each, whose low 53 bits times 2^-53 are compared with p.
+ */
+void anx_mt19937_bernoulli_f32(anx_mt19937 *gen, size_t n, double p, float value, float *out);
+
+/*
  * The generator as the bytes of torch.get_rng_state(), and from them, as torch.set_rng_state() takes them: both go on
  * with the same stream. n: ANX_MT19937_STATE_BYTES, or 8 less, as versions before 1.6 wrote.
  * Errors: FORMAT (another length, or what no generator's state has); *out is then untouched.

@@ -139,6 +139,31 @@ static void states_are_pytorchs_bytes(void) {
     }
 }
 
+/* From every place in the state, so that a draw's halves also come from two states; and in pieces. */
+static void bernoulli_is_a_comparison_of_64_bit_draws(void) {
+    enum { N = 700 };
+    static const double probabilities[] = {0.0, 0x1p-53, 0.3, 0.5, 1.0 - 0x1p-53, 1.0};
+    for (size_t i = 0; i < sizeof probabilities / sizeof probabilities[0]; i++) {
+        for (int before = 0; before < 7; before++) {
+            anx_mt19937 gen, one_by_one;
+            float values[N];
+            anx_mt19937_seed(&gen, 11);
+            for (int k = 0; k < before; k++) anx_mt19937_u32(&gen);
+            one_by_one = gen;
+            anx_mt19937_bernoulli_f32(&gen, 100, probabilities[i], 2.0f, values);
+            anx_mt19937_bernoulli_f32(&gen, N - 100, probabilities[i], 2.0f, values + 100);
+            int differ = 0;
+            for (int k = 0; k < N; k++) {
+                const uint64_t low = anx_mt19937_u64(&one_by_one) & ((UINT64_C(1) << 53) - 1);
+                const float expected = (double)low * 0x1p-53 < probabilities[i] ? 2.0f : 0.0f;
+                differ += values[k] != expected;
+            }
+            CU_ASSERT_EQUAL(differ, 0);
+            CU_ASSERT_EQUAL(anx_mt19937_u32(&gen), anx_mt19937_u32(&one_by_one));
+        }
+    }
+}
+
 static void older_states_are_read(void) {
     anx_error err = ANX_ERROR_INIT;
     anx_mt19937 gen, again;
@@ -183,6 +208,7 @@ int main(int argc, char **argv) {
         {"a value equal to the upper bound becomes the lower one", upper_bound_becomes_the_lower_one},
         {"integer draws are PyTorch's", integer_draws_are_pytorchs},
         {"a stream drawn in pieces is the same stream", pieces_join_to_one_stream},
+        {"bernoulli is a comparison of 64-bit draws", bernoulli_is_a_comparison_of_64_bit_draws},
         {"states are PyTorch's bytes", states_are_pytorchs_bytes},
         {"older states are read", older_states_are_read},
         {"what is no state is refused", what_is_no_state_is_refused},
