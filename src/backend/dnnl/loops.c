@@ -40,9 +40,14 @@ void anx_dnnl_relu_run(const float *src, float *dst, size_t elems) {
     for (size_t i = 0; i < elems; i++) dst[i] = src[i] < 0.0f ? 0.0f : src[i];
 }
 
-void anx_dnnl_relu_run_backward(const float *dst_grad, const float *dst, float *src_grad, size_t elems) {
-#pragma omp parallel for schedule(static) if (elems >= parallel_elems)
-    for (size_t i = 0; i < elems; i++) src_grad[i] = dst[i] <= 0.0f ? 0.0f : dst_grad[i];
+void anx_dnnl_relu_run_backward(const float *dst_grad, const float *dst, float *src_grad, size_t elems, anx_isa isa) {
+    const anx_dnnl_loops *loops = loops_for(isa);
+    const size_t piece = parallel_elems, pieces = (elems + piece - 1) / piece;
+#pragma omp parallel for schedule(static) if (pieces > 1)
+    for (size_t i = 0; i < pieces; i++) {
+        const size_t from = i * piece, left = elems - from;
+        loops->relu_backward(dst_grad + from, dst + from, src_grad + from, left < piece ? left : piece);
+    }
 }
 
 void anx_dnnl_multiply_run(const float *a, const float *b, float *y, size_t elems) {

@@ -56,6 +56,7 @@ typedef struct anx_dnnl_loops {
     /* The same with winners. */
     void (*pool_row_tracked)(const anx_dnnl_pooling *pooling, const float *src, float *dst, int32_t *winners, int64_t n,
                              int64_t block, int64_t oh);
+    void (*relu_backward)(const float *dst_grad, const float *dst, float *src_grad, size_t elems);
     /* The largest of the elements' bits without their sign. */
     int32_t (*max_magnitude_bits)(const float *x, size_t elems);
     /* Sum of a[i] * b[i]. */
@@ -67,7 +68,7 @@ extern const anx_dnnl_loops anx_dnnl_loops_portable, anx_dnnl_loops_avx2, anx_dn
 void anx_dnnl_relu_run(const float *src, float *dst, size_t elems);
 
 /* dx = dy, +0 where y <= 0: what torch's threshold_backward makes of the output (dy stays where y is NaN). */
-void anx_dnnl_relu_run_backward(const float *dst_grad, const float *dst, float *src_grad, size_t elems);
+void anx_dnnl_relu_run_backward(const float *dst_grad, const float *dst, float *src_grad, size_t elems, anx_isa isa);
 /* y = a * b */
 void anx_dnnl_multiply_run(const float *a, const float *b, float *y, size_t elems);
 /* y += x */

@@ -163,6 +163,16 @@ static void pool_rows_tracked(const anx_dnnl_pooling *p, const float *src, float
     pool_row(p, src, dst, winners, n, block, oh, TRACKED);
 }
 
+/* Which outputs are positive looks random: with a branch each would cost more than the memory they come from. */
+static void relu_backward(const float *dst_grad, const float *dst, float *src_grad, size_t elems) {
+    size_t i = 0;
+    for (; i + LANES <= elems; i += LANES) {
+        const vec_mask drop = (vec_mask)(vec_load(dst + i) <= 0.0f);
+        vec_store(src_grad + i, (vec)((vec_mask)vec_load(dst_grad + i) & ~drop));
+    }
+    for (; i < elems; i++) src_grad[i] = dst[i] <= 0.0f ? 0.0f : dst_grad[i];
+}
+
 /* Without its sign, a float's bits order as integers do, with infinity above all numbers and NaN above that. */
 static int32_t max_magnitude_bits(const float *x, size_t elems) {
     int32_t max = 0;
@@ -198,5 +208,8 @@ static float dot(const float *a, const float *b, int64_t n) {
     return lanes[0];
 }
 
-const anx_dnnl_loops LOOPS = {
-    .pool_row = pool_rows, .pool_row_tracked = pool_rows_tracked, .max_magnitude_bits = max_magnitude_bits, .dot = dot};
+const anx_dnnl_loops LOOPS = {.pool_row = pool_rows,
+                              .pool_row_tracked = pool_rows_tracked,
+                              .relu_backward = relu_backward,
+                              .max_magnitude_bits = max_magnitude_bits,
+                              .dot = dot};

@@ -55,7 +55,7 @@ anx_status anx_dnnl_run_relu_backward(anx_dnnl_plan *plan, anx_dnnl_step *step, 
     (void)err;
     anx_dnnl_relu_run_backward(anx_dnnl_buffer_data(plan, step->src_buffer),
                                anx_dnnl_buffer_data(plan, step->factor_buffer),
-                               anx_dnnl_buffer_data(plan, step->dst_buffer), step->elems);
+                               anx_dnnl_buffer_data(plan, step->dst_buffer), step->elems, plan->device->isa);
     return ANX_OK;
 }
 
