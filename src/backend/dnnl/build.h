@@ -80,6 +80,9 @@ anx_status anx_dnnl_use_bias(anx_dnnl_plan *plan, int index, int rank, const dnn
 /* Descriptor of a convolution's weights: any layout, or with another tag PyTorch's. */
 dnnl_status_t anx_dnnl_conv_weights_md(const anx_node *node, dnnl_format_tag_t plain_or_any, anx_dnnl_md *out);
 
+/* Whether oneDNN computes it with code generated for it, and not in its plain loops, which are far slower. */
+bool anx_dnnl_is_generated_code(const_dnnl_primitive_desc_t pd);
+
 /* ---- operations ----------------------------------------------------------------------------------------- */
 
 /* Whether the group is a convolution or linear layer with the ReLU behind it. */

@@ -57,11 +57,7 @@ anx_status anx_dnnl_create_unfused(const anx_dnnl_plan *plan, anx_dnnl_step *ste
     return anx_dnnl_check(s, "create a convolution", err);
 }
 
-/*
- * oneDNN's generated kernels end in max(x, 0). Its plain loops (for odd grouped channels, say) multiply negative values
- * by 0 instead, which gives -0: there the ReLU is better left to our own loop.
- */
-static bool is_generated_code(const_dnnl_primitive_desc_t pd) {
+bool anx_dnnl_is_generated_code(const_dnnl_primitive_desc_t pd) {
     const char *name = NULL;
     if (dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name) != dnnl_success || name == NULL) return false;
     return strncmp(name, "jit", 3) == 0 || strncmp(name, "brg", 3) == 0;
@@ -74,7 +70,11 @@ static dnnl_status_t choose_layouts(anx_dnnl_plan *plan, int index, bool relu) {
         node->inputs[0] == ANX_NODE_INPUT && node->conv.groups == 1 && node->in.dim[0] <= PLAIN_INPUT_MAX_CHANNELS;
     dnnl_status_t s = choose_convolution(plan, node, relu, plain ? dnnl_nchw : dnnl_format_tag_any, &conv->pd);
     if (s == dnnl_unimplemented && plain) s = choose_convolution(plan, node, relu, dnnl_format_tag_any, &conv->pd);
-    if (s == dnnl_success && relu && !is_generated_code(conv->pd)) {
+    /*
+     * oneDNN's generated kernels end in max(x, 0). Its plain loops (for odd grouped channels, say) multiply negative
+     * values by 0 instead, which gives -0: there the ReLU is better left to our own loop.
+     */
+    if (s == dnnl_success && relu && !anx_dnnl_is_generated_code(conv->pd)) {
         dnnl_primitive_desc_destroy(conv->pd);
         conv->pd = NULL;
         return choose_layouts(plan, index, false);

@@ -13,9 +13,8 @@ static void shape_fini(conv_shape *s) {
     anx_dnnl_md_destroy(s->src);
 }
 
-/* The input's layout is the value's own where that is plain: oneDNN has kernels for a first layer that read it so. */
 static dnnl_status_t shape_init(conv_shape *out, const anx_dnnl_plan *plan, const anx_node *node,
-                                dnnl_format_tag_t src_tag, bool has_bias) {
+                                dnnl_format_tag_t src_tag, dnnl_format_tag_t dst_tag, bool has_bias) {
     const anx_conv2d_params *conv = &node->conv;
     const dnnl_dim_t channels[] = {conv->out_channels};
     *out = (conv_shape){.strides = {conv->stride_h, conv->stride_w},
@@ -24,15 +23,15 @@ static dnnl_status_t shape_init(conv_shape *out, const anx_dnnl_plan *plan, cons
     dnnl_status_t s = anx_dnnl_extent_md(plan, &node->in, src_tag, &out->src);
     if (s == dnnl_success) s = anx_dnnl_conv_weights_md(node, dnnl_format_tag_any, &out->weights);
     if (s == dnnl_success && has_bias) s = anx_dnnl_md_create(&out->bias, 1, channels, dnnl_a);
-    if (s == dnnl_success) s = anx_dnnl_extent_md(plan, &node->out, dnnl_format_tag_any, &out->dst);
+    if (s == dnnl_success) s = anx_dnnl_extent_md(plan, &node->out, dst_tag, &out->dst);
     if (s != dnnl_success) shape_fini(out);
     return s;
 }
 
-static dnnl_status_t weights_pd(const anx_dnnl_plan *plan, const anx_node *node, dnnl_format_tag_t src_tag, bool bias,
-                                dnnl_primitive_desc_t *out) {
+static dnnl_status_t weights_pd(const anx_dnnl_plan *plan, const anx_node *node, dnnl_format_tag_t src_tag,
+                                dnnl_format_tag_t dst_tag, dnnl_primitive_desc_t *out) {
     conv_shape shape;
-    dnnl_status_t s = shape_init(&shape, plan, node, src_tag, bias);
+    dnnl_status_t s = shape_init(&shape, plan, node, src_tag, dst_tag, node->bias != ANX_NO_PARAM);
     if (s != dnnl_success) return s;
     s = anx_dnnl_convolution_backward_weights_pd(out, plan->device->engine, shape.src, shape.weights, shape.bias,
                                                  shape.dst, shape.strides, shape.dilation, shape.pad, shape.pad,
@@ -43,7 +42,7 @@ static dnnl_status_t weights_pd(const anx_dnnl_plan *plan, const anx_node *node,
 
 static dnnl_status_t data_pd(const anx_dnnl_plan *plan, const anx_node *node, dnnl_primitive_desc_t *out) {
     conv_shape shape;
-    dnnl_status_t s = shape_init(&shape, plan, node, dnnl_format_tag_any, false);
+    dnnl_status_t s = shape_init(&shape, plan, node, dnnl_format_tag_any, dnnl_format_tag_any, false);
     if (s != dnnl_success) return s;
     s = anx_dnnl_convolution_backward_data_pd(out, plan->device->engine, shape.src, shape.weights, shape.dst,
                                               shape.strides, shape.dilation, shape.pad, shape.pad, plan->device->attr);
@@ -51,22 +50,41 @@ static dnnl_status_t data_pd(const anx_dnnl_plan *plan, const anx_node *node, dn
     return s;
 }
 
+/*
+ * The gradient by the weights, from input and output as they lie if oneDNN has a generated kernel for that: on
+ * AVX-512 it prefers blocks of channels, but reads channels side by side as fast (on Zen 4) or faster, and what would
+ * have to be reordered is large. A first layer's input it reads plain. Otherwise from whatever it likes.
+ */
+static anx_status choose_weights(const anx_dnnl_plan *plan, const anx_node *node, anx_dnnl_const_md dst_md,
+                                 dnnl_primitive_desc_t *out, anx_error *err) {
+    dnnl_format_tag_t src_tag = dnnl_format_tag_undef, dst_tag = dnnl_format_tag_undef;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t s = dnnl_unimplemented;
+    anx_status status = anx_dnnl_tag_of(plan, &node->in, anx_dnnl_storage_of(plan, node->inputs[0])->md, &src_tag, err);
+    if (status == ANX_OK) status = anx_dnnl_tag_of(plan, &node->out, dst_md, &dst_tag, err);
+    if (status != ANX_OK) return status;
+    if (src_tag != dnnl_format_tag_undef && dst_tag != dnnl_format_tag_undef)
+        s = weights_pd(plan, node, src_tag, dst_tag, &pd);
+    if (s == dnnl_success && !anx_dnnl_is_generated_code(pd)) {
+        dnnl_primitive_desc_destroy(pd);
+        s = dnnl_unimplemented;
+    }
+    if (s == dnnl_unimplemented && src_tag == dnnl_nchw)
+        s = weights_pd(plan, node, dnnl_nchw, dnnl_format_tag_any, &pd);
+    if (s == dnnl_unimplemented) s = weights_pd(plan, node, dnnl_format_tag_any, dnnl_format_tag_any, &pd);
+    if (s == dnnl_success) *out = pd;
+    return anx_dnnl_check(s, "describe a convolution's gradient by its weights", err);
+}
+
 /* By weights and bias, from the gradient in `memory`, which has the layout of the output's value. */
 static anx_status lower_weights(anx_dnnl_plan *plan, int group, const anx_node *node, anx_dnnl_const_md md,
                                 dnnl_memory_t memory, int buffer, anx_error *err) {
     const bool bias = node->bias != ANX_NO_PARAM;
-    const anx_dnnl_value *input = anx_dnnl_storage_of(plan, node->inputs[0]);
-    dnnl_format_tag_t src_tag = dnnl_format_tag_undef;
-    anx_status status = anx_dnnl_tag_of(plan, &node->in, input->md, &src_tag, err);
-    if (status != ANX_OK) return status;
-    if (src_tag != dnnl_nchw) src_tag = dnnl_format_tag_any;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_memory_t src = NULL;
     anx_dnnl_step *step = NULL;
     int src_buffer = 0;
-    dnnl_status_t s = weights_pd(plan, node, src_tag, bias, &pd);
-    if (s == dnnl_unimplemented) s = weights_pd(plan, node, dnnl_format_tag_any, bias, &pd);
-    status = anx_dnnl_check(s, "describe a convolution's gradient by its weights", err);
+    anx_status status = choose_weights(plan, node, md, &pd, err);
     if (status == ANX_OK)
         status = anx_dnnl_read_value(plan, node->inputs[0], dnnl_primitive_desc_query_md(pd, dnnl_query_src_md, 0),
                                      false, group, &src, &src_buffer, err);
