@@ -11,14 +11,16 @@ has() { # FILE TEXT
 }
 
 expect 0 "$bench" run --threads 2 --repeats 2 --batches 1,5 --images images --json bench.json \
-    --only forward,load,start,preprocess,pipeline,evaluate,convert narrow.pth
+    --only forward,load,start,preprocess,pipeline,evaluate,convert,train,sgd,input narrow.pth
 for row in "start       1 image" "forward     batch 1" "forward     batch 5" "load" "preprocess  1 files" \
     "pipeline    1 thread" "pipeline    2 threads" "evaluate    416 files" "convert     pth" "convert     safetensors" \
-    "convert     bin" "limits:"; do
+    "convert     bin" "steps       3 of batch 32" "train       cpu, batch 32" "train head  cpu, batch 32" \
+    "train       exact, batch 8" "sgd         0.0 M parameters" "input       PyTorch's, 1 thread" \
+    "input       free, 2 threads" "limits:"; do
     has .out "$row"
 done
 for key in '"format":	"anx-bench 1"' '"threads":	2' '"fma_flop_per_s"' '"bare_over_anx"' '"anx_max_rss_bytes"' \
-    '"what":	"batch 5"' '"limit_by"' '"runs":	2'; do
+    '"what":	"batch 5"' '"limit_by"' '"runs":	2' '"moved_bytes"' '"moved_bytes_per_s"'; do
     has bench.json "$key"
 done
 : | err
@@ -29,7 +31,11 @@ expect 0 "$bench" run --threads 1 --repeats 1 --only load narrow.pth
 grep -q "^forward  " .out && fail "--only load measured more"
 expect 0 "$bench" run --threads 1 --repeats 1 --only pipeline --images images narrow.pth
 [ "$(grep -c ^pipeline .out)" = 1 ] || fail "one thread is measured once"
+expect 0 "$bench" run --threads 1 --repeats 1 --only input --images images narrow.pth
+[ "$(grep -c ^input .out)" = 2 ] || fail "one thread is measured once, in both orders"
 expect 0 "$bench" first narrow.pth
+quiet
+expect 0 "$bench" steps --threads 1 --batch 3 --steps 2 narrow.pth
 quiet
 
 expect 2 "$bench" run --only load nothing.pth
@@ -50,6 +56,11 @@ has .err "PyTorch's process ended without an answer"
 for wrong in "--repeats 0" "--batches 1,x" "--threads none" "--only" "--only forward,backward"; do
     # shellcheck disable=SC2086 # an option and its value
     expect 64 "$bench" run $wrong
+    : | out
+done
+for wrong in "--batch 0" "--steps 1001" "--threads x" ""; do
+    # shellcheck disable=SC2086 # an option and its value
+    expect 64 "$bench" steps $wrong
     : | out
 done
 expect 64 "$bench" run

@@ -8,6 +8,7 @@
 int main(int argc, char **argv) {
     static const anx_subcommand subcommands[] = {
         {"run", "measure everything and print a table", bench_run_help, bench_run},
+        {"steps", "a few steps of training: what 'run' measures as such a process", bench_steps_help, bench_steps},
         {"first", "one image from nothing: what 'run' measures as a process's start", bench_first_help, bench_first},
     };
     static const anx_command command = {

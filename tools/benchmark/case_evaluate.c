@@ -4,22 +4,11 @@
 #include <stdlib.h>
 
 #include "loaders/dataset/pipeline.h"
-#include "loaders/file.h"
 
 /* What an evaluation runs over; PyTorch's DataLoader gets batches of that size and of twice that. */
 enum { BATCH = 32, IMAGES = 13 * BATCH };
 
-/* ---- the images as a source ------------------------------------------------------------------------------ */
-
-static anx_status read_image(void *context, int64_t i, uint8_t **bytes, size_t *n_bytes, anx_error *err) {
-    const bench_context *c = context;
-    return anx_read_file(c->images[i], bytes, n_bytes, err);
-}
-
-static const char *image_name(void *context, int64_t i) {
-    const bench_context *c = context;
-    return c->images[i];
-}
+/* ---- the images through a pipeline ------------------------------------------------------------------------ */
 
 /* What is done with a batch. */
 typedef anx_status batch_work(const anx_pipeline_batch *batch, void *user, anx_error *err);
@@ -31,15 +20,6 @@ static anx_status first_bad(const anx_pipeline_batch *batch, anx_error *err) {
             return batch->bad[i]->status;
         }
     return ANX_OK;
-}
-
-/* As torchvision has it for 224 pixels; a network of another size gets as much of each image. */
-static anx_preprocess_profile profile_for(const anx_graph *graph) {
-    anx_preprocess_profile profile = anx_preprocess_torchvision;
-    const int size = (int)anx_graph_extent(graph, ANX_NODE_INPUT)->dim[1];
-    profile.resize = profile.resize * size / profile.crop;
-    profile.crop = size;
-    return profile;
 }
 
 /* The images, from the first again after the last, through a pipeline. */
@@ -65,8 +45,8 @@ static anx_status run_pipeline(bench_context *context, const piped *run, double 
     int64_t *files = malloc((size_t)n_files * sizeof *files);
     if (files == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     for (int64_t i = 0; i < n_files; i++) files[i] = i % context->n_images;
-    const anx_preprocess_profile profile = profile_for(context->model->graph);
-    const anx_image_source source = {.read = read_image, .name = image_name, .context = context};
+    const anx_preprocess_profile profile = bench_profile_for(context->model->graph);
+    const anx_image_source source = bench_image_source(context);
     const anx_pipeline_options options = {
         .profile = &profile, .files = files, .n_files = n_files, .batch = run->batch, .threads = run->threads};
     anx_pipeline *pipeline = NULL;
@@ -82,7 +62,7 @@ static anx_status run_pipeline(bench_context *context, const piped *run, double 
 
 /* IMAGES of them on one core. */
 static anx_status preprocess_alone(const bench_context *context, double *seconds, anx_error *err) {
-    const anx_preprocess_profile profile = profile_for(context->model->graph);
+    const anx_preprocess_profile profile = bench_profile_for(context->model->graph);
     bench_input input = {.values = NULL};
     anx_status status = bench_input_init(&input, &profile, err);
     if (status == ANX_OK) status = bench_time_images(context, IMAGES, bench_preprocess_one, &input, seconds, err);
@@ -224,7 +204,7 @@ static anx_status evaluate_turns(network *n, bench_row *row, anx_error *err) {
     if (status != ANX_OK || n_setups == 0) return status;
     const torch_setup *best = fastest(setups, n_setups);
     row->torch = best->series;
-    snprintf(row->torch_setup, sizeof row->torch_setup, "%d worker%s, batch %d", best->workers,
+    snprintf(row->torch_setup, sizeof row->torch_setup, "%d worker%s, batch %d, as its fastest", best->workers,
              best->workers == 1 ? "" : "s", best->batch);
     return ANX_OK;
 }

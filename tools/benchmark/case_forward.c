@@ -3,26 +3,12 @@
 
 #include <stdio.h>
 
-/*
- * A layer takes at least as long as its multiply-adds (each counted as two operations), and as long as reading its
- * weights once; layers come one after another. Named after the limit that most of the time goes to.
- */
 static void set_limit(const bench_context *context, int64_t batch, bench_row *row) {
     const anx_graph *graph = context->model->graph;
-    double by_compute = 0.0, by_memory = 0.0;
-    for (int i = 0; i < graph->n_nodes; i++) {
-        const anx_node *node = &graph->nodes[i];
-        if (node->weight == ANX_NO_PARAM) continue;
-        const double operations = 2.0 * (double)node->terms * (double)anx_graph_node_elems(graph, i) * (double)batch;
-        const double bytes = (double)anx_param_elems(&graph->params[node->weight]) * sizeof(float);
-        const double compute = operations / context->limits.flops, memory = bytes / context->limits.bytes;
-        if (compute > memory)
-            by_compute += compute;
-        else
-            by_memory += memory;
-    }
-    row->limit_seconds = by_compute + by_memory;
-    row->limit_by = by_compute > by_memory ? "FMA" : "memory";
+    bench_cost cost = {.compute = 0.0};
+    for (int i = 0; i < graph->n_nodes; i++)
+        if (graph->nodes[i].weight != ANX_NO_PARAM) bench_cost_add_product(context, i, batch, &cost);
+    bench_cost_to_row(&cost, row);
 }
 
 static anx_status forward_turns(bench_context *context, anx_plan *plan, bench_bare *bare, int64_t batch, bench_row *row,

@@ -71,6 +71,35 @@ anx_status bench_first_output(const char *weights, int threads, anx_error *err) 
     return status;
 }
 
+enum { STEPS = 3 };
+
+anx_status bench_train_process(bench_context *context, int64_t batch, bench_row *row, anx_error *err) {
+    anx_status status = ANX_OK;
+    char threads[16], images[32], steps[16];
+    snprintf(threads, sizeof threads, "%d", context->threads);
+    snprintf(images, sizeof images, "%lld", (long long)batch);
+    snprintf(steps, sizeof steps, "%d", STEPS);
+    char *const weights = strdup(context->weights), *const self = strdup(context->self);
+    char *const python = strdup(context->python != NULL ? context->python : ""), *script = strdup(context->peer_script);
+    char *const anx[] = {self, (char[]){"steps"}, (char[]){"--threads"}, threads, (char[]){"--batch"}, images, weights,
+                         NULL};
+    char *const torch[] = {python, script, (char[]){"steps"}, weights, threads, images, steps, NULL};
+    if (weights == NULL || self == NULL || python == NULL || script == NULL)
+        status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    row->name = "steps";
+    snprintf(row->what, sizeof row->what, "%d of batch %lld", STEPS, (long long)batch);
+    for (int run = 0; run < 2 && status == ANX_OK; run++) {
+        status = time_process(anx, 0, &row->anx, &row->anx_rss_bytes, true, err);
+        if (status == ANX_OK && context->python != NULL)
+            status = time_process(torch, 0, &row->torch, &row->torch_rss_bytes, true, err);
+    }
+    free(weights);
+    free(self);
+    free(python);
+    free(script);
+    return status;
+}
+
 anx_status bench_check(bench_context *context, bench_row *row, anx_error *err) {
     anx_status status = ANX_OK;
     char threads[16];

@@ -69,3 +69,42 @@ anx_status bench_preprocess_one(const uint8_t *bytes, size_t n_bytes, int image,
     const bench_input *input = user;
     return anx_preprocess_fast(input->profile, bytes, n_bytes, NULL, input->values, err);
 }
+
+void bench_cost_add_product(const bench_context *context, int node, int64_t batch, bench_cost *cost) {
+    const anx_graph *graph = context->model->graph;
+    const anx_node *n = &graph->nodes[node];
+    const double operations = 2.0 * (double)n->terms * (double)anx_graph_node_elems(graph, node) * (double)batch;
+    const double bytes = (double)anx_param_elems(&graph->params[n->weight]) * sizeof(float);
+    const double compute = operations / context->limits.flops, memory = bytes / context->limits.bytes;
+    if (compute > memory)
+        cost->compute += compute;
+    else
+        cost->memory += memory;
+}
+
+void bench_cost_to_row(const bench_cost *cost, bench_row *row) {
+    row->limit_seconds = cost->compute + cost->memory;
+    row->limit_by = cost->compute > cost->memory ? "FMA" : "memory";
+}
+
+anx_preprocess_profile bench_profile_for(const anx_graph *graph) {
+    anx_preprocess_profile profile = anx_preprocess_torchvision;
+    const int size = (int)anx_graph_extent(graph, ANX_NODE_INPUT)->dim[1];
+    profile.resize = profile.resize * size / profile.crop;
+    profile.crop = size;
+    return profile;
+}
+
+static anx_status read_image(void *context, int64_t i, uint8_t **bytes, size_t *n_bytes, anx_error *err) {
+    const bench_context *c = context;
+    return anx_read_file(c->images[i % c->n_images], bytes, n_bytes, err);
+}
+
+static const char *image_name(void *context, int64_t i) {
+    const bench_context *c = context;
+    return c->images[i % c->n_images];
+}
+
+anx_image_source bench_image_source(bench_context *context) {
+    return (anx_image_source){.read = read_image, .name = image_name, .context = context};
+}

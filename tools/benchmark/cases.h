@@ -42,6 +42,29 @@ anx_status bench_check(bench_context *context, bench_row *row, anx_error *err);
    own in TMPDIR. */
 anx_status bench_convert(bench_context *context, const char *format, bench_row *row, anx_error *err);
 
+/*
+ * A training step (train.py's: forward, loss, backward, SGD with momentum) of a batch on a device with so many threads.
+ */
+anx_status bench_train(bench_context *context, const char *device, int threads, int64_t batch, bench_row *row,
+                       anx_error *err);
+/*
+ * The same on all threads of the cpu, of the linear layers alone; bare: the layers below them as inference runs them,
+ * and steps of the head as a network of its own.
+ */
+anx_status bench_train_head(bench_context *context, int64_t batch, bench_row *row, anx_error *err);
+/* A whole process that takes a few steps: for its memory. Needs neither model nor device nor peer. */
+anx_status bench_train_process(bench_context *context, int64_t batch, bench_row *row, anx_error *err);
+/* SGD with momentum and weight decay on as many parameters as the network has. */
+anx_status bench_optimizer(bench_context *context, bench_row *row, anx_error *err);
+/*
+ * The input of training, with torchvision-basic's augmentation, in PyTorch's order or drawn independently, and nothing
+ * behind it; PyTorch: DataLoader with as many workers as threads, none for one.
+ */
+anx_status bench_training_input(bench_context *context, int threads, bool independent, bench_row *row, anx_error *err);
+
+/* What bench_train_process measures, to be run in a process of its own. */
+anx_status bench_train_steps(const char *weights, int threads, int64_t batch, int64_t steps, anx_error *err);
+
 /* What bench_start measures, to be run in a process of its own: a forward pass of a grey image. */
 anx_status bench_first_output(const char *weights, int threads, anx_error *err);
 

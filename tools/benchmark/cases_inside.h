@@ -2,6 +2,7 @@
 #ifndef ANX_TOOLS_BENCHMARK_CASES_INSIDE_H
 #define ANX_TOOLS_BENCHMARK_CASES_INSIDE_H
 
+#include "loaders/dataset/image_source.h"
 #include "loaders/image/preprocess.h"
 #include "tools/benchmark/cases.h"
 
@@ -17,6 +18,28 @@ char *bench_images_request(const bench_context *context, const char *name);
 
 /* Numbers for the plan's input, so many: they are all different, and none is subnormal. */
 void bench_fill_input(anx_plan *plan, int64_t elems);
+
+/* What a machine's limits let work cost at least, in seconds: by what bounds each part of it. */
+typedef struct bench_cost {
+    double compute, memory;
+} bench_cost;
+
+/*
+ * Adds a product of the layer's weights with a batch: its multiply-adds (each counted as two operations), or reading
+ * the weights once, whichever takes longer.
+ */
+void bench_cost_add_product(const bench_context *context, int node, int64_t batch, bench_cost *cost);
+/* Layers come one after another. Named after the limit that most of the time goes to. */
+void bench_cost_to_row(const bench_cost *cost, bench_row *row);
+
+/* What an SGD step with momentum moves for so many parameters, and how fast this memory moves anything at best. */
+double bench_sgd_bytes(int64_t elems);
+double bench_memory_speed(const bench_context *context);
+
+/* As torchvision has it for 224 pixels; a network of another size gets as much of each image. */
+anx_preprocess_profile bench_profile_for(const anx_graph *graph);
+/* The images' files; number i is the first again after the last. The context must outlive it. */
+anx_image_source bench_image_source(bench_context *context);
 
 /* What is done with a file of the images. */
 typedef anx_status bench_image_work(const uint8_t *bytes, size_t n_bytes, int image, void *user, anx_error *err);

@@ -40,10 +40,18 @@ static double fastest_flops(int threads, bench_fma_fn *fma) {
 /* Far more than any cache holds. */
 static const size_t buffer_bytes = (size_t)512 << 20;
 
+/*
+ * Each thread reads several streams, since processors fetch ahead in each by itself: with one alone, some reach two
+ * thirds of what their memory gives.
+ */
+enum { STREAMS = 4 };
+
 static uint64_t combine(const uint64_t *words, size_t n) {
     uint64_t x[8] = {0};
-    for (size_t i = 0; i + 8 <= n; i += 8)
-        for (int k = 0; k < 8; k++) x[k] ^= words[i + (size_t)k];
+    const size_t part = n / STREAMS;
+    for (size_t i = 0; i + 8 <= part; i += 8)
+        for (size_t s = 0; s < STREAMS; s++)
+            for (int k = 0; k < 8; k++) x[k] ^= words[s * part + i + (size_t)k];
     return x[0] ^ x[1] ^ x[2] ^ x[3] ^ x[4] ^ x[5] ^ x[6] ^ x[7];
 }
 
@@ -54,12 +62,27 @@ static double fastest_bytes(int threads, const uint64_t *words) {
         uint64_t all = 0;
 #pragma omp parallel num_threads(threads) reduction(^ : all)
         {
-            const size_t n = buffer_bytes / sizeof *words / (size_t)omp_get_num_threads() / 8 * 8;
+            const size_t n =
+                buffer_bytes / sizeof *words / (size_t)omp_get_num_threads() / (8 * STREAMS) * (8 * STREAMS);
             all ^= combine(words + (size_t)omp_get_thread_num() * n, n);
         }
         volatile uint64_t keep = all;
         (void)keep;
         const double rate = (double)buffer_bytes / (bench_now() - start);
+        if (rate > best) best = rate;
+    }
+    return best;
+}
+
+/* One half of the words is added to the other: two numbers are read for each that is written. */
+static double fastest_moved(int threads, uint64_t *words) {
+    const size_t half = buffer_bytes / sizeof *words / 2;
+    double best = 0.0;
+    for (int run = 0; run < 5; run++) {
+        const double start = bench_now();
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (size_t i = 0; i < half; i++) words[i] += words[half + i];
+        const double rate = 3.0 * (double)(half * sizeof *words) / (bench_now() - start);
         if (rate > best) best = rate;
     }
     return best;
@@ -77,6 +100,7 @@ anx_status bench_measure_limits(int threads, bench_limits *out, anx_error *err) 
     bench_fma_fn *fma = choose_fma(&limits.isa);
     limits.flops = fastest_flops(threads, fma);
     limits.bytes = fastest_bytes(threads, words);
+    limits.moved = fastest_moved(threads, words);
     munmap(words, buffer_bytes);
     *out = limits;
     return ANX_OK;

@@ -9,6 +9,7 @@
 typedef struct bench_limits {
     double flops;    /* float32 multiply-adds on all threads, counted as two operations each, per second */
     double bytes;    /* read from memory by all threads, per second */
+    double moved;    /* read and written in place, by all threads: both counted, per second */
     const char *isa; /* of the multiply-adds */
 } bench_limits;
 

@@ -1,7 +1,10 @@
 """PyTorch's side of the benchmark: does what anx-bench asks for, line by line, and says how long it took.
 
     peer.py serve WEIGHTS THREADS     then lines on stdin: "forward N", "load", "preprocess FILE...",
-                                      "evaluate BATCH WORKERS IMAGES FILE..."
+                                      "evaluate BATCH WORKERS IMAGES FILE...", "train BATCH THREADS all|head",
+                                      "sgd", "input WORKERS IMAGES FILE..."
+    peer.py steps WEIGHTS THREADS BATCH STEPS
+                                      so many steps of training from nothing, then exits
     peer.py first WEIGHTS THREADS     one image from nothing, then exits: what a whole process costs
 
 Each answer is one line: seconds, or "error: ...". Nothing else goes to stdout.
@@ -25,17 +28,18 @@ def build(weights):
 
 class Files:
     """So many images, of the files by turns, loaded and preprocessed as torchvision's ImageFolder and its reference
-    preset do; a data set for DataLoader."""
+    presets do; a data set for DataLoader."""
 
-    def __init__(self, paths, images):
+    def __init__(self, paths, images, training=False):
         import torch
         from torchvision import transforms
 
         self.paths, self.images = paths, images
+        evaluated = [transforms.Resize(256), transforms.CenterCrop(224)]
+        augmented = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip()]
         self.transform = transforms.Compose(
             [
-                transforms.Resize(256),
-                transforms.CenterCrop(224),
+                *(augmented if training else evaluated),
                 transforms.PILToTensor(),
                 transforms.ConvertImageDtype(torch.float),
                 transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
@@ -52,6 +56,34 @@ class Files:
             return self.transform(Image.open(f).convert("RGB")), 0
 
 
+def optimizer_of(parameters):
+    import torch
+
+    return torch.optim.SGD(parameters, lr=1e-4, momentum=0.9, weight_decay=1e-4)
+
+
+class Learner:
+    """A model in training, with a batch that is always the same; steps as in torchvision's train_one_epoch."""
+
+    def __init__(self, weights, batch, part):
+        import torch
+
+        self.model = build(weights).train()
+        if part == "head":
+            self.model.features.requires_grad_(False)
+        self.optimizer = optimizer_of([p for p in self.model.parameters() if p.requires_grad])
+        self.criterion = torch.nn.CrossEntropyLoss()
+        self.inputs = torch.randn(batch, 3, 224, 224)
+        self.targets = torch.arange(batch) * 37 % self.model.classifier[6].out_features
+
+    def step(self):
+        loss = self.criterion(self.model(self.inputs), self.targets)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
 class Peer:
     def __init__(self, weights, threads):
         import torch
@@ -61,6 +93,8 @@ class Peer:
         self.model = build(weights)
         self.inputs = {}
         self.loaders = {}
+        self.learners = {}
+        self.optimizer = None
 
     def version(self):
         import PIL
@@ -120,10 +154,71 @@ class Peer:
         torch.set_num_threads(threads)
         return seconds
 
+    def train(self, batch, threads, part):
+        import torch
+
+        setup = batch, threads, part
+        if setup not in self.learners:
+            self.learners = {}  # the last one's memory is given back first
+            self.learners = {setup: Learner(self.weights, int(batch), part)}
+        before = torch.get_num_threads()
+        torch.set_num_threads(int(threads))
+        start = time.perf_counter()
+        self.learners[setup].step()
+        seconds = time.perf_counter() - start
+        torch.set_num_threads(before)
+        return seconds
+
+    def sgd(self):
+        import torch
+
+        if self.optimizer is None:
+            parameters = [torch.nn.Parameter(p.detach().clone()) for p in self.model.parameters()]
+            for p in parameters:
+                p.grad = torch.full_like(p, 1e-5)
+            self.optimizer = optimizer_of(parameters)
+        start = time.perf_counter()
+        self.optimizer.step()
+        return time.perf_counter() - start
+
+    def input(self, workers, images, *paths):
+        """The input of training, and nothing behind it, by so many processes; by this one and one thread for none."""
+        import torch
+
+        setup = "input", workers
+        if setup not in self.loaders:
+            self.loaders[setup] = torch.utils.data.DataLoader(
+                Files(paths, int(images), training=True),
+                batch_size=32,
+                shuffle=True,
+                num_workers=int(workers),
+                persistent_workers=int(workers) > 0,
+            )
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        start = time.perf_counter()
+        for _ in self.loaders[setup]:
+            pass
+        seconds = time.perf_counter() - start
+        torch.set_num_threads(threads)
+        return seconds
+
+
+def steps(weights, threads, batch, count):
+    import torch
+
+    torch.set_num_threads(threads)
+    learner = Learner(weights, batch, "all")
+    for _ in range(count):
+        learner.step()
+
 
 def main():
     warnings.filterwarnings("ignore")
     mode, weights, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    if mode == "steps":
+        steps(weights, threads, int(sys.argv[4]), int(sys.argv[5]))
+        return
     if mode == "first":
         Peer(weights, threads).forward(1)
         return

@@ -44,7 +44,7 @@ static void print_row(const bench_row *row, FILE *to) {
     if (row->items > 0.0) snprintf(rate, sizeof rate, "%.1f", row->items / median);
     if (row->limit_seconds > 0.0)
         snprintf(limit, sizeof limit, "%.0f %% %s", 100.0 * row->limit_seconds / median, row->limit_by);
-    fprintf(to, "%-11s %-11s %-19s %8s  %-19s %6s %6s  %s\n", row->name, row->what, anx, rate, torch, ratio, bare,
+    fprintf(to, "%-11s %-20s %-19s %8s  %-19s %6s %6s  %s\n", row->name, row->what, anx, rate, torch, ratio, bare,
             limit);
 }
 
@@ -53,9 +53,11 @@ void bench_report_text(const bench_report *report, FILE *to) {
             report->library, report->isa, report->torch[0] != '\0' ? "; " : "", report->torch);
     fprintf(to, "medians of %d run%s (min-max) in milliseconds; whole processes and loops run half as often\n",
             report->repeats, report->repeats == 1 ? "" : "s");
-    fprintf(to, "limits: %.0f GFLOP/s of float32 multiply-adds (FMA, %s), %.1f GB/s read from memory\n\n",
-            1e-9 * report->limits.flops, report->limits.isa, 1e-9 * report->limits.bytes);
-    fprintf(to, "%-11s %-11s %-19s %8s  %-19s %6s %6s  %s\n", "", "", "anx", "images/s", "PyTorch", "ratio", "bare",
+    fprintf(to,
+            "limits: %.0f GFLOP/s of float32 multiply-adds (FMA, %s), %.1f GB/s read from memory,\n"
+            "%.1f GB/s read and written there\n\n",
+            1e-9 * report->limits.flops, report->limits.isa, 1e-9 * report->limits.bytes, 1e-9 * report->limits.moved);
+    fprintf(to, "%-11s %-20s %-19s %8s  %-19s %6s %6s  %s\n", "", "", "anx", "images/s", "PyTorch", "ratio", "bare",
             "of the limit");
     for (int i = 0; i < report->n_rows; i++) print_row(&report->rows[i], to);
     fprintf(
@@ -64,12 +66,18 @@ void bench_report_text(const bench_report *report, FILE *to) {
         "linear layers, each on its favourite layouts; decoding the same parts of the images; for whole loops what\n"
         "forward alone and preprocessing alone, shared out over the threads, add up to; for conversions `cp` of the "
         "same\n"
-        "file and `sync` of the copy. Taken in turns in one run.\n"
-        "limit: of each layer its multiply-adds or reading its weights, whichever takes longer, added up.\n");
+        "file and `sync` of the copy; for the head's training the frozen layers' forward pass and the head's steps, "
+        "each by\n"
+        "itself. Taken in turns in one run.\n"
+        "limit: of each layer its multiply-adds or reading its weights, whichever takes longer, added up; in training\n"
+        "of each of its products, and what the optimizer moves.\n");
     for (int i = 0; i < report->n_rows; i++) {
         const bench_row *row = &report->rows[i];
         if (row->torch_setup[0] != '\0')
-            fprintf(to, "%s: PyTorch's fastest DataLoader has %s\n", row->name, row->torch_setup);
+            fprintf(to, "%s %s: PyTorch's DataLoader has %s\n", row->name, row->what, row->torch_setup);
+        if (row->moved_bytes > 0.0)
+            fprintf(to, "%s %s: %.1f GB/s\n", row->name, row->what,
+                    1e-9 * row->moved_bytes / bench_series_median(&row->anx));
         if (row->anx_rss_bytes == 0) continue;
         fprintf(to, "%s%s%s: at most %.0f MB resident", row->name, row->what[0] != '\0' ? " " : "", row->what,
                 1e-6 * (double)row->anx_rss_bytes);
@@ -103,6 +111,7 @@ static void add_row(cJSON *rows, const bench_row *row) {
         cJSON_AddNumberToObject(o, "limit_s", row->limit_seconds);
         cJSON_AddStringToObject(o, "limit_by", row->limit_by);
     }
+    if (row->moved_bytes > 0.0) cJSON_AddNumberToObject(o, "moved_bytes", row->moved_bytes);
     if (row->torch_setup[0] != '\0') cJSON_AddStringToObject(o, "pytorch_setup", row->torch_setup);
     if (row->anx_rss_bytes > 0) cJSON_AddNumberToObject(o, "anx_max_rss_bytes", (double)row->anx_rss_bytes);
     if (row->torch_rss_bytes > 0) cJSON_AddNumberToObject(o, "pytorch_max_rss_bytes", (double)row->torch_rss_bytes);
@@ -133,6 +142,7 @@ anx_status bench_report_json(const bench_report *report, const char *path, anx_e
     cJSON_AddNumberToObject(root, "threads", report->threads);
     cJSON_AddNumberToObject(root, "fma_flop_per_s", report->limits.flops);
     cJSON_AddNumberToObject(root, "read_bytes_per_s", report->limits.bytes);
+    cJSON_AddNumberToObject(root, "moved_bytes_per_s", report->limits.moved);
     cJSON *rows = cJSON_AddArrayToObject(root, "rows");
     for (int i = 0; i < report->n_rows; i++) add_row(rows, &report->rows[i]);
     char *text = cJSON_Print(root);

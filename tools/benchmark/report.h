@@ -7,7 +7,7 @@
 #include "tools/benchmark/limits.h"
 #include "tools/benchmark/series.h"
 
-enum { BENCH_MAX_ROWS = 24 };
+enum { BENCH_MAX_ROWS = 40 };
 
 /* One thing measured, by each who can do it, in turns. */
 typedef struct bench_row {
@@ -17,7 +17,8 @@ typedef struct bench_row {
     bench_series anx, torch, bare;
     double limit_seconds;                /* no program for this machine can be faster; 0: not known */
     const char *limit_by;                /* "FMA" or "memory" */
-    char torch_setup[64];                /* "1 worker, batch 64": PyTorch's fastest, where it has several; "" else */
+    double moved_bytes;                  /* read and written in memory by one run; 0: not counted */
+    char torch_setup[64];                /* of its DataLoader: "1 worker, batch 64"; "" without one */
     long anx_rss_bytes, torch_rss_bytes; /* largest resident memory of the process; 0: not measured */
 } bench_row;
 

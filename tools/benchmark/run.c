@@ -10,18 +10,17 @@
 #include "tools/benchmark/cases.h"
 #include "tools/common/cli.h"
 
-enum { MAX_IMAGES = 400, MAX_BATCHES = 8 };
+enum { MAX_IMAGES = 400, MAX_BATCHES = 8, TRAIN_BATCH = 32, EXACT_BATCH = 8, MAX_STEPS = 1000 };
 
 void bench_run_help(FILE *to) {
     fputs("usage: anx-bench run [OPTION]... WEIGHTS.pth\n"
           "       tools/bench [OPTION]... [WEIGHTS.pth]   builds first; default: PyTorch's seed 0\n\n"
-          "Measures forward passes, loading, preprocessing, whole evaluations, the start of a process, a whole check\n"
-          "and conversions; beside PyTorch, taken in turns, where a Python that has it is named; and what this machine "
-          "can do at\n"
-          "most.\n\n"
+          "Measures forward passes, training, loading, preprocessing, whole evaluations, the start of a process, a\n"
+          "whole check and conversions; beside PyTorch, taken in turns, where a Python that has it is named; and what\n"
+          "this machine can do at most.\n\n"
           "Options:\n"
-          "  --only NAME[,NAME]  of forward, load, start, preprocess, pipeline, evaluate, check, convert (default:\n"
-          "                      all)\n"
+          "  --only NAME[,NAME]  of forward, load, start, preprocess, pipeline, evaluate, check, convert, train, sgd,\n"
+          "                      input (default: all)\n"
           "  --batches N[,N]     of the forward passes (default: 1,8,32,128)\n"
           "  --threads N         default: what affinity and cgroup allow\n"
           "  --repeats N         runs of each, from which the median is taken (default: 7, at most 64)\n"
@@ -57,7 +56,8 @@ static bool wanted(const run_options *o, const char *name) {
 static bool only_known(const char *list) {
     for (const char *at = list; *at != '\0';) {
         const size_t item = strcspn(at, ",");
-        if (!has_name("forward,load,start,preprocess,pipeline,evaluate,check,convert", at, item)) return false;
+        if (!has_name("forward,load,start,preprocess,pipeline,evaluate,check,convert,train,sgd,input", at, item))
+            return false;
         at += item + (at[item] == ',');
     }
     return *list != '\0';
@@ -185,6 +185,8 @@ static anx_status measure_processes(bench_context *context, const run_options *o
                                     anx_error *err) {
     anx_status status = ANX_OK;
     if (wanted(o, "start")) status = bench_start(context, &report->rows[report->n_rows++], err);
+    if (status == ANX_OK && wanted(o, "train"))
+        status = bench_train_process(context, TRAIN_BATCH, &report->rows[report->n_rows++], err);
     if (status == ANX_OK && wanted(o, "check")) status = bench_check(context, &report->rows[report->n_rows++], err);
     static const char *const formats[] = {"pth", "safetensors", "bin"};
     for (size_t i = 0; i < sizeof formats / sizeof formats[0] && status == ANX_OK && wanted(o, "convert"); i++)
@@ -205,12 +207,36 @@ static anx_status measure_images(bench_context *context, const run_options *o, b
     return status;
 }
 
+static anx_status measure_inputs(bench_context *context, bench_report *report, anx_error *err) {
+    anx_status status = ANX_OK;
+    if (context->n_images == 0) return ANX_OK;
+    for (int threads = 1; threads <= context->threads && status == ANX_OK;
+         threads = threads < context->threads ? context->threads : threads + 1)
+        for (int independent = 0; independent < 2 && status == ANX_OK; independent++)
+            status = bench_training_input(context, threads, independent != 0, &report->rows[report->n_rows++], err);
+    return status;
+}
+
+static anx_status measure_training(bench_context *context, const run_options *o, bench_report *report, anx_error *err) {
+    anx_status status = ANX_OK;
+    if (wanted(o, "sgd")) status = bench_optimizer(context, &report->rows[report->n_rows++], err);
+    if (status == ANX_OK && wanted(o, "train"))
+        status = bench_train(context, "cpu", context->threads, TRAIN_BATCH, &report->rows[report->n_rows++], err);
+    if (status == ANX_OK && wanted(o, "train"))
+        status = bench_train_head(context, TRAIN_BATCH, &report->rows[report->n_rows++], err);
+    if (status == ANX_OK && wanted(o, "train"))
+        status = bench_train(context, "exact", 1, EXACT_BATCH, &report->rows[report->n_rows++], err);
+    if (status == ANX_OK && wanted(o, "input")) status = measure_inputs(context, report, err);
+    return status;
+}
+
 static anx_status measure_calls(bench_context *context, const run_options *o, bench_report *report, anx_error *err) {
     anx_status status = ANX_OK;
     for (int i = 0; i < o->n_batches && status == ANX_OK && wanted(o, "forward"); i++)
         status = bench_forward(context, o->batches[i], &report->rows[report->n_rows++], err);
     if (status == ANX_OK && wanted(o, "load")) status = bench_load(context, &report->rows[report->n_rows++], err);
     if (status == ANX_OK) status = measure_images(context, o, report, err);
+    if (status == ANX_OK) status = measure_training(context, o, report, err);
     return status;
 }
 
@@ -278,6 +304,45 @@ int bench_run(int argc, char **argv) {
     if (code != ANX_EXIT_OK) return code < 0 ? anx_cli_stop_code() : code;
     anx_error err = ANX_ERROR_INIT;
     return run(&o, &err) == ANX_OK ? ANX_EXIT_OK : anx_cli_trouble(&err);
+}
+
+/* ---- steps ---------------------------------------------------------------------------------------------- */
+
+void bench_steps_help(FILE *to) {
+    fputs("usage: anx-bench steps [OPTION]... WEIGHTS.pth\n\n"
+          "Opens the checkpoint, takes a few steps of training on numbers made up, and ends: what `anx-bench run`\n"
+          "measures as 'steps', and what profilers can be run on.\n\n"
+          "Options:\n"
+          "  --batch N           images of a step (default: 32)\n"
+          "  --steps N           default: 3, at most 1000\n"
+          "  --threads N         default: what affinity and cgroup allow\n"
+          "  -h, --help          this text\n",
+          to);
+}
+
+int bench_steps(int argc, char **argv) {
+    static const struct option options[] = {{"batch", required_argument, NULL, 'b'},
+                                            {"steps", required_argument, NULL, 's'},
+                                            {"threads", required_argument, NULL, 't'},
+                                            {NULL, 0, NULL, 0}};
+    int64_t batch = TRAIN_BATCH, steps = 3, threads = 0;
+    for (int option; (option = anx_cli_next_option(argc, argv, "", options)) != -1;) {
+        if (option == 'b') {
+            if (!anx_cli_parse_i64(optarg, 1, 4096, &batch)) return anx_cli_usage("--batch '%s' is no size", optarg);
+        } else if (option == 's') {
+            if (!anx_cli_parse_i64(optarg, 1, MAX_STEPS, &steps))
+                return anx_cli_usage("--steps '%s' is not from 1 to %d", optarg, MAX_STEPS);
+        } else if (option == 't') {
+            if (!anx_cli_parse_i64(optarg, 1, 1024, &threads))
+                return anx_cli_usage("--threads '%s' is no number", optarg);
+        } else {
+            return anx_cli_stop_code();
+        }
+    }
+    if (optind + 1 != argc) return anx_cli_usage("one checkpoint is opened, %d are given", argc - optind);
+    anx_error err = ANX_ERROR_INIT;
+    const anx_status status = bench_train_steps(argv[optind], (int)threads, batch, steps, &err);
+    return status == ANX_OK ? ANX_EXIT_OK : anx_cli_trouble(&err);
 }
 
 /* ---- first ---------------------------------------------------------------------------------------------- */
