@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "src/backend/dnnl/loops.h"
+#include "src/backend/dnnl/products.h"
 #include "tests/support/anx_test.h"
 #include "tests/support/random.h"
 
@@ -176,11 +177,83 @@ static void linear_layers_miss_no_product(void) {
     }
 }
 
+/* One case of the next: integers again, dw at an aligned address or one float behind it, with a guard behind dw. */
+static void check_weights_gradient(const anx_dnnl_linear *l, bool aligned, test_random *r) {
+    enum { ALIGN = 64 };
+    static const float guard = 12345.0f;
+    const int64_t batch = l->batch, in = l->in, out = l->out;
+    const size_t dw_bytes = (size_t)(out * in + 2) * sizeof(float) + ALIGN;
+    float *x = malloc((size_t)(batch * in) * sizeof *x), *dy = malloc((size_t)(batch * out) * sizeof *dy);
+    float *scratch = malloc((size_t)anx_dnnl_linear_weights_scratch_elems(l) * sizeof *scratch);
+    float *db = malloc((size_t)out * sizeof *db), *block = aligned_alloc(ALIGN, (dw_bytes / ALIGN + 1) * ALIGN);
+    CU_ASSERT_TRUE_FATAL(x != NULL && dy != NULL && scratch != NULL && db != NULL && block != NULL);
+    float *dw = block + (aligned ? 0 : 1);
+    for (int64_t i = 0; i < batch * in; i++) x[i] = (float)test_random_int(r, -50, 50);
+    for (int64_t i = 0; i < batch * out; i++) dy[i] = (float)test_random_int(r, -50, 50);
+    dw[out * in] = guard;
+    anx_dnnl_linear_backward_weights(l, x, dy, dw, db, scratch);
+    int64_t wrong = 0;
+    for (int64_t o = 0; o < out; o++) {
+        float sum = 0.0f;
+        for (int64_t n = 0; n < batch; n++) sum += dy[n * out + o];
+        wrong += db[o] != sum;
+        for (int64_t i = 0; i < in; i++) {
+            float expected = 0.0f;
+            for (int64_t n = 0; n < batch; n++) expected += dy[n * out + o] * x[n * in + i];
+            wrong += dw[o * in + i] != expected;
+        }
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+    CU_ASSERT_EQUAL(dw[out * in], guard);
+    free(block);
+    free(db);
+    free(scratch);
+    free(dy);
+    free(x);
+}
+
+static void weights_gradients_miss_no_product(void) {
+    static const int64_t widths[] = {1, 15, 64, 65, 192, 1000}, heights[] = {1, 6, 23, 24, 50}, batches[] = {1, 3, 17};
+    test_random r = {.state = 4};
+    for (int isa = ANX_ISA_PORTABLE; isa <= (int)anx_isa_best(); isa++)
+        for (int w = 0; w < 6; w++)
+            for (int h = 0; h < 5; h++)
+                for (int b = 0; b < 3; b++) {
+                    const anx_dnnl_linear linear = {
+                        .batch = batches[b], .in = widths[w], .out = heights[h], .isa = (anx_isa)isa};
+                    check_weights_gradient(&linear, true, &r);
+                    check_weights_gradient(&linear, false, &r);
+                }
+}
+
+static void relu_passes_gradients_back_where_the_output_is_not_0_or_less(void) {
+    static const float outputs[] = {0.0f, -0.0f, 1.0f, -1.0f, 0x1p-149f, -0x1p-149f, INFINITY, -INFINITY, NAN};
+    static const float grads[] = {1.0f, -0.0f, NAN, -INFINITY};
+    enum { N = 133 };
+    float y[N], dy[N], dx[N];
+    for (int i = 0; i < N; i++) {
+        y[i] = outputs[i % 9];
+        dy[i] = grads[i % 4];
+    }
+    for (int isa = ANX_ISA_PORTABLE; isa <= (int)anx_isa_best(); isa++) {
+        anx_dnnl_relu_run_backward(dy, y, dx, N, (anx_isa)isa);
+        int wrong = 0;
+        for (int i = 0; i < N; i++) {
+            const float expected = y[i] <= 0.0f ? 0.0f : dy[i];
+            wrong += memcmp(&dx[i], &expected, sizeof expected) != 0;
+        }
+        CU_ASSERT_EQUAL(wrong, 0);
+    }
+}
+
 static const anx_test tests[] = {
     {"max-pooling is PyTorch's on every layout", max_pooling_is_pytorchs_on_every_layout},
     {"averages are PyTorch's on every layout", averages_are_pytorchs_on_every_layout},
     {"ReLU keeps NaN and the sign of zero", relu_keeps_nan_and_the_sign_of_zero},
+    {"ReLU passes gradients back where the output is not 0 or less",
+     relu_passes_gradients_back_where_the_output_is_not_0_or_less},
     {"linear layers miss no product", linear_layers_miss_no_product},
+    {"weights' gradients miss no product", weights_gradients_miss_no_product},
     {"the largest magnitude knows NaN and infinity", the_largest_magnitude_knows_nan_and_infinity},
     {NULL, NULL},
 };

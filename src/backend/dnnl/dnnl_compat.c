@@ -60,19 +60,6 @@ dnnl_status_t anx_dnnl_convolution_backward_weights_pd(dnnl_primitive_desc_t *ou
         out, engine, dnnl_convolution_direct, src, weights, bias, dst, strides, dilation, pad_l, pad_r, NULL, attr);
 }
 
-dnnl_status_t anx_dnnl_inner_product_backward_data_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                                                      anx_dnnl_const_md src, anx_dnnl_const_md weights,
-                                                      anx_dnnl_const_md dst, const_dnnl_primitive_attr_t attr) {
-    return dnnl_inner_product_backward_data_primitive_desc_create(out, engine, src, weights, dst, NULL, attr);
-}
-
-dnnl_status_t anx_dnnl_inner_product_backward_weights_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                                                         anx_dnnl_const_md src, anx_dnnl_const_md weights,
-                                                         anx_dnnl_const_md bias, anx_dnnl_const_md dst,
-                                                         const_dnnl_primitive_attr_t attr) {
-    return dnnl_inner_product_backward_weights_primitive_desc_create(out, engine, src, weights, bias, dst, NULL, attr);
-}
-
 dnnl_status_t anx_dnnl_post_ops_append_relu(dnnl_post_ops_t post_ops) {
     return dnnl_post_ops_append_eltwise(post_ops, dnnl_eltwise_relu, 0.0f, 0.0f);
 }
@@ -150,23 +137,6 @@ dnnl_status_t anx_dnnl_convolution_backward_weights_pd(dnnl_primitive_desc_t *ou
     dnnl_convolution_desc_t op;
     dnnl_status_t s = dnnl_dilated_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, src, weights,
                                                                           bias, dst, strides, dilation, pad_l, pad_r);
-    return s != dnnl_success ? s : dnnl_primitive_desc_create(out, &op, attr, engine, NULL);
-}
-
-dnnl_status_t anx_dnnl_inner_product_backward_data_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                                                      anx_dnnl_const_md src, anx_dnnl_const_md weights,
-                                                      anx_dnnl_const_md dst, const_dnnl_primitive_attr_t attr) {
-    dnnl_inner_product_desc_t op;
-    dnnl_status_t s = dnnl_inner_product_backward_data_desc_init(&op, src, weights, dst);
-    return s != dnnl_success ? s : dnnl_primitive_desc_create(out, &op, attr, engine, NULL);
-}
-
-dnnl_status_t anx_dnnl_inner_product_backward_weights_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                                                         anx_dnnl_const_md src, anx_dnnl_const_md weights,
-                                                         anx_dnnl_const_md bias, anx_dnnl_const_md dst,
-                                                         const_dnnl_primitive_attr_t attr) {
-    dnnl_inner_product_desc_t op;
-    dnnl_status_t s = dnnl_inner_product_backward_weights_desc_init(&op, src, weights, bias, dst);
     return s != dnnl_success ? s : dnnl_primitive_desc_create(out, &op, attr, engine, NULL);
 }
 

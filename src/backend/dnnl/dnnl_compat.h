@@ -66,13 +66,6 @@ dnnl_status_t anx_dnnl_convolution_backward_weights_pd(dnnl_primitive_desc_t *ou
                                                        const dnnl_dim_t *strides, const dnnl_dim_t *dilation,
                                                        const dnnl_dim_t *pad_l, const dnnl_dim_t *pad_r,
                                                        const_dnnl_primitive_attr_t attr);
-dnnl_status_t anx_dnnl_inner_product_backward_data_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                                                      anx_dnnl_const_md src, anx_dnnl_const_md weights,
-                                                      anx_dnnl_const_md dst, const_dnnl_primitive_attr_t attr);
-dnnl_status_t anx_dnnl_inner_product_backward_weights_pd(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                                                         anx_dnnl_const_md src, anx_dnnl_const_md weights,
-                                                         anx_dnnl_const_md bias, anx_dnnl_const_md dst,
-                                                         const_dnnl_primitive_attr_t attr);
 
 /* Appends max(x, 0). */
 dnnl_status_t anx_dnnl_post_ops_append_relu(dnnl_post_ops_t post_ops);

@@ -64,6 +64,7 @@ struct anx_dnnl_step {
     int n_args;
     int src_buffer, dst_buffer; /* of a loop of our own */
     int factor_buffer;          /* of dropout: the mask; of ReLU and softmax backward: the output */
+    int input_buffer;           /* of a linear layer's gradient by its weights: the layer's input */
     size_t elems;               /* elementwise: all, with their padding; softmax: of a row */
     anx_dnnl_pooling pooling;
     int node;  /* of a convolution with a fused ReLU, and of a linear layer in a loop of our own */
@@ -153,6 +154,8 @@ anx_status anx_dnnl_run_pooling(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_er
 anx_status anx_dnnl_run_linear(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 /* factor is scratch memory. */
 anx_status anx_dnnl_run_linear_backward_data(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
+/* factor likewise; dst is the gradient by the weights. */
+anx_status anx_dnnl_run_linear_backward_weights(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 anx_status anx_dnnl_run_softmax(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);
 /* dst = src * factor */
 anx_status anx_dnnl_run_multiply(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err);

@@ -17,10 +17,12 @@ enum {
     ROWS = 6,
     IMAGES = 4,
     TILE_IMAGES = 8,
+    GRAD_ROWS = 6,
 #else
     ROWS = 4,
     IMAGES = 3,
     TILE_IMAGES = 4,
+    GRAD_ROWS = 3,
 #endif
     PIECE_VECS = ANX_DNNL_PRODUCT_PIECE / LANES,
     MAX_IMAGES = 96, /* whose sums wait for the next piece of the rows */
@@ -186,4 +188,78 @@ static void backward_data(const anx_dnnl_linear *linear, const float *weights, c
         backward_block(linear, weights, dy_by_output, stride, dx, i, n, smaller(MAX_IMAGES, linear->batch - n));
 }
 
-const anx_dnnl_products PRODUCTS = {.forward = forward, .columns = COLUMNS, .backward_data = backward_data};
+/* ---- backward, by the weights --------------------------------------------------------------------------- */
+
+enum { GRAD_VECS = 4, GRAD_COLUMNS = GRAD_VECS * LANES };
+
+/*
+ * A tile of dw, GRAD_ROWS rows of GRAD_COLUMNS. It goes past the caches if it is aligned: the gradient of a large
+ * layer is larger than they are, and is next read when all of it is there.
+ */
+LOOP_INLINE void grad_tile(const float *piece, const float *dy, int64_t dy_stride, int64_t images, int rows,
+                           bool streams, float *dw, int64_t dw_stride) {
+    vec acc[GRAD_ROWS][GRAD_VECS];
+#pragma GCC unroll 8
+    for (int o = 0; o < GRAD_ROWS; o++)
+#pragma GCC unroll 8
+        for (int k = 0; k < GRAD_VECS; k++) acc[o][k] = (vec){0.0f};
+    for (int64_t n = 0; n < images; n++) {
+        vec b[GRAD_ROWS];
+#pragma GCC unroll 8
+        for (int o = 0; o < rows; o++) b[o] = vec_all(dy[o * dy_stride + n]);
+#pragma GCC unroll 8
+        for (int k = 0; k < GRAD_VECS; k++) {
+            vec x = vec_load(piece + n * GRAD_COLUMNS + k * LANES);
+            vec_keep(x);
+#pragma GCC unroll 8
+            for (int o = 0; o < rows; o++) acc[o][k] = vec_fma(x, b[o], acc[o][k]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int o = 0; o < rows; o++)
+#pragma GCC unroll 8
+        for (int k = 0; k < GRAD_VECS; k++) {
+            if (streams)
+                vec_stream(dw + o * dw_stride + k * LANES, acc[o][k]);
+            else
+                vec_store(dw + o * dw_stride + k * LANES, acc[o][k]);
+        }
+}
+
+/* So many rows and columns of a tile that has less of either. */
+static void grad_edge(const float *piece, const float *dy, int64_t dy_stride, int64_t images, int64_t rows,
+                      int64_t columns, float *dw, int64_t dw_stride) {
+    float row[GRAD_COLUMNS];
+    for (int64_t o = 0; o < rows; o++) {
+        grad_tile(piece, dy + o * dy_stride, dy_stride, images, 1, false, row, 0);
+        memcpy(dw + o * dw_stride, row, (size_t)columns * sizeof *dw);
+    }
+}
+
+static void backward_weights(const anx_dnnl_linear *linear, const float *pieces, const float *dy_by_output, float *dw,
+                             int64_t o, int rows) {
+    const int64_t stride = anx_dnnl_padded_batch(linear), in = linear->in, images = linear->batch;
+    const bool aligned = in % LANES == 0 && (uintptr_t)dw % sizeof(vec) == 0;
+    /* The same columns of all rows, one tile after the other: their piece stays in the first cache. */
+    for (int64_t i = 0; i < in; i += GRAD_COLUMNS) {
+        const int64_t columns = smaller(GRAD_COLUMNS, in - i);
+        const float *piece = pieces + i * images;
+        for (int row = 0; row < rows; row += GRAD_ROWS) {
+            const float *dy = dy_by_output + (o + row) * stride;
+            float *to = dw + (o + row) * in + i;
+            if (columns < GRAD_COLUMNS || rows - row < GRAD_ROWS)
+                grad_edge(piece, dy, stride, images, smaller(GRAD_ROWS, rows - row), columns, to, in);
+            else if (aligned)
+                grad_tile(piece, dy, stride, images, GRAD_ROWS, true, to, in);
+            else
+                grad_tile(piece, dy, stride, images, GRAD_ROWS, false, to, in);
+        }
+    }
+    vec_stream_end();
+}
+
+const anx_dnnl_products PRODUCTS = {.forward = forward,
+                                    .columns = COLUMNS,
+                                    .backward_data = backward_data,
+                                    .grad_columns = GRAD_COLUMNS,
+                                    .backward_weights = backward_weights};

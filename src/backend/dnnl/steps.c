@@ -121,6 +121,19 @@ anx_status anx_dnnl_run_linear_backward_data(anx_dnnl_plan *plan, anx_dnnl_step 
     return ANX_OK;
 }
 
+anx_status anx_dnnl_run_linear_backward_weights(anx_dnnl_plan *plan, anx_dnnl_step *step, anx_error *err) {
+    (void)err;
+    const anx_node *node = &plan->graph->nodes[step->node];
+    const anx_dnnl_linear linear = {
+        .batch = plan->batch, .in = node->in.dim[0], .out = node->out.dim[0], .isa = plan->device->isa};
+    float *bias_grad =
+        node->bias != ANX_NO_PARAM ? anx_dnnl_buffer_data(plan, plan->params[node->bias].grad_buffer) : NULL;
+    anx_dnnl_linear_backward_weights(
+        &linear, anx_dnnl_buffer_data(plan, step->input_buffer), anx_dnnl_buffer_data(plan, step->src_buffer),
+        anx_dnnl_buffer_data(plan, step->dst_buffer), bias_grad, anx_dnnl_buffer_data(plan, step->factor_buffer));
+    return ANX_OK;
+}
+
 /* Bound of every output of the step's convolution, given one of its input; NaN where there is none. */
 static double output_bound(const anx_dnnl_plan *plan, const anx_node *node, double input) {
     const double weights = plan->params[node->weight].magnitude;
