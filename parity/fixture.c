@@ -67,7 +67,11 @@ static anx_status read_common(anx_fixture_reader *r, anx_fixture *out) {
         out->kind = ANX_FIXTURE_PREPROCESS;
         return anx_fixture_read_preprocess(r, out);
     }
-    return anx_fixture_reader_fail(r, "kind", "expected \"forward\" or \"preprocess\"");
+    if (strcmp(kind, "training") == 0) {
+        out->kind = ANX_FIXTURE_TRAINING;
+        return anx_fixture_read_training(r, out);
+    }
+    return anx_fixture_reader_fail(r, "kind", "expected \"forward\", \"preprocess\" or \"training\"");
 }
 
 static anx_status copy_path(anx_fixture_reader *r, const char *path, anx_fixture *out) {

@@ -5,6 +5,7 @@
  * of whose parameters upstream hold the same bits. It has *cases* (one input each), a case has *points* (one module's
  * output each), a point has any of: a digest of the float32 output, that output in full, a sketch of it.
  * A *preprocess* fixture holds images and what each stage of preprocessing makes of them.
+ * A *training* fixture belongs to parameters too, all of them: parity/training_recording.h.
  *
  * Files come from outside: everything is checked when a file is opened, so that what this header hands out can be used
  * as it is. All pointers and tensors are the fixture's, valid until it is closed.
@@ -15,7 +16,11 @@
 #include "loaders/checkpoint/checkpoint.h"
 #include "src/base/sha256.h"
 
-typedef enum anx_fixture_kind { ANX_FIXTURE_FORWARD = 0, ANX_FIXTURE_PREPROCESS } anx_fixture_kind;
+typedef enum anx_fixture_kind {
+    ANX_FIXTURE_FORWARD = 0,
+    ANX_FIXTURE_PREPROCESS,
+    ANX_FIXTURE_TRAINING
+} anx_fixture_kind;
 
 /*
  * A sketch of one module's output (N, ...) with E = elements of one image. Elements are grouped in *blocks*: one
@@ -144,12 +149,14 @@ typedef struct anx_fixture {
     int n_recorder;
     bool recorder_pytorch_bits; /* recorded under the conditions whose bits the `exact` backend gives */
 
-    /* forward */
+    /* forward and training */
     const char *arch; /* "alexnet" */
     int64_t num_classes;
     const char *model; /* how the weights were made, in words */
     const anx_fixture_param *params;
     int n_params;
+
+    /* forward */
     const anx_fixture_case *cases;
     int n_cases;
 
@@ -157,6 +164,8 @@ typedef struct anx_fixture {
     const char *profile; /* "torchvision-alexnet" */
     const anx_fixture_sample *samples;
     int n_samples;
+
+    const struct anx_training_recording *training; /* training */
 
     void *impl;
 } anx_fixture;

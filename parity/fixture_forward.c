@@ -220,14 +220,18 @@ static anx_status read_case(anx_fixture_reader *r, const cJSON *object, int64_t 
     return status;
 }
 
-anx_status anx_fixture_read_forward(anx_fixture_reader *r, anx_fixture *out) {
-    const cJSON *list = NULL;
-    anx_fixture_case *cases = NULL;
+anx_status anx_fixture_read_weights(anx_fixture_reader *r, anx_fixture *out) {
     anx_status status = anx_fixture_reader_string(r, r->json, "arch", &out->arch);
     if (status == ANX_OK) status = anx_fixture_reader_int(r, r->json, "num_classes", 1, max_classes, &out->num_classes);
     if (status == ANX_OK) status = anx_fixture_reader_string(r, r->json, "model", &out->model);
     if (status == ANX_OK) status = anx_fixture_reader_bool(r, r->json, "pytorch_bits", &out->recorder_pytorch_bits);
-    if (status == ANX_OK) status = read_params(r, out);
+    return status == ANX_OK ? read_params(r, out) : status;
+}
+
+anx_status anx_fixture_read_forward(anx_fixture_reader *r, anx_fixture *out) {
+    const cJSON *list = NULL;
+    anx_fixture_case *cases = NULL;
+    anx_status status = anx_fixture_read_weights(r, out);
     if (status == ANX_OK) status = anx_fixture_reader_member(r, r->json, "cases", true, &list);
     if (status != ANX_OK) return status;
     status = anx_fixture_reader_list(r, list, "cases", max_cases, sizeof *cases, &cases);

@@ -30,9 +30,9 @@ static void follow(const anx_graph *graph, bool same_arch, anx_fixture_match *ma
 
 anx_status anx_fixture_match_model(const anx_fixture *fixture, const anx_model *model, anx_fixture_match *out,
                                    anx_error *err) {
-    if (fixture->kind != ANX_FIXTURE_FORWARD || model->digests == NULL)
+    if (fixture->kind == ANX_FIXTURE_PREPROCESS || model->digests == NULL)
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
-                             "only a forward fixture is matched, against a model whose digests were computed");
+                             "a fixture of weights is matched against a model whose digests were computed");
     const anx_graph *graph = model->graph;
     anx_fixture_match match = {
         .n_params = graph->n_params,

@@ -61,9 +61,13 @@ anx_status anx_fixture_reader_tensor(anx_fixture_reader *r, const cJSON *object,
 /* {"bytes": tensor} and its name. */
 anx_status anx_fixture_reader_image(anx_fixture_reader *r, const cJSON *object, anx_fixture_image *out);
 
-/* The two kinds of fixture. */
+/* What fixtures of weights begin with: architecture, number of classes, the parameters' digests. */
+anx_status anx_fixture_read_weights(anx_fixture_reader *r, anx_fixture *out);
+
+/* The kinds of fixture. */
 anx_status anx_fixture_read_forward(anx_fixture_reader *r, anx_fixture *out);
 anx_status anx_fixture_read_preprocess(anx_fixture_reader *r, anx_fixture *out);
+anx_status anx_fixture_read_training(anx_fixture_reader *r, anx_fixture *out);
 anx_status anx_fixture_read_sketch(anx_fixture_reader *r, const cJSON *object, const anx_fixture_point *point,
                                    const anx_fixture_sketch **out);
 

@@ -7,6 +7,7 @@
 
 #include "loaders/file.h"
 #include "parity/judge_run.h"
+#include "parity/judge_training.h"
 #include "parity/points.h"
 #include "src/base/mt19937.h"
 #include "src/base/threads.h"
@@ -43,9 +44,10 @@ static anx_status match_fixtures(anx_judge_run *run, matched_list *list, anx_err
     for (int s = 0; s < 2; s++)
         for (int i = 0; sets[s] != NULL && i < sets[s]->count; i++) {
             const anx_fixture *fixture = sets[s]->items[i];
+            if (fixture->kind == ANX_FIXTURE_TRAINING && !run->options->train && s == 1) continue;
             matched m = {.fixture = fixture, .match = ANX_FIXTURE_MATCH_INIT, .asked = s == 0};
             anx_status status = ANX_OK;
-            if (fixture->kind == ANX_FIXTURE_FORWARD)
+            if (fixture->kind != ANX_FIXTURE_PREPROCESS)
                 status = anx_fixture_match_model(fixture, run->model, &m.match, err);
             if (status == ANX_OK) status = anx_judge_describe_fixture(run, fixture, &m.match, m.asked, err);
             m.fact = run->list->n_fixtures - 1;
@@ -281,6 +283,7 @@ static anx_status check_options(const anx_judge_options *o, anx_error *err) {
     if (o->against != NULL && (o->device != NULL || o->device_name != NULL))
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
                              "a dump is judged instead of a device: give one or the other");
+    if (o->against != NULL && o->train) return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a dump does not train");
     if (o->against != NULL && o->n_images > 1)
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a dump's preprocessing is of one image; %d were given",
                              o->n_images);
@@ -338,15 +341,18 @@ static anx_status step_probe(anx_judge_run *run, matched_list *list, anx_error *
     return run->judged != NULL && !run->options->no_probe ? anx_judge_probe(run, err) : ANX_OK;
 }
 
+static anx_status step_training(anx_judge_run *run, matched_list *list, anx_error *err) {
+    (void)list;
+    return run->options->train ? anx_judge_training(run, err) : ANX_OK;
+}
+
 anx_status anx_judge(const anx_judge_options *options, anx_verdicts **out, anx_error *err) {
     static const struct {
         const char *name;
         anx_status (*run)(anx_judge_run *, matched_list *, anx_error *);
-    } steps[] = {{"open", step_open},
-                 {"preprocessing", step_preprocess},
-                 {"layers", step_layers},
-                 {"dump", step_against},
-                 {"probe", step_probe}};
+    } steps[] = {{"open", step_open},     {"preprocessing", step_preprocess},
+                 {"layers", step_layers}, {"dump", step_against},
+                 {"probe", step_probe},   {"training", step_training}};
     const double start = anx_judge_now();
     anx_judge_run run = {.options = options,
                          .preprocess = options->preprocess,

@@ -13,6 +13,7 @@
  *   accumulated  the observe plan run from the input: information
  *   probe        integers, at every layer's shape, in both roles
  *   result       top-5 of the infer plan
+ *   train-*      where asked for, training: parity/judge_training.h
  * With `against` the observe, infer, probe and accumulated paths fall away, and the dump's layers are judged each from
  * the dump's own input to it.
  *
@@ -25,6 +26,7 @@
 #include "loaders/image/preprocess.h"
 #include "parity/fixture.h"
 #include "parity/official.h"
+#include "parity/training_play.h"
 #include "parity/verdict.h"
 #include "src/backend/backend.h"
 
@@ -45,14 +47,16 @@ typedef struct anx_judge_options {
     const anx_fixture_set *asked;    /* recordings named by the user: judged against whether they match or not */
     const char *const *images;       /* image files to judge as well */
     int n_images;
-    const char *against;     /* safetensors of somebody else's activations; instead of a device */
-    anx_device *device;      /* the judged engine, opened by the caller, */
-    const char *device_name; /* ... or its name; NULL: "auto" */
-    int threads;             /* <= 0: anx_threads_available() */
-    const char *points;      /* globs over point names, comma separated; NULL: all */
-    bool full;               /* every recording, not the quick ones alone */
-    bool strict;             /* a missing recording, a warning or a skipped point is a failure */
-    bool no_probe;           /* leave out the integer probe */
+    const char *against;         /* safetensors of somebody else's activations; instead of a device */
+    anx_device *device;          /* the judged engine, opened by the caller, */
+    const char *device_name;     /* ... or its name; NULL: "auto" */
+    int threads;                 /* <= 0: anx_threads_available() */
+    const char *points;          /* globs over point names, comma separated; NULL: all */
+    bool full;                   /* every recording, not the quick ones alone */
+    bool strict;                 /* a missing recording, a warning or a skipped point is a failure */
+    bool no_probe;               /* leave out the integer probe */
+    bool train;                  /* judge training as well; not for a dump */
+    anx_training_hooks training; /* its steps and schedules as they are judged */
     anx_judge_preprocess preprocess;
     const anx_official_table *official; /* what counts as published; NULL: anx_official_published */
 } anx_judge_options;

@@ -8,6 +8,7 @@
 #include "loaders/libraries.h"
 #include "parity/judge_run.h"
 #include "parity/machine.h"
+#include "parity/training_recording.h"
 #include "src/base/version.h"
 
 static anx_status copy_text(char **out, const char *text, anx_error *err) {
@@ -139,11 +140,13 @@ static anx_status describe_forward(const anx_judge_run *run, const anx_fixture *
     char text[256];
     f->params_total = match->n_params;
     f->params_matched = match->n_same;
-    f->cases_total = fixture->n_cases;
+    f->cases_total = fixture->kind == ANX_FIXTURE_TRAINING ? fixture->training->n_scenarios : fixture->n_cases;
     if (strcmp(fixture->arch, graph->arch->name) != 0)
         snprintf(text, sizeof text, "does not match: recorded with '%s'", fixture->arch);
     else if (match->n_applicable == match->n_nodes)
-        snprintf(text, sizeof text, "in full");
+        snprintf(text, sizeof text, fixture->kind == ANX_FIXTURE_TRAINING ? "training" : "in full");
+    else if (fixture->kind == ANX_FIXTURE_TRAINING)
+        snprintf(text, sizeof text, "does not match: training from other weights");
     else if (match->n_applicable > 0)
         snprintf(text, sizeof text, "up to %s", last_applicable(graph, match));
     else
@@ -158,13 +161,18 @@ static anx_status describe_forward(const anx_judge_run *run, const anx_fixture *
 }
 
 /* The row that says whether a recording the user named belongs to these weights. */
-static anx_status add_fixture_row(anx_judge_run *run, const anx_fixture_facts *f, anx_error *err) {
+static anx_status add_fixture_row(anx_judge_run *run, const anx_fixture *fixture, const anx_fixture_facts *f,
+                                  anx_error *err) {
     anx_judged j;
     anx_status status = anx_judged_init(&j, ANX_JUDGED_FIXTURE, ANX_PATH_RECORDINGS, f->name, "", f->name, err);
     if (status != ANX_OK) return status;
     if (f->differing == NULL)
         status = anx_judged_conclude(&j, ANX_VERDICT_PASS, err, "belongs to these weights: all %d tensors are the same",
                                      f->params_total);
+    else if (fixture->kind == ANX_FIXTURE_TRAINING)
+        status = anx_judged_conclude(&j, ANX_VERDICT_WARN, err,
+                                     "a training from other weights, of which nothing applies; %d of %d tensors differ",
+                                     f->params_total - f->params_matched, f->params_total);
     else
         status = anx_judged_conclude(&j, ANX_VERDICT_WARN, err,
                                      "was recorded with other weights and is judged against all the same; %d of %d "
@@ -189,7 +197,7 @@ anx_status anx_judge_describe_fixture(anx_judge_run *run, const anx_fixture *fix
         status = copy_text(&f.applies, "preprocessing", err);
     } else {
         status = describe_forward(run, fixture, match, &f, err);
-        if (status == ANX_OK && asked) status = add_fixture_row(run, &f, err);
+        if (status == ANX_OK && asked) status = add_fixture_row(run, fixture, &f, err);
     }
     if (status == ANX_OK) status = anx_verdicts_add_fixture(run->list, &f, err);
 out:

@@ -172,7 +172,7 @@ static void put_table(const anx_text_report *r, anx_judged_path path, const char
         if (!begun) {
             fputc('\n', r->to);
             anx_report_put(r, ANX_STYLE_TITLE, "%s\n", title);
-            anx_report_put(r, ANX_STYLE_FAINT, "%s\n", columns);
+            if (columns[0] != '\0') anx_report_put(r, ANX_STYLE_FAINT, "%s\n", columns);
         }
         begun = true;
         put_row(r, &r->rows[i]);
@@ -215,6 +215,30 @@ static void put_recordings(const anx_text_report *r) {
     }
 }
 
+/* A training of the device's own: what it was found to be stands in words. */
+static void put_free_row(const anx_text_report *r, const anx_verdict_row *row) {
+    const anx_judged *j = row->worst;
+    fputs("  ", r->to);
+    anx_report_put_name(r, j->point, 49);
+    fputc(' ', r->to);
+    put_verdict(r, row);
+    if (j->verdict <= ANX_VERDICT_PASS && !r->options->verbose) {
+        fputs("      ", r->to);
+        anx_report_put_wrapped_format(r, 6, 6, "%s: %s", j->input, j->reason);
+    }
+    put_reason(r, row);
+}
+
+static void put_training(const anx_text_report *r, const char *group_columns) {
+    put_summary(r, ANX_PATH_TRAIN_REPLAY, "Training, recorded steps taken again",
+                "comparisons bit-equal to what PyTorch left");
+    put_table(r, ANX_PATH_TRAIN_OPERATORS, "Training, each operator's gradients, fed what PyTorch had", group_columns,
+              put_group_row);
+    put_summary(r, ANX_PATH_TRAIN_UPDATE, "Training, momentum and values after a step from PyTorch's state",
+                "comparisons within their bounds");
+    put_table(r, ANX_PATH_TRAIN_FREE, "Training, the device's own run beside PyTorch's", "", put_free_row);
+}
+
 void anx_report_put_tables(const anx_text_report *r) {
     static const char layer_columns[] =
         "  point         op             worst  bound    RMS PyTorch vs PyTorch  chained  rests on";
@@ -230,4 +254,5 @@ void anx_report_put_tables(const anx_text_report *r) {
     put_table(r, ANX_PATH_INFER, "Fused groups as they run in use, each fed PyTorch's own input", group_columns,
               put_group_row);
     put_summary(r, ANX_PATH_PROBE, "Integer probe", "layers give the one right answer");
+    put_training(r, group_columns);
 }

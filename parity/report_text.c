@@ -376,7 +376,8 @@ static void put_legend(const anx_text_report *r) {
     bool measured = false;
     for (size_t i = 0; i < r->n_rows; i++) {
         const anx_judged_path path = r->rows[i].worst->path;
-        measured = measured || path == ANX_PATH_OBSERVE || path == ANX_PATH_INFER || path == ANX_PATH_AGAINST;
+        measured = measured || path == ANX_PATH_OBSERVE || path == ANX_PATH_INFER || path == ANX_PATH_AGAINST ||
+                   path == ANX_PATH_TRAIN_OPERATORS;
     }
     if (!measured) return;
     fputc('\n', r->to);

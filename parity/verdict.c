@@ -9,11 +9,13 @@
 
 static const char *const verdict_names[ANX_VERDICT_COUNT] = {"info", "pass", "skip", "warn", "fail"};
 
-static const char *const kind_names[ANX_JUDGED_KIND_COUNT] = {"fixture", "stage",  "module", "group", "whole",
-                                                              "digest",  "sketch", "probe",  "topk"};
+static const char *const kind_names[ANX_JUDGED_KIND_COUNT] = {"fixture",  "stage",  "module",  "group", "whole",
+                                                              "digest",   "sketch", "probe",   "topk",  "steps",
+                                                              "gradient", "update", "envelope"};
 
-static const char *const path_names[ANX_PATH_COUNT] = {"recordings",  "exact", "preprocess", "observe", "infer",
-                                                       "accumulated", "probe", "against",    "result"};
+static const char *const path_names[ANX_PATH_COUNT] = {
+    "recordings", "exact",  "preprocess",   "observe",         "infer",        "accumulated", "probe",
+    "against",    "result", "train-replay", "train-operators", "train-update", "train-free"};
 
 static const struct {
     const char *id, *name;
@@ -52,6 +54,13 @@ static const struct {
                          "same layers (float32 engines differ by a factor of 7, TF32 by 1,000)"},
     [ANX_BOUND_RANK] = {"rank", "the same classes in the same order, apart from margins of at most 512 u s "
                                 "(s: standard deviation of the image's logits), which rounding may turn"},
+    [ANX_BOUND_UPDATE] = {"update",
+                          "from the same state: |momentum - truth| <= gamma G + 2u (|mu buf| + |buf'|), gamma = n u / "
+                          "(1 - n u) of the gradient's n terms; |value - truth| <= lr |delta momentum| + 2u |p'|"},
+    [ANX_BOUND_ENVELOPE] = {"envelope",
+                            "at most 8 times the largest drift of PyTorch's own right runs (other threads, order "
+                            "within the batch, an ulp in the first parameters, float64, without oneDNN) so far; of all "
+                            "their steps once a max-pool's winner has differed. Nothing is claimed beyond these steps"},
 };
 
 const char *anx_verdict_name(anx_verdict verdict) {

@@ -35,25 +35,34 @@ typedef enum anx_judged_kind {
     ANX_JUDGED_SKETCH,      /* a module's output by samples, moments and projections */
     ANX_JUDGED_PROBE,       /* the exact integer probe of one layer */
     ANX_JUDGED_TOPK,        /* top-5 of one image */
+    ANX_JUDGED_STEPS,       /* what training steps leave, held against a recording */
+    ANX_JUDGED_GRADIENT,    /* one operator's gradient in training */
+    ANX_JUDGED_UPDATE,      /* momentum and values of one parameter after a step */
+    ANX_JUDGED_ENVELOPE,    /* a training's drift, within that of right runs */
     ANX_JUDGED_KIND_COUNT
 } anx_judged_kind;
-/* "fixture", "stage", "module", "group", "whole", "digest", "sketch", "probe", "topk". */
+/* "fixture", "stage", "module", "group", "whole", "digest", "sketch", "probe", "topk", "steps", "gradient", ... */
 const char *anx_judged_kind_name(anx_judged_kind kind);
 
 /* By which path the judged values came about. Also the order of the sections of a report. */
 typedef enum anx_judged_path {
-    ANX_PATH_RECORDINGS = 0, /* the recordings themselves: do they apply */
-    ANX_PATH_EXACT,          /* the exact backend against the recordings: are PyTorch's own bits at hand here */
-    ANX_PATH_PREPROCESS,     /* bytes of an image file to the network's input */
-    ANX_PATH_OBSERVE,        /* the observe plan, each module fed the reference's input */
-    ANX_PATH_INFER,          /* the infer plan's fused groups, each fed the reference's input */
-    ANX_PATH_ACCUMULATED,    /* the observe plan run from the network's input: information */
-    ANX_PATH_PROBE,          /* the exact integer probe */
-    ANX_PATH_AGAINST,        /* somebody else's activations, each layer judged from the dump's own input to it */
-    ANX_PATH_RESULT,         /* top-5 */
+    ANX_PATH_RECORDINGS = 0,  /* the recordings themselves: do they apply */
+    ANX_PATH_EXACT,           /* the exact backend against the recordings: are PyTorch's own bits at hand here */
+    ANX_PATH_PREPROCESS,      /* bytes of an image file to the network's input */
+    ANX_PATH_OBSERVE,         /* the observe plan, each module fed the reference's input */
+    ANX_PATH_INFER,           /* the infer plan's fused groups, each fed the reference's input */
+    ANX_PATH_ACCUMULATED,     /* the observe plan run from the network's input: information */
+    ANX_PATH_PROBE,           /* the exact integer probe */
+    ANX_PATH_AGAINST,         /* somebody else's activations, each layer judged from the dump's own input to it */
+    ANX_PATH_RESULT,          /* top-5 */
+    ANX_PATH_TRAIN_REPLAY,    /* recorded training steps taken again: what must have the same bits */
+    ANX_PATH_TRAIN_OPERATORS, /* the way back through each group, fed what PyTorch had in a training step */
+    ANX_PATH_TRAIN_UPDATE,    /* SGD from a recorded state */
+    ANX_PATH_TRAIN_FREE,      /* a training of the device's own, beside PyTorch's */
     ANX_PATH_COUNT
 } anx_judged_path;
-/* "recordings", "exact", "preprocess", "observe", "infer", "accumulated", "probe", "against", "result". */
+/* "recordings", "exact", "preprocess", "observe", "infer", "accumulated", "probe", "against", "result",
+   "train-replay", "train-operators", "train-update", "train-free". */
 const char *anx_judged_path_name(anx_judged_path path);
 
 /* What the judged values were compared with. */
@@ -86,9 +95,11 @@ typedef enum anx_bound_kind {
     ANX_BOUND_CHAIN, /* several rounding layers at once: RMS error against that of PyTorch's order over the same stretch
                       */
     ANX_BOUND_RANK,  /* order of the logits, apart from margins that rounding may turn */
+    ANX_BOUND_UPDATE,   /* what the bound of a gradient leaves of SGD's momentum and values */
+    ANX_BOUND_ENVELOPE, /* the spread of right runs of PyTorch's */
     ANX_BOUND_KIND_COUNT
 } anx_bound_kind;
-/* "none", "bits", "sum", "average", "softmax", "integer", "pixels", "chain", "rank". */
+/* "none", "bits", "sum", "average", "softmax", "integer", "pixels", "chain", "rank", "update", "envelope". */
 const char *anx_bound_kind_name(anx_bound_kind kind);
 /* One sentence for a legend: the rule and the source it follows. */
 const char *anx_bound_kind_text(anx_bound_kind kind);

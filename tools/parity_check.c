@@ -26,6 +26,8 @@ void anx_parity_check_help(FILE *to) {
           "                    names, as ONNX Runtime, TensorRT or a phone gave them\n"
           "  --accept-bad-crc  read a checkpoint whose records' CRC-32 do not match all the same\n"
           "  --image FILE      judge this image too (JPEG or PNG; may be repeated)\n"
+          "  --train           training too: recorded steps of PyTorch's taken again, every operator's gradients,\n"
+          "                    SGD, and twenty steps of the engine's own (about a minute more)\n"
           "  --points GLOBS    only these points: features.*,logits (quote them from the shell)\n"
           "  --threads N       threads to use (default: what affinity, cgroup and OMP_NUM_THREADS\n"
           "                    allow)\n\n"
@@ -46,6 +48,7 @@ void anx_parity_check_help(FILE *to) {
           "  anx-parity check alexnet-seed0.pth\n"
           "  anx-parity check --full --strict --junit parity.xml alexnet-seed0.pth\n"
           "  anx-parity check --image photo.jpg --device exact my-finetuned.pth\n"
+          "  anx-parity check --train --device cpu alexnet-seed0.pth\n"
           "  anx-parity check --against onnxruntime.safetensors alexnet-seed0.pth\n"
           "  anx-parity check --json - alexnet-seed0.pth | jq .verdict\n\n"
           "Exit status: 0 pass, 1 fail, 2 trouble (a bad file, no such device), 64 wrong usage.\n",
@@ -68,7 +71,8 @@ enum {
     option_full,
     option_json,
     option_junit,
-    option_strict
+    option_strict,
+    option_train
 };
 
 /* ANX_EXIT_OK, or the code to end with. */
@@ -85,6 +89,7 @@ static int parse_option(int option, check_options *o) {
     case option_data_dir: o->data_dir = optarg; return ANX_EXIT_OK;
     case option_full: o->judge.full = true; return ANX_EXIT_OK;
     case option_strict: o->judge.strict = true; return ANX_EXIT_OK;
+    case option_train: o->judge.train = true; return ANX_EXIT_OK;
     case option_json: o->json = optarg; return ANX_EXIT_OK;
     case option_junit: o->junit = optarg; return ANX_EXIT_OK;
     default: return anx_cli_stop_code();
@@ -105,6 +110,7 @@ static int parse_options(int argc, char **argv, check_options *o, bool *stop) {
         {"points", required_argument, NULL, 'p'},
         {"strict", no_argument, NULL, option_strict},
         {"threads", required_argument, NULL, 't'},
+        {"train", no_argument, NULL, option_train},
         {"verbose", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0},
     };
@@ -118,6 +124,8 @@ static int parse_options(int argc, char **argv, check_options *o, bool *stop) {
     if (optind + 1 < argc) return anx_cli_usage("unexpected argument '%s'", argv[optind + 1]);
     if (o->judge.against != NULL && o->judge.device_name != NULL)
         return anx_cli_usage("--against judges a dump instead of a device: give one or the other");
+    if (o->judge.against != NULL && o->judge.train)
+        return anx_cli_usage("--train judges a device: a dump does not train");
     if (anx_cli_is_standard_output(o->json) && anx_cli_is_standard_output(o->junit))
         return anx_cli_usage("only one of --json and --junit can go to standard output");
     for (int i = 0; i < 2; i++) {

@@ -265,6 +265,10 @@ anx_status anx_trainer_grad(anx_trainer *t, int param, anx_tensor *out, anx_erro
     return status == ANX_OK ? anx_device_sync(t->device, err) : status;
 }
 
+anx_plan *anx_trainer_plan(anx_trainer *t) {
+    return t->plan;
+}
+
 anx_sgd_options *anx_trainer_groups(anx_trainer *t) {
     return t->groups;
 }

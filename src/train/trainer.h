@@ -87,6 +87,13 @@ const anx_tensor *anx_trainer_logits(const anx_trainer *trainer);
  */
 anx_status anx_trainer_grad(anx_trainer *trainer, int param, anx_tensor *out, anx_error *err);
 
+/*
+ * The plan that steps run, which a step for a batch of another size replaces: for the parity judge, which looks at what
+ * the last step left in it (outputs, masks, winners, gradients) and may write and run any of it before the next. A
+ * parameter is changed by anx_trainer_set_param alone.
+ */
+anx_plan *anx_trainer_plan(anx_trainer *trainer);
+
 /* ---- state ---------------------------------------------------------------------------------------------- */
 
 /* The options' groups, n_groups, to be changed between steps: a scheduler sets their learning rates. */

@@ -13,7 +13,7 @@ import torchvision
 from PIL import Image
 
 from . import container as files
-from . import environment, forward, images, preprocess
+from . import environment, forward, images, preprocess, training
 
 PHOTOGRAPH = "cat.jpg"
 QUICK = ("hopper.jpg", "noise.png")
@@ -109,6 +109,12 @@ def record_all(folder, lpips_archive, force, only=None):
     for name, sizes, photographs, how, make in models:
         if only is None or name in only:
             data = forward.record(name, "alexnet", how, make(), cases(pictures, sizes, photographs), device)
+            files.write_file(os.path.join(folder, name + ".safetensors"), data, force)
+        name = name.replace("alexnet-", "training-")
+        if only is None or name in only:
+            # With real convolutions and an untrained classifier a rate of 0.01 leads to NaN within some forty steps.
+            scenarios = training.project_scenarios(0.003 if name == "training-hybrid" else 0.01)
+            data = training.record(name, "alexnet", how, make(), pictures[:30], scenarios)
             files.write_file(os.path.join(folder, name + ".safetensors"), data, force)
     if only is None or "preprocess" in only:
         data = preprocess.record("preprocess", samples)

@@ -1,6 +1,7 @@
 #include "src/backend/reference/ops.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/backend/reference/kernels.h"
@@ -182,5 +183,55 @@ anx_status anx_reference_gauge(const anx_graph *graph, int node, int64_t batch, 
     else
         status = anx_reference_run(&job, err);
     if (status != ANX_OK) anx_error_in_layer(err, nd->layer->name);
+    return status;
+}
+
+/* n values in double, absolute if asked for; the caller frees it. NULL without memory. */
+static double *widened(const float *values, int64_t n, bool absolute) {
+    double *out = calloc((size_t)n, sizeof *out);
+    for (int64_t i = 0; out != NULL && i < n; i++) out[i] = absolute ? fabs((double)values[i]) : (double)values[i];
+    return out;
+}
+
+static float *magnitudes(const float *values, int64_t n) {
+    float *out = calloc((size_t)n, sizeof *out);
+    for (int64_t i = 0; out != NULL && i < n; i++) out[i] = fabsf(values[i]);
+    return out;
+}
+
+anx_status anx_reference_node_back(const anx_graph *graph, int node, int64_t batch, const anx_reference_gradients *g,
+                                   int threads, anx_error *err) {
+    anx_status status = check_node(graph, node, batch, threads, err);
+    if (status != ANX_OK) return status;
+    const anx_node *nd = &graph->nodes[node];
+    const anx_op op = nd->layer->op;
+    if ((op != ANX_OP_CONV2D && op != ANX_OP_LINEAR) || g->x == NULL || g->dy == NULL || g->weight == NULL) {
+        status =
+            anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "no gradients of a '%s' from what is given", anx_op_name(op));
+        anx_error_in_layer(err, nd->layer->name);
+        return status;
+    }
+    double *x = widened(g->x, batch * extent_elems(&nd->in), g->gauge);
+    double *dy = widened(g->dy, batch * extent_elems(&nd->out), g->gauge);
+    float *weight = g->gauge ? magnitudes(g->weight, anx_param_elems(&graph->params[nd->weight])) : NULL;
+    if (x == NULL || dy == NULL || (g->gauge && weight == NULL)) {
+        status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    } else {
+        const anx_reference_back_job job = {.node = nd,
+                                            .batch = batch,
+                                            .x = x,
+                                            .dy = dy,
+                                            .weight = g->gauge ? weight : g->weight,
+                                            .dx = g->dx,
+                                            .dweight = g->dweight,
+                                            .dbias = g->dbias,
+                                            .threads = threads,
+                                            .isa = anx_isa_best()};
+        status = anx_reference_run_back(&job, err);
+    }
+    if (status != ANX_OK) anx_error_in_layer(err, nd->layer->name);
+    free(x);
+    free(dy);
+    free(weight);
     return status;
 }

@@ -1,0 +1,337 @@
+/*
+ * The way back through each group of the judged device by itself: inputs, masks, winners and the gradient of its output
+ * are what exact had in the step, so that one operator's error is seen alone. Gradients that are sums are judged by the
+ * rules of parity/metrics.h with their own number of terms and gauges (sum |x||dy|, sum |w||dy|, sum |dy|); the other
+ * operators round nothing.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parity/judge_training.h"
+#include "src/backend/reference/ops.h"
+
+/* Right engines reach 16.5 (the last layer's gradient by its input, where one term dominates). */
+static const double warns_r = 32;
+
+static anx_tensor host_of(const anx_plan *plan, anx_value value, void *data) {
+    int64_t shape[4];
+    const int rank = anx_plan_value_shape(plan, value, shape);
+    return anx_tensor_view(value.kind == ANX_VALUE_ARGMAX ? ANX_I64 : ANX_F32, rank, shape, data);
+}
+
+/* A value of a plan on the host, as the device gives it; owned. */
+static anx_status read_value(anx_plan *plan, anx_value value, anx_tensor *out, anx_error *err) {
+    const anx_tensor like = host_of(plan, value, NULL);
+    anx_status status = anx_tensor_alloc(like.dtype, like.rank, like.shape, out, err);
+    return status == ANX_OK ? anx_plan_read(plan, value, out, err) : status;
+}
+
+/* From the standard's plan into the judged one. */
+static anx_status inject(anx_plan *from, anx_plan *to, anx_value value, anx_error *err) {
+    anx_tensor t = ANX_TENSOR_INIT;
+    anx_status status = read_value(from, value, &t, err);
+    if (status == ANX_OK) status = anx_plan_write(to, value, &t, err);
+    anx_tensor_fini(&t);
+    return status;
+}
+
+typedef struct injection {
+    anx_judge_scenario *s;
+    const anx_training_state *before;
+    const anx_graph *graph;
+    anx_plan *plan, *standard;
+    char input[128]; /* for rows: scenario and step */
+} injection;
+
+static anx_status add_row(const injection *in, anx_judged *j, anx_error *err) {
+    const anx_status status = anx_verdicts_add(in->s->run->list, j, err);
+    anx_judged_fini(j);
+    return status;
+}
+
+static anx_status begin_row(const injection *in, int node, const char *point, anx_judged *j, anx_error *err) {
+    const anx_status status =
+        anx_judged_init(j, ANX_JUDGED_GRADIENT, ANX_PATH_TRAIN_OPERATORS, point, in->input, in->s->fixture, err);
+    if (status != ANX_OK) return status;
+    j->node = node;
+    j->op = in->graph->nodes[node].layer->op;
+    return ANX_OK;
+}
+
+/* ---- forward, for what the way back needs ----------------------------------------------------------------- */
+
+/*
+ * The device's winners against PyTorch's rule, the first of the largest. Where a whole window is 0 any winner will do:
+ * a ReLU before it lets nothing through there.
+ */
+static anx_status judge_winners(const injection *in, int node, anx_error *err) {
+    const anx_value winners = {ANX_VALUE_ARGMAX, node};
+    anx_tensor got = ANX_TENSOR_INIT, right = ANX_TENSOR_INIT, y = ANX_TENSOR_INIT;
+    anx_judged j = {0};
+    int64_t wrong = 0, idle = 0;
+    anx_status status = read_value(in->plan, winners, &got, err);
+    if (status == ANX_OK) status = read_value(in->standard, winners, &right, err);
+    if (status == ANX_OK) status = read_value(in->standard, anx_value_output(node), &y, err);
+    if (status != ANX_OK) goto out;
+    const int64_t n = anx_tensor_elems(&y), *a = got.data, *b = right.data;
+    const float *value = y.data;
+    for (int64_t i = 0; i < n; i++) {
+        wrong += a[i] != b[i] && value[i] != 0;
+        idle += a[i] != b[i] && value[i] == 0;
+    }
+    status = anx_judged_init(&j, ANX_JUDGED_GRADIENT, ANX_PATH_TRAIN_OPERATORS, in->graph->nodes[node].layer->name,
+                             in->input, in->s->fixture, err);
+    if (status != ANX_OK) goto out;
+    j.node = node;
+    j.op = ANX_OP_MAX_POOL2D;
+    j.n_versus = 1;
+    j.versus[0] = (anx_comparison){.basis = ANX_BASIS_PYTORCH_REGENERATED,
+                                   .bound = ANX_BOUND_BITS,
+                                   .limit_r = NAN,
+                                   .limit_rms = NAN,
+                                   .elems = n,
+                                   .different = wrong + idle,
+                                   .over = wrong,
+                                   .worst_r = NAN,
+                                   .rms = NAN,
+                                   .part_rms = NAN,
+                                   .slope = NAN,
+                                   .worst_fraction = wrong > 0 ? INFINITY : 0};
+    if (wrong > 0)
+        status = anx_judged_conclude(&j, ANX_VERDICT_FAIL, err,
+                                     "%" PRId64 " of %" PRId64 " windows have another winner than PyTorch's, which is "
+                                     "the first of the largest, given the same input",
+                                     wrong, n);
+    else
+        status = anx_judged_conclude(&j, ANX_VERDICT_PASS, err, "PyTorch's winners%s",
+                                     idle > 0 ? ", windows apart that are 0 all over" : "");
+    if (status == ANX_OK) status = anx_verdicts_add(in->s->run->list, &j, err);
+out:
+    anx_judged_fini(&j);
+    anx_tensor_fini(&got);
+    anx_tensor_fini(&right);
+    anx_tensor_fini(&y);
+    return status;
+}
+
+static anx_status forward_group(const injection *in, int g, anx_error *err) {
+    const anx_group *group = anx_plan_group(in->plan, g);
+    anx_status status = ANX_OK;
+    for (int i = 0; i < group->n_inputs && status == ANX_OK; i++)
+        status = inject(in->standard, in->plan, anx_value_output(group->inputs[i]), err);
+    for (int i = 0; i < group->n_nodes && status == ANX_OK; i++)
+        if (in->graph->nodes[group->nodes[i]].layer->op == ANX_OP_DROPOUT)
+            status = inject(in->standard, in->plan, (anx_value){ANX_VALUE_MASK, group->nodes[i]}, err);
+    if (status == ANX_OK) status = anx_plan_run_groups(in->plan, g, 1, err);
+    if (status == ANX_OK) status = anx_device_sync(in->s->options.device, err);
+    for (int i = 0; i < group->n_nodes && status == ANX_OK; i++) {
+        const int node = group->nodes[i];
+        if (in->graph->nodes[node].layer->op != ANX_OP_MAX_POOL2D) continue;
+        status = judge_winners(in, node, err);
+        if (status == ANX_OK) status = inject(in->standard, in->plan, (anx_value){ANX_VALUE_ARGMAX, node}, err);
+    }
+    return status;
+}
+
+/* ---- gradients that are sums ------------------------------------------------------------------------------ */
+
+/* What one operator's sums are, in double: each result with its gauge. */
+typedef struct sums {
+    double *truth, *gauge; /* the gauge is then made float32 in place of itself */
+    int64_t elems, terms;
+} sums;
+
+static anx_status alloc_sums(sums *s, int64_t elems, int64_t terms, anx_error *err) {
+    *s = (sums){.truth = calloc((size_t)elems, sizeof(double)),
+                .gauge = calloc((size_t)elems, sizeof(double)),
+                .elems = elems,
+                .terms = terms};
+    if (s->truth != NULL && s->gauge != NULL) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for %lld gradients in double", (long long)elems);
+}
+
+/* The gauges as float32, which they are rounded to once, in the same memory. */
+static const float *narrowed(sums *s) {
+    float *out = (float *)(void *)s->gauge;
+    for (int64_t i = 0; i < s->elems; i++) {
+        const float g = (float)s->gauge[i];
+        memcpy(out + i, &g, sizeof g); /* element i of the floats lies within the doubles up to i, which are read */
+    }
+    return out;
+}
+
+/* As (outputs, the rest): the rows of metrics' per-image figures are a parameter's output channels. */
+static int64_t rows_of(const anx_tensor *t, anx_extent *extent) {
+    int64_t rows = 1;
+    *extent = (anx_extent){.rank = 1, .dim = {anx_tensor_elems(t)}};
+    if (t->rank < 2) return rows;
+    rows = t->shape[0];
+    extent->rank = t->rank - 1;
+    for (int i = 0; i < extent->rank; i++) extent->dim[i] = t->shape[i + 1];
+    return rows;
+}
+
+static anx_status judge_sums(const injection *in, int node, const char *point, sums *s, const anx_tensor *got,
+                             const float *gauge, anx_error *err) {
+    const anx_rule rule = anx_rule_for_sum(s->terms);
+    anx_extent extent;
+    anx_judged j = {0};
+    anx_status status = begin_row(in, node, point, &j, err);
+    if (status != ANX_OK) return status;
+    const int64_t rows = rows_of(got, &extent);
+    anx_measure(&rule,
+                &(anx_values){.extent = &extent, .batch = rows, .got = got->data, .y64 = s->truth, .gauge = gauge},
+                ANX_BASIS_TRUTH_COMPUTED, ANX_BASIS_NONE, &j);
+    status = anx_rule_conclude(&rule, &j, err);
+    if (status == ANX_OK && j.verdict == ANX_VERDICT_PASS && j.versus[0].worst_r > warns_r)
+        status = anx_judged_conclude(&j, ANX_VERDICT_WARN, err,
+                                     "an error of %.4g u G: more than any float32 engine measured (limit %.4g)",
+                                     j.versus[0].worst_r, warns_r);
+    if (status == ANX_OK) status = add_row(in, &j, err);
+    anx_judged_fini(&j);
+    return status;
+}
+
+static anx_status judge_param(const injection *in, int node, int param, sums *s, anx_error *err) {
+    if (param == ANX_NO_PARAM || s->truth == NULL) return ANX_OK;
+    anx_tensor got = ANX_TENSOR_INIT;
+    const float *gauge = narrowed(s);
+    anx_status status = read_value(in->plan, (anx_value){ANX_VALUE_PARAM_GRAD, param}, &got, err);
+    if (status == ANX_OK) status = judge_sums(in, node, in->graph->params[param].name, s, &got, gauge, err);
+    const anx_training_gradient gradient = {
+        .param = param, .terms = s->terms, .got = got.data, .truth = s->truth, .gauge = gauge};
+    if (status == ANX_OK) status = anx_judge_training_forced(in->s, in->before, &gradient, err);
+    anx_tensor_fini(&got);
+    return status;
+}
+
+/* The name a report gives to the gradient by a node's input. */
+static anx_status judge_input_sums(const injection *in, int node, sums *s, anx_error *err) {
+    if (s->truth == NULL) return ANX_OK;
+    char point[160];
+    snprintf(point, sizeof point, "%s (input)", in->graph->nodes[node].layer->name);
+    anx_tensor got = ANX_TENSOR_INIT;
+    anx_status status = read_value(in->plan, (anx_value){ANX_VALUE_GRAD, in->graph->nodes[node].inputs[0]}, &got, err);
+    if (status == ANX_OK) status = judge_sums(in, node, point, s, &got, narrowed(s), err);
+    anx_tensor_fini(&got);
+    return status;
+}
+
+static int readers(const anx_graph *graph, int node) {
+    int n = 0;
+    for (int i = 0; i < graph->n_nodes; i++)
+        for (int k = 0; k < graph->nodes[i].n_inputs; k++) n += graph->nodes[i].inputs[k] == node;
+    return n;
+}
+
+/* Is the gradient by the node's input there, and this node's alone? */
+static bool has_input_grad(const injection *in, int node) {
+    const int source = in->graph->nodes[node].inputs[0];
+    return source != ANX_NODE_INPUT && in->s->has_grad[source] && readers(in->graph, source) == 1;
+}
+
+static bool is_trained(const injection *in, int param) {
+    return param != ANX_NO_PARAM && !anx_training_is_frozen(in->s->scenario, in->graph->params[param].name);
+}
+
+static anx_status judge_summing(const injection *in, int node, anx_error *err) {
+    const anx_node *nd = &in->graph->nodes[node];
+    const int64_t n = anx_plan_batch(in->plan);
+    const bool conv = nd->layer->op == ANX_OP_CONV2D;
+    const int64_t places = conv ? nd->out.dim[1] * nd->out.dim[2] : 1;
+    const int64_t taps = conv ? nd->conv.kernel_h * nd->conv.kernel_w : 1;
+    const int64_t outputs = conv ? nd->out.dim[0] / nd->conv.groups : nd->out.dim[0];
+    anx_tensor x = ANX_TENSOR_INIT, dy = ANX_TENSOR_INIT;
+    sums dx = {0}, dweight = {0}, dbias = {0};
+    anx_status status = read_value(in->standard, anx_value_output(nd->inputs[0]), &x, err);
+    if (status == ANX_OK) status = read_value(in->standard, (anx_value){ANX_VALUE_GRAD, node}, &dy, err);
+    if (status == ANX_OK && has_input_grad(in, node))
+        status = alloc_sums(&dx, n * anx_graph_node_elems(in->graph, nd->inputs[0]), outputs * taps, err);
+    if (status == ANX_OK && is_trained(in, nd->weight))
+        status = alloc_sums(&dweight, anx_param_elems(&in->graph->params[nd->weight]), n * places, err);
+    if (status == ANX_OK && is_trained(in, nd->bias))
+        status = alloc_sums(&dbias, anx_param_elems(&in->graph->params[nd->bias]), n * places, err);
+    for (int gauge = 0; gauge <= 1 && status == ANX_OK; gauge++) {
+        const anx_reference_gradients g = {.x = x.data,
+                                           .dy = dy.data,
+                                           .weight = in->before->params[nd->weight].data,
+                                           .gauge = gauge != 0,
+                                           .dx = gauge ? dx.gauge : dx.truth,
+                                           .dweight = gauge ? dweight.gauge : dweight.truth,
+                                           .dbias = gauge ? dbias.gauge : dbias.truth};
+        status = anx_reference_node_back(in->graph, node, n, &g, in->s->run->threads, err);
+    }
+    if (status == ANX_OK) status = judge_param(in, node, nd->weight, &dweight, err);
+    if (status == ANX_OK) status = judge_param(in, node, nd->bias, &dbias, err);
+    if (status == ANX_OK) status = judge_input_sums(in, node, &dx, err);
+    free(dx.truth), free(dx.gauge);
+    free(dweight.truth), free(dweight.gauge);
+    free(dbias.truth), free(dbias.gauge);
+    anx_tensor_fini(&x);
+    anx_tensor_fini(&dy);
+    return status;
+}
+
+/* ---- gradients that round nothing ------------------------------------------------------------------------- */
+
+static anx_status judge_passing(const injection *in, int node, anx_error *err) {
+    if (!has_input_grad(in, node)) return ANX_OK;
+    const anx_node *nd = &in->graph->nodes[node];
+    const anx_value value = {ANX_VALUE_GRAD, nd->inputs[0]};
+    const anx_rule rule = anx_rule_for_equality(false);
+    anx_tensor got = ANX_TENSOR_INIT, right = ANX_TENSOR_INIT;
+    anx_judged j = {0};
+    anx_status status = begin_row(in, node, nd->layer->name, &j, err);
+    if (status == ANX_OK) status = read_value(in->plan, value, &got, err);
+    if (status == ANX_OK) status = read_value(in->standard, value, &right, err);
+    if (status != ANX_OK) goto out;
+    anx_measure(&rule,
+                &(anx_values){.extent = anx_graph_extent(in->graph, nd->inputs[0]),
+                              .batch = anx_plan_batch(in->plan),
+                              .got = got.data,
+                              .y32 = right.data},
+                ANX_BASIS_NONE, ANX_BASIS_PYTORCH_REGENERATED, &j);
+    if (anx_rule_for_node(in->graph, node).kind != ANX_BOUND_BITS)
+        status = anx_judged_conclude(&j, ANX_VERDICT_SKIP, err, "no rule for the gradient of an average that rounds");
+    else
+        status = anx_rule_conclude(&rule, &j, err);
+    if (status == ANX_OK) status = anx_verdicts_add(in->s->run->list, &j, err);
+out:
+    anx_judged_fini(&j);
+    anx_tensor_fini(&got);
+    anx_tensor_fini(&right);
+    return status;
+}
+
+/* ---- all of a plan ----------------------------------------------------------------------------------------- */
+
+static anx_status backward_group(const injection *in, int g, anx_error *err) {
+    const anx_group *group = anx_plan_group(in->plan, g);
+    const int first = group->nodes[0], last = group->nodes[group->n_nodes - 1];
+    const anx_op op = in->graph->nodes[first].layer->op;
+    if (!in->s->has_grad[last]) return ANX_OK;
+    anx_status status = inject(in->standard, in->plan, (anx_value){ANX_VALUE_GRAD, last}, err);
+    if (status == ANX_OK) status = anx_plan_run_groups_backward(in->plan, g, 1, err);
+    if (status == ANX_OK) status = anx_device_sync(in->s->options.device, err);
+    if (status != ANX_OK) return status;
+    /* a sum comes first in its group; what is fused behind it rounds nothing */
+    return op == ANX_OP_CONV2D || op == ANX_OP_LINEAR ? judge_summing(in, first, err) : judge_passing(in, first, err);
+}
+
+anx_status anx_judge_training_operators(anx_judge_scenario *s, const anx_training_state *before, anx_trainer *trainer,
+                                        anx_error *err) {
+    injection in = {.s = s,
+                    .before = before,
+                    .graph = s->options.graph,
+                    .plan = anx_trainer_plan(trainer),
+                    .standard = anx_trainer_plan(s->standard->trainer)};
+    snprintf(in.input, sizeof in.input, "%s, step %lld", s->scenario->name, (long long)s->standard->step);
+    const int n_groups = anx_plan_group_of_node(in.plan, in.graph->logits) + 1;
+    anx_status status = ANX_OK;
+    for (int g = 0; g < n_groups && status == ANX_OK; g++) status = forward_group(&in, g, err);
+    for (int g = n_groups - 1; g >= 0 && status == ANX_OK; g--) status = backward_group(&in, g, err);
+    return status;
+}
