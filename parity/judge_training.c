@@ -179,6 +179,7 @@ static anx_status judge_scenario(anx_judge_run *run, const anx_training_scenario
                                         .threads = run->threads,
                                         .hooks = run->options->training},
                             .has_grad = has_grad};
+    if (s.options.hooks.step == NULL) s.options.hooks.step = anx_trainer_step;
     anx_status status = find_gradients(graph, scenario, has_grad, err);
     if (status == ANX_OK)
         status = run->info.pytorch_bits && scenario->recorded != NULL ? replay(&s, fixture, err)

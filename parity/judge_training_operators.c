@@ -1,8 +1,8 @@
 /*
  * The way back through each group of the judged device by itself: inputs, masks, winners and the gradient of its output
  * are what exact had in the step, so that one operator's error is seen alone. Gradients that are sums are judged by the
- * rules of parity/metrics.h with their own number of terms and gauges (sum |x||dy|, sum |w||dy|, sum |dy|); the other
- * operators round nothing.
+ * rules of parity/metrics.h with their own number of terms and gauges (sum |x||dy|, sum |w||dy|, sum |dy|), and so are
+ * those of max-pools whose windows overlap. The other operators round nothing.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -153,6 +153,11 @@ static anx_status alloc_sums(sums *s, int64_t elems, int64_t terms, anx_error *e
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for %lld gradients in double", (long long)elems);
 }
 
+static void release(sums *s) {
+    free(s->truth);
+    free(s->gauge);
+}
+
 /* The gauges as float32, which they are rounded to once, in the same memory. */
 static const float *narrowed(sums *s) {
     float *out = (float *)(void *)s->gauge;
@@ -237,6 +242,70 @@ static bool is_trained(const injection *in, int param) {
     return param != ANX_NO_PARAM && !anx_training_is_frozen(in->s->scenario, in->graph->params[param].name);
 }
 
+/* Each dy goes to its window's winner: a sum where windows overlap. */
+static void scatter(const anx_node *nd, int64_t batch, const int64_t *winners, const float *dy, sums *dx) {
+    const int64_t in = nd->in.dim[1] * nd->in.dim[2], out = nd->out.dim[1] * nd->out.dim[2];
+    for (int64_t plane = 0; plane < batch * nd->in.dim[0]; plane++)
+        for (int64_t i = plane * out; i < (plane + 1) * out; i++) {
+            dx->truth[plane * in + winners[i]] += dy[i];
+            dx->gauge[plane * in + winners[i]] += fabs((double)dy[i]);
+        }
+}
+
+static int64_t windows_over(int kernel, int stride) {
+    return (kernel - 1) / stride + 1;
+}
+
+static anx_status judge_max_pool(const injection *in, int node, anx_error *err) {
+    if (!has_input_grad(in, node)) return ANX_OK;
+    const anx_node *nd = &in->graph->nodes[node];
+    const anx_pool2d_params *p = &nd->layer->u.pool;
+    const int64_t n = anx_plan_batch(in->plan);
+    const int64_t windows = windows_over(p->kernel_h, p->stride_h) * windows_over(p->kernel_w, p->stride_w);
+    anx_tensor winners = ANX_TENSOR_INIT, dy = ANX_TENSOR_INIT;
+    sums dx = {0};
+    anx_status status = read_value(in->standard, (anx_value){ANX_VALUE_ARGMAX, node}, &winners, err);
+    if (status == ANX_OK) status = read_value(in->standard, (anx_value){ANX_VALUE_GRAD, node}, &dy, err);
+    if (status == ANX_OK) status = alloc_sums(&dx, n * anx_graph_node_elems(in->graph, nd->inputs[0]), windows, err);
+    if (status == ANX_OK) {
+        scatter(nd, n, winners.data, dy.data, &dx);
+        status = judge_input_sums(in, node, &dx, err);
+    }
+    release(&dx);
+    anx_tensor_fini(&winners);
+    anx_tensor_fini(&dy);
+    return status;
+}
+
+/* Summands of one gradient by an average's input: the windows that hold the element. */
+static int64_t overlap(int64_t in, int64_t out) {
+    return (out - 1) / in + 2;
+}
+
+/* An average whose windows are more than one element: each summand is divided twice. */
+static anx_status judge_average(const injection *in, int node, anx_error *err) {
+    if (!has_input_grad(in, node)) return ANX_OK;
+    const anx_node *nd = &in->graph->nodes[node];
+    const int64_t n = anx_plan_batch(in->plan);
+    const int64_t windows = overlap(nd->in.dim[1], nd->out.dim[1]) * overlap(nd->in.dim[2], nd->out.dim[2]);
+    anx_tensor x = ANX_TENSOR_INIT, dy = ANX_TENSOR_INIT;
+    sums dx = {0};
+    anx_status status = read_value(in->standard, anx_value_output(nd->inputs[0]), &x, err);
+    if (status == ANX_OK) status = read_value(in->standard, (anx_value){ANX_VALUE_GRAD, node}, &dy, err);
+    if (status == ANX_OK)
+        status = alloc_sums(&dx, n * anx_graph_node_elems(in->graph, nd->inputs[0]), windows + 1, err);
+    for (int gauge = 0; gauge <= 1 && status == ANX_OK; gauge++) {
+        const anx_reference_gradients g = {
+            .x = x.data, .dy = dy.data, .gauge = gauge != 0, .dx = gauge ? dx.gauge : dx.truth};
+        status = anx_reference_node_back(in->graph, node, n, &g, in->s->run->threads, err);
+    }
+    if (status == ANX_OK) status = judge_input_sums(in, node, &dx, err);
+    release(&dx);
+    anx_tensor_fini(&x);
+    anx_tensor_fini(&dy);
+    return status;
+}
+
 static anx_status judge_summing(const injection *in, int node, anx_error *err) {
     const anx_node *nd = &in->graph->nodes[node];
     const int64_t n = anx_plan_batch(in->plan);
@@ -267,9 +336,9 @@ static anx_status judge_summing(const injection *in, int node, anx_error *err) {
     if (status == ANX_OK) status = judge_param(in, node, nd->weight, &dweight, err);
     if (status == ANX_OK) status = judge_param(in, node, nd->bias, &dbias, err);
     if (status == ANX_OK) status = judge_input_sums(in, node, &dx, err);
-    free(dx.truth), free(dx.gauge);
-    free(dweight.truth), free(dweight.gauge);
-    free(dbias.truth), free(dbias.gauge);
+    release(&dx);
+    release(&dweight);
+    release(&dbias);
     anx_tensor_fini(&x);
     anx_tensor_fini(&dy);
     return status;
@@ -294,10 +363,7 @@ static anx_status judge_passing(const injection *in, int node, anx_error *err) {
                               .got = got.data,
                               .y32 = right.data},
                 ANX_BASIS_NONE, ANX_BASIS_PYTORCH_REGENERATED, &j);
-    if (anx_rule_for_node(in->graph, node).kind != ANX_BOUND_BITS)
-        status = anx_judged_conclude(&j, ANX_VERDICT_SKIP, err, "no rule for the gradient of an average that rounds");
-    else
-        status = anx_rule_conclude(&rule, &j, err);
+    status = anx_rule_conclude(&rule, &j, err);
     if (status == ANX_OK) status = anx_verdicts_add(in->s->run->list, &j, err);
 out:
     anx_judged_fini(&j);
@@ -318,7 +384,10 @@ static anx_status backward_group(const injection *in, int g, anx_error *err) {
     if (status == ANX_OK) status = anx_device_sync(in->s->options.device, err);
     if (status != ANX_OK) return status;
     /* a sum comes first in its group; what is fused behind it rounds nothing */
-    return op == ANX_OP_CONV2D || op == ANX_OP_LINEAR ? judge_summing(in, first, err) : judge_passing(in, first, err);
+    if (op == ANX_OP_CONV2D || op == ANX_OP_LINEAR) return judge_summing(in, first, err);
+    if (op == ANX_OP_MAX_POOL2D) return judge_max_pool(in, first, err);
+    const bool rounds = anx_rule_for_node(in->graph, first).kind != ANX_BOUND_BITS;
+    return rounds ? judge_average(in, first, err) : judge_passing(in, first, err);
 }
 
 anx_status anx_judge_training_operators(anx_judge_scenario *s, const anx_training_state *before, anx_trainer *trainer,

@@ -39,7 +39,7 @@ static void note(const comparison *c, anx_training_aspect aspect, int index, con
 static void compare_order(const comparison *c) {
     const anx_training_play *p = c->play;
     const int64_t *right = c->recorded->order + p->seen;
-    for (int64_t i = 0; i < p->n && !c->tally->differs; i++) {
+    for (int64_t i = 0; p->files != NULL && i < p->n && !c->tally->differs; i++) {
         if (p->files[i] == right[i]) continue;
         char text[120];
         snprintf(text, sizeof text, "image %" PRId64 " of the batch: number %" PRId64 " instead of %" PRId64, i,

@@ -133,7 +133,8 @@ def write_manifest(folder, sources, force):
 
     for name in sorted(os.listdir(folder)):
         if name.endswith(".safetensors"):
-            add(name, holds="recordings: see FORMAT.md", licence="BSD-3-Clause; see NOTICE")
+            add(name, holds="recordings: see FORMAT.md", licence="BSD-3-Clause; see NOTICE",
+                cpu=files.described(os.path.join(folder, name))["recorder"]["cpu"])
     for name, source in sources.items():
         add("images/" + name, **source)
     add("images/SOURCES.json", holds="what the images show, their sources and licences", licence="BSD-3-Clause")

@@ -57,6 +57,13 @@ class Container:
         return b"".join([struct.pack("<Q", len(text)), text, *(self.tensors[n].tobytes() for n in order)])
 
 
+def described(path):
+    """The JSON of a fixture."""
+    with open(path, "rb") as f:
+        (size,) = struct.unpack("<Q", f.read(8))
+        return json.loads(json.loads(f.read(size))["__metadata__"]["anx"])
+
+
 def write_file(path, data, force):
     """Beside the target first, then renamed over it; refuses to overwrite unless asked."""
     if os.path.exists(path) and not force:

@@ -139,30 +139,39 @@ def _norm(tensor):
 
 
 def benign_runs(scenario, model, pictures, targets):
-    """{name: a run that computes the same as the recorded one, but rounds otherwise}"""
+    """(name, a run that computes the same as the recorded one, but rounds otherwise), made one after the other."""
     def plain():
         return Run(scenario, model, pictures, targets)
 
-    permuted = plain()
-    for module in permuted.model.modules():
-        if isinstance(module, torch.nn.Dropout):
+    def permuted():
+        run = plain()
+        for module in run.dropouts():
             module.__class__ = PermutedDropout
-    permuted.permuted = True
-    nudged = plain()
-    generator = torch.Generator().manual_seed(scenario.seed)
-    with torch.no_grad():
-        for p in nudged.model.parameters():
-            up = torch.randint(0, 2, p.shape, generator=generator, dtype=torch.bool)
-            p.copy_(torch.nextafter(p, torch.where(up, torch.inf, -torch.inf)))
-    double = plain()
-    double.model.double()
-    return {"two threads": plain(), "images of a batch in reverse": permuted, "parameters moved by an ulp": nudged,
-            "float64": double, "without oneDNN": plain()}
+        run.permuted = True
+        return run
+
+    def nudged():
+        run = plain()
+        generator = torch.Generator().manual_seed(scenario.seed)
+        with torch.no_grad():
+            for p in run.model.parameters():
+                up = torch.randint(0, 2, p.shape, generator=generator, dtype=torch.bool)
+                p.copy_(torch.nextafter(p, torch.where(up, torch.inf, -torch.inf)))
+        return run
+
+    def double():
+        run = plain()
+        run.model.double()
+        return run
+
+    for name, make in (("two threads", plain), ("images of a batch in reverse", permuted),
+                       ("parameters moved by an ulp", nudged), ("float64", double), ("without oneDNN", plain)):
+        yield name, make()
 
 
 def record_envelope(scenario, model, pictures, targets, prefix, out):
     """How far benign runs drift from the recorded one: |p - p'| by parameter, and the losses' differences."""
-    reference, runs = Run(scenario, model, pictures, targets), benign_runs(scenario, model, pictures, targets)
+    reference = Run(scenario, model, pictures, targets)
     start = [p.detach().clone() for p in model.parameters()]
     steps, n = scenario.steps, len(start)
     states, losses = [], []
@@ -171,19 +180,22 @@ def record_envelope(scenario, model, pictures, targets, prefix, out):
         states.append([p.detach().clone() for p in reference.model.parameters()])
         losses.append(step[4])
         distance[i] = [_norm(p.double() - q.double()) for p, q in zip(states[i], start)]
-    difference, loss = np.zeros((len(runs), steps, n)), np.zeros((len(runs), steps))
-    for r, (name, run) in enumerate(runs.items()):
+    names, difference, loss = [], [], []
+    for name, run in benign_runs(scenario, model, pictures, targets):
+        names.append(name)
+        difference.append(np.zeros((steps, n)))
+        loss.append(np.zeros(steps))
         torch.set_num_threads(2 if name == "two threads" else 1)
         with torch.backends.mkldnn.flags(enabled=name != "without oneDNN"):
             for i, step in enumerate(run.steps()):
-                difference[r, i] = [_norm(p.double() - q.double()) for p, q in zip(run.model.parameters(), states[i])]
-                loss[r, i] = step[4] - losses[i]
+                difference[-1][i] = [_norm(p.double() - q.double()) for p, q in zip(run.model.parameters(), states[i])]
+                loss[-1][i] = step[4] - losses[i]
         torch.set_num_threads(1)
-        print(f"    {name}: loss off by {loss[r, -1]:.2g} in the end", flush=True)
+        print(f"    {name}: loss off by {loss[-1][-1]:.2g} in the end", flush=True)
     return {
-        "runs": list(runs),
-        "loss": out.put(prefix + "/envelope/loss", loss),
-        "difference": out.put(prefix + "/envelope/difference", difference),
+        "runs": names,
+        "loss": out.put(prefix + "/envelope/loss", np.stack(loss)),
+        "difference": out.put(prefix + "/envelope/difference", np.stack(difference)),
         "distance": out.put(prefix + "/envelope/distance", distance),
     }
 

@@ -205,7 +205,9 @@ anx_status anx_reference_node_back(const anx_graph *graph, int node, int64_t bat
     if (status != ANX_OK) return status;
     const anx_node *nd = &graph->nodes[node];
     const anx_op op = nd->layer->op;
-    if ((op != ANX_OP_CONV2D && op != ANX_OP_LINEAR) || g->x == NULL || g->dy == NULL || g->weight == NULL) {
+    const bool sums = op == ANX_OP_CONV2D || op == ANX_OP_LINEAR || op == ANX_OP_ADAPTIVE_AVG_POOL2D;
+    const bool weighted = nd->weight != ANX_NO_PARAM;
+    if (!sums || g->x == NULL || g->dy == NULL || (g->weight == NULL) == weighted) {
         status =
             anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "no gradients of a '%s' from what is given", anx_op_name(op));
         anx_error_in_layer(err, nd->layer->name);
@@ -213,8 +215,8 @@ anx_status anx_reference_node_back(const anx_graph *graph, int node, int64_t bat
     }
     double *x = widened(g->x, batch * extent_elems(&nd->in), g->gauge);
     double *dy = widened(g->dy, batch * extent_elems(&nd->out), g->gauge);
-    float *weight = g->gauge ? magnitudes(g->weight, anx_param_elems(&graph->params[nd->weight])) : NULL;
-    if (x == NULL || dy == NULL || (g->gauge && weight == NULL)) {
+    float *weight = g->gauge && weighted ? magnitudes(g->weight, anx_param_elems(&graph->params[nd->weight])) : NULL;
+    if (x == NULL || dy == NULL || (g->gauge && weighted && weight == NULL)) {
         status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     } else {
         const anx_reference_back_job job = {.node = nd,

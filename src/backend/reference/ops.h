@@ -31,14 +31,15 @@ anx_status anx_reference_gauge(const anx_graph *graph, int node, int64_t batch, 
 /* What a node's way back starts from and gives; all contiguous. */
 typedef struct anx_reference_gradients {
     const float *x, *dy;          /* the node's input, and the gradient by its output: batch*elems each */
-    const float *weight;          /* as in anx_reference_node */
+    const float *weight;          /* as in anx_reference_node; NULL where it has none */
     bool gauge;                   /* the absolute values of all of these are taken: the results are the gauges */
     double *dx, *dweight, *dbias; /* out; NULL: not wanted */
 } anx_reference_gradients;
 
 /*
- * The gradients of a CONV2D or LINEAR node in double, or their gauges: for dweight sum |x||dy|, for dx sum |w||dy|, for
- * dbias sum |dy|. Errors: INVALID_ARGUMENT (another node, something missing), OUT_OF_MEMORY; the node is named.
+ * The gradients of a CONV2D, LINEAR or ADAPTIVE_AVG_POOL2D node in double, or their gauges: for dweight sum |x||dy|,
+ * for dx sum |w||dy| (of an average: of |dy| over its window's size), for dbias sum |dy|. Errors: INVALID_ARGUMENT
+ * (another node, something missing), OUT_OF_MEMORY; the node is named.
  */
 anx_status anx_reference_node_back(const anx_graph *graph, int node, int64_t batch,
                                    const anx_reference_gradients *gradients, int threads, anx_error *err);
