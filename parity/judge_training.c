@@ -96,7 +96,7 @@ static bool is_inspected(const anx_judge_scenario *s, int64_t step) {
 }
 
 /* The step the standard has just taken, by the judged device from the same state. */
-static anx_status inspect(anx_judge_scenario *s, const anx_training_state *before, anx_error *err) {
+static anx_status inspect(anx_judge_scenario *s, const anx_trained_values *before, anx_error *err) {
     anx_trainer *trainer = NULL;
     anx_status status = anx_training_play_trainer(&s->options, s->standard->n, before->params, &trainer, err);
     for (int i = 0; i < before->n_params && status == ANX_OK; i++)
@@ -112,14 +112,14 @@ static anx_status play_beside(anx_judge_scenario *s, anx_training_play *judged, 
                               anx_training_tally *own, anx_training_free *free_run, anx_error *err) {
     const bool recorded = s->scenario->recorded != NULL, inspected = is_inspected(s, s->standard->step);
     const int threads = s->run->threads;
-    anx_training_state before = {NULL, NULL, 0};
+    anx_trained_values before = {NULL, NULL, 0};
     anx_status status = anx_training_play_fetch(s->standard, err);
     if (status == ANX_OK && inspected)
-        status = anx_training_state_copy(s->standard->trainer, s->options.graph, &before, err);
+        status = anx_trained_values_copy(s->standard->trainer, s->options.graph, &before, err);
     if (status == ANX_OK) status = anx_training_play_step(s->standard, err);
     if (status == ANX_OK && recorded) status = anx_training_compare(s->standard, true, threads, exact, err);
     if (status == ANX_OK && inspected) status = inspect(s, &before, err);
-    anx_training_state_fini(&before);
+    anx_trained_values_fini(&before);
     if (status != ANX_OK || !recorded) return status;
     status = anx_training_play_fetch(judged, err);
     if (status == ANX_OK) status = anx_training_play_step(judged, err);

@@ -53,14 +53,14 @@ anx_status anx_training_compare(const anx_training_play *play, bool all, int thr
                                 anx_error *err);
 
 /* A copy of parameters or momentum, before a step changes them. data NULL where there is none. */
-typedef struct anx_training_state {
+typedef struct anx_trained_values {
     anx_tensor *params, *momentum; /* n_params each; owned */
     int n_params;
-} anx_training_state;
+} anx_trained_values;
 
-anx_status anx_training_state_copy(anx_trainer *trainer, const anx_graph *graph, anx_training_state *out,
+anx_status anx_trained_values_copy(anx_trainer *trainer, const anx_graph *graph, anx_trained_values *out,
                                    anx_error *err);
-void anx_training_state_fini(anx_training_state *state);
+void anx_trained_values_fini(anx_trained_values *state);
 
 /* One scenario being judged. */
 typedef struct anx_judge_scenario {
@@ -86,14 +86,14 @@ typedef struct anx_training_gradient {
  * gradients and each max-pool's winners. before: the state from which the step was taken. update: called for each
  * parameter's gradient.
  */
-anx_status anx_judge_training_operators(anx_judge_scenario *s, const anx_training_state *before, anx_trainer *trainer,
+anx_status anx_judge_training_operators(anx_judge_scenario *s, const anx_trained_values *before, anx_trainer *trainer,
                                         anx_error *err);
 /* Teacher forcing of one parameter: adds the row of its update from an injected gradient. */
-anx_status anx_judge_training_forced(anx_judge_scenario *s, const anx_training_state *before,
+anx_status anx_judge_training_forced(anx_judge_scenario *s, const anx_trained_values *before,
                                      const anx_training_gradient *gradient, anx_error *err);
 /* The trainer's own step from the state before: its SGD to the bit, rows of train-update; what is left of the
    end-to-end gradients' agreement, for information. */
-anx_status anx_judge_training_own_step(anx_judge_scenario *s, const anx_training_state *before, anx_trainer *trainer,
+anx_status anx_judge_training_own_step(anx_judge_scenario *s, const anx_trained_values *before, anx_trainer *trainer,
                                        anx_error *err);
 
 /* Winners of max-pools, of windows with a positive maximum, that differ between the last steps of two plays' plans. */

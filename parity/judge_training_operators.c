@@ -54,7 +54,7 @@ static anx_status inject(anx_plan *from, anx_plan *to, anx_value value, anx_erro
 
 typedef struct injection {
     anx_judge_scenario *s;
-    const anx_training_state *before;
+    const anx_trained_values *before;
     const anx_graph *graph;
     anx_plan *plan, *standard;
     char input[128]; /* for rows: scenario and step */
@@ -407,7 +407,7 @@ static anx_status backward_group(const injection *in, int g, anx_error *err) {
     return rounds ? judge_average(in, first, err) : judge_passing(in, first, err);
 }
 
-anx_status anx_judge_training_operators(anx_judge_scenario *s, const anx_training_state *before, anx_trainer *trainer,
+anx_status anx_judge_training_operators(anx_judge_scenario *s, const anx_trained_values *before, anx_trainer *trainer,
                                         anx_error *err) {
     injection in = {.s = s,
                     .before = before,

@@ -105,7 +105,7 @@ static anx_status begin_row(const anx_judge_scenario *s, const char *point, anx_
     return anx_judged_init(j, ANX_JUDGED_UPDATE, ANX_PATH_TRAIN_UPDATE, point, input, s->fixture, err);
 }
 
-anx_status anx_judge_training_forced(anx_judge_scenario *s, const anx_training_state *before,
+anx_status anx_judge_training_forced(anx_judge_scenario *s, const anx_trained_values *before,
                                      const anx_training_gradient *g, anx_error *err) {
     const anx_param *param = &s->options.graph->params[g->param];
     const int64_t n = anx_param_elems(param);
@@ -216,7 +216,7 @@ static anx_status read_grad(anx_trainer *trainer, const anx_param *param, int in
 }
 
 /* One parameter of the step: its SGD, and how far its gradient is from the standard's, end to end. */
-static anx_status judge_own_param(anx_judge_scenario *s, const anx_training_state *before, anx_trainer *trainer,
+static anx_status judge_own_param(anx_judge_scenario *s, const anx_trained_values *before, anx_trainer *trainer,
                                   int param, double *apart, anx_error *err) {
     const anx_param *p = &s->options.graph->params[param];
     const int64_t n = anx_param_elems(p);
@@ -260,7 +260,7 @@ static anx_status add_chain_row(anx_judge_scenario *s, anx_trainer *trainer, dou
     return status;
 }
 
-anx_status anx_judge_training_own_step(anx_judge_scenario *s, const anx_training_state *before, anx_trainer *trainer,
+anx_status anx_judge_training_own_step(anx_judge_scenario *s, const anx_trained_values *before, anx_trainer *trainer,
                                        anx_error *err) {
     const anx_graph *graph = s->options.graph;
     const anx_training_play *standard = s->standard;

@@ -200,9 +200,9 @@ anx_status anx_training_compare(const anx_training_play *play, bool all, int thr
 
 /* ---- states ---------------------------------------------------------------------------------------------- */
 
-anx_status anx_training_state_copy(anx_trainer *trainer, const anx_graph *graph, anx_training_state *out,
+anx_status anx_trained_values_copy(anx_trainer *trainer, const anx_graph *graph, anx_trained_values *out,
                                    anx_error *err) {
-    anx_training_state s = {.params = calloc((size_t)graph->n_params, sizeof *s.params),
+    anx_trained_values s = {.params = calloc((size_t)graph->n_params, sizeof *s.params),
                             .momentum = calloc((size_t)graph->n_params, sizeof *s.momentum),
                             .n_params = graph->n_params};
     anx_status status = ANX_OK;
@@ -215,16 +215,16 @@ anx_status anx_training_state_copy(anx_trainer *trainer, const anx_graph *graph,
     if (status == ANX_OK)
         *out = s;
     else
-        anx_training_state_fini(&s);
+        anx_trained_values_fini(&s);
     return status;
 }
 
-void anx_training_state_fini(anx_training_state *s) {
+void anx_trained_values_fini(anx_trained_values *s) {
     for (int i = 0; i < s->n_params; i++) {
         if (s->params != NULL) anx_tensor_fini(&s->params[i]);
         if (s->momentum != NULL) anx_tensor_fini(&s->momentum[i]);
     }
     free(s->params);
     free(s->momentum);
-    *s = (anx_training_state){NULL, NULL, 0};
+    *s = (anx_trained_values){NULL, NULL, 0};
 }
