@@ -62,25 +62,23 @@ static anx_status open_log(const char *path, int flags, int *fd, bool *regular, 
     return ANX_OK;
 }
 
-/* Takes the descriptor over, also on an error. */
-static anx_status make_writer(const char *path, int fd, bool regular, int n_groups, anx_train_log_writer **out,
-                              anx_error *err) {
+/* Before its file is opened: behind that there is no failing for want of memory, which would leave an empty one. */
+static anx_status make_writer(const char *path, int n_groups, anx_train_log_writer **out, anx_error *err) {
     anx_train_log_writer *w = calloc(1, sizeof *w);
     char *copy = strdup(path);
     if (w == NULL || copy == NULL) {
         free(w);
         free(copy);
-        close(fd);
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory for a training log");
     }
-    *w = (anx_train_log_writer){.path = copy, .fd = fd, .regular = regular, .n_groups = n_groups};
+    *w = (anx_train_log_writer){.path = copy, .fd = -1, .n_groups = n_groups};
     *out = w;
     return ANX_OK;
 }
 
 void anx_train_log_destroy_writer(anx_train_log_writer *w) {
     if (w == NULL) return;
-    close(w->fd);
+    if (w->fd >= 0) close(w->fd);
     free(w->path);
     free(w);
 }
@@ -210,21 +208,19 @@ static anx_status write_start(anx_train_log_writer *w, const anx_train_start *s,
 
 anx_status anx_train_log_create(const char *path, bool force, const anx_train_start *start, int n_groups,
                                 anx_train_log_writer **out, anx_error *err) {
-    int fd = -1;
-    bool regular = false;
     anx_train_log_writer *w = NULL;
     anx_status status = check_start(start, n_groups, err);
-    if (status == ANX_OK) status = open_log(path, O_CREAT | (force ? 0 : O_EXCL), &fd, &regular, err);
-    if (status == ANX_OK) status = make_writer(path, fd, regular, n_groups, &w, err);
+    if (status == ANX_OK) status = make_writer(path, n_groups, &w, err);
+    if (status == ANX_OK) status = open_log(path, O_CREAT | (force ? 0 : O_EXCL), &w->fd, &w->regular, err);
     if (status != ANX_OK) goto out;
     /* Emptied once it is locked: another run's log must not be while that runs. */
-    if (regular && ftruncate(fd, 0) != 0) {
+    if (w->regular && ftruncate(w->fd, 0) != 0) {
         status = anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot empty");
         goto out;
     }
     status = write_start(w, start, err);
     if (status != ANX_OK) {
-        if (regular) unlink(path); /* an empty file is no log, and a new one could not be created beside it */
+        if (w->regular) unlink(path); /* an empty file is no log, and a new one could not be created beside it */
         goto out;
     }
     *out = w;
@@ -249,15 +245,13 @@ static anx_status write_resume(anx_train_log_writer *w, const anx_train_resume *
 
 anx_status anx_train_log_resume(const char *path, const anx_train_resume *resume, int n_groups,
                                 anx_train_log_writer **out, anx_error *err) {
-    int fd = -1;
-    bool regular = false;
     uint8_t *bytes = NULL;
     size_t n_bytes = 0, cut = 0;
     anx_train_log *log = NULL;
     anx_train_log_writer *w = NULL;
     anx_status status = check_start(NULL, n_groups, err);
-    if (status == ANX_OK) status = open_log(path, 0, &fd, &regular, err);
-    if (status == ANX_OK) status = make_writer(path, fd, regular, n_groups, &w, err);
+    if (status == ANX_OK) status = make_writer(path, n_groups, &w, err);
+    if (status == ANX_OK) status = open_log(path, 0, &w->fd, &w->regular, err);
     if (status == ANX_OK) status = anx_read_file(path, &bytes, &n_bytes, err);
     if (status == ANX_OK) status = anx_train_log_parse_until(path, bytes, n_bytes, resume, &log, &cut, err);
     if (status != ANX_OK) goto out;
@@ -266,7 +260,7 @@ anx_status anx_train_log_resume(const char *path, const anx_train_resume *resume
                                n_groups);
         goto out;
     }
-    if (ftruncate(fd, (off_t)cut) != 0) {
+    if (ftruncate(w->fd, (off_t)cut) != 0) {
         status = anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot cut off what comes behind the step to go on from");
         goto out;
     }

@@ -145,7 +145,10 @@ static int parse_choice(const anx_train_setting *s, const char *text, const char
 static int add_text(anx_train_options *o, const char *text, const char **out) {
     const size_t before = *out != NULL ? strlen(*out) + 1 : 0, n = strlen(text);
     char *joined = anx_arena_alloc(&o->arena, before + n + 1, 1);
-    if (joined == NULL) return anx_cli_usage("out of memory");
+    if (joined == NULL) {
+        anx_cli_say("out of memory");
+        return ANX_EXIT_TROUBLE;
+    }
     if (before > 0) {
         memcpy(joined, *out, before - 1);
         joined[before - 1] = '\n';

@@ -91,7 +91,8 @@ static const anx_train_setting table[ANX_TRAIN_SETTINGS] = {
      "draws them from the one generator. independent: each image's draws depend\n"
      "on seed, epoch and image alone, and all threads draw"},
     {"skip-bad", 0, NULL, ROLE(FLAG), ROLE(KEPT), AT(skip_bad), 0, 0, false, NULL,
-     "leave out images that cannot be read, and name them; else they end the run"},
+     "leave out images that cannot be read, and name them; else they end the run,\n"
+     "which --resume with this goes on with"},
     /* this run */
     {"max-steps", 0, "N", ROLE(INTEGER), ROLE(PASSING), AT(max_steps), 1, largest_count, false, NULL,
      "stop after N steps of the whole run; --resume goes on from there"},

@@ -145,11 +145,21 @@ static anx_status make_graph(anx_train_setup *s, const anx_model *model, anx_err
 
 /* ---- groups --------------------------------------------------------------------------------------------- */
 
-static bool matches(const char *pattern, size_t n, const char *name) {
-    char *copy = strndup(pattern, n);
-    const bool found = copy != NULL && fnmatch(copy, name, 0) == 0;
-    free(copy);
-    return found;
+/* Puts the parameters that match, of those in group 0 and, where `again`, in group itself, into group. How many match;
+   -1: out of memory. */
+static int assign(anx_train_setup *s, const char *pattern, size_t n, bool again, int group) {
+    char *glob = strndup(pattern, n);
+    if (glob == NULL) return -1;
+    int matching = 0;
+    for (int i = 0; i < s->graph->n_params; i++) {
+        int *of_param = &s->group_of_param[i];
+        if (*of_param != 0 && !(again && *of_param == group)) continue;
+        if (fnmatch(glob, s->graph->params[i].name, 0) != 0) continue;
+        *of_param = group;
+        matching++;
+    }
+    free(glob);
+    return matching;
 }
 
 static anx_status no_match(const anx_graph *graph, const char *option, const char *text, size_t n, const char *what,
@@ -163,13 +173,9 @@ static anx_status freeze(anx_train_setup *s, anx_error *err) {
     size_t n;
     for (const char *at = anx_train_next_text(s->options->freeze, &n); at != NULL;
          at = anx_train_next_text(at[n] != '\0' ? at + n + 1 : NULL, &n)) {
-        bool found = false;
-        for (int i = 0; i < s->graph->n_params; i++) {
-            if (!matches(at, n, s->graph->params[i].name)) continue;
-            s->group_of_param[i] = ANX_TRAINER_FROZEN;
-            found = true;
-        }
-        if (!found) return no_match(s->graph, "freeze", at, n, "parameter", err);
+        const int matching = assign(s, at, n, true, ANX_TRAINER_FROZEN);
+        if (matching < 0) return out_of_memory(err);
+        if (matching == 0) return no_match(s->graph, "freeze", at, n, "parameter", err);
     }
     for (int i = 0; i < s->graph->n_params; i++)
         if (s->group_of_param[i] != ANX_TRAINER_FROZEN) return ANX_OK;
@@ -181,15 +187,11 @@ static anx_status group(anx_train_setup *s, anx_error *err) {
     size_t n, glob;
     for (const char *at = anx_train_next_text(s->options->lr_group, &n); at != NULL;
          at = anx_train_next_text(at[n] != '\0' ? at + n + 1 : NULL, &n)) {
-        bool found = false;
         if (!anx_train_group_rate(at, n, &glob, &s->lr[s->n_groups]))
             return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "'%.*s' is not GLOB=RATE", (int)n, at);
-        for (int i = 0; i < s->graph->n_params; i++) {
-            if (s->group_of_param[i] != 0 || !matches(at, glob, s->graph->params[i].name)) continue;
-            s->group_of_param[i] = s->n_groups;
-            found = true;
-        }
-        if (!found)
+        const int matching = assign(s, at, glob, false, s->n_groups);
+        if (matching < 0) return out_of_memory(err);
+        if (matching == 0)
             return no_match(s->graph, "lr-group", at, glob,
                             "parameter that is trained and not in an earlier --lr-group", err);
         s->n_groups++;

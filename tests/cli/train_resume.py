@@ -1,5 +1,5 @@
 """A run that is stopped and gone on with is the run that was never stopped: the same checkpoints to the byte and the same
-log, wherever it was stopped and by what. Arguments: a seed for the moments (default 1) and how many of each kind."""
+log, wherever it was stopped and by what. Arguments: a seed for the moments (default 1) and how many of each kind (default 4)."""
 import concurrent.futures
 import os
 import random
@@ -15,7 +15,7 @@ import training  # noqa: E402
 from training import check, log_lines, make_images, run, same_run, start  # noqa: E402
 
 SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-MOMENTS = int(sys.argv[2]) if len(sys.argv) > 2 else 6
+MOMENTS = int(sys.argv[2]) if len(sys.argv) > 2 else 4
 
 RECIPE = ["--data", "train", "--val-dir", "val", "--arch", "narrow", "--batch", 4, "--seed", 5, "--lr", 0.05, "--dropout",
           0.3, "--lr-warmup-epochs", 1, "--lr-warmup-method", "linear", "--lr-scheduler", "steplr", "--lr-step-size", 1,
@@ -134,9 +134,9 @@ def main():
         jobs += [pool.submit(independent.stop_at, "kill", moments.randint(1, independent.calls), 20, "--threads", 2)]
         if os.path.exists(training.NO_MEMORY):
             allocations = cpu.count_allocations()
-            jobs += [pool.submit(cpu.stop_for_memory, moments.randint(1, allocations)) for _ in range(3 * MOMENTS)]
+            jobs += [pool.submit(cpu.stop_for_memory, moments.randint(1, allocations)) for _ in range(2 * MOMENTS)]
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            jobs += [pool.submit(cpu.stop_in, number, moments.uniform(0, 0.4)) for _ in range(MOMENTS // 3)]
+            jobs += [pool.submit(cpu.stop_in, number, moments.uniform(0, 0.4)) for _ in range(MOMENTS // 2)]
         for job in jobs:
             job.result()
         check_two_at_once()
