@@ -85,7 +85,8 @@ static const anx_train_setting table[ANX_TRAIN_SETTINGS] = {
     {"label-smoothing", 0, "E", ROLE(REAL), ROLE(DECIDES), AT(label_smoothing), 0, 1, false, NULL,
      "of the loss, CrossEntropyLoss"},
     {"seed", 0, "N", ROLE(SEED), ROLE(DECIDES), AT(seed), 0, 0, false, NULL,
-     "torch.manual_seed's, before a new last layer is drawn and the first epoch"},
+     "torch.manual_seed's, before a new last layer is drawn and before\n"
+     "the first epoch"},
     {"order", 0, "NAME", ROLE(CHOICE), ROLE(DECIDES), AT(order), 0, 0, false, orders,
      "pytorch: images, crops and flips as DataLoader(shuffle=True, num_workers=0)\n"
      "draws them from the one generator. independent: each image's draws depend\n"
