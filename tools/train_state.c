@@ -173,8 +173,9 @@ anx_status anx_train_save_model(anx_train_setup *s, const char *path, anx_error 
 
 /* ---- settings, from a checkpoint ------------------------------------------------------------------------ */
 
-/* A saved value in the place of a setting; false: it has another type. */
-static bool take_value(anx_train_options *o, int i, const anx_saved_value *v) {
+/* A saved value in the place of a setting; text: a copy of its text, where it is one. False: it is none of that
+ * setting's. */
+static bool take_value(anx_train_options *o, int i, const anx_saved_value *v, const char *text) {
     const anx_train_setting *s = anx_train_setting_at(i);
     void *at = (char *)o + s->offset;
     switch (s->type) {
@@ -196,11 +197,7 @@ static bool take_value(anx_train_options *o, int i, const anx_saved_value *v) {
         return true;
     default: break;
     }
-    const char *text = NULL;
-    if (v->kind == ANX_SAVED_VALUE_TEXT)
-        text = anx_arena_text(&o->arena, v->u.text, strlen(v->u.text));
-    else if (v->kind != ANX_SAVED_VALUE_NONE)
-        return false;
+    if (text == NULL && v->kind != ANX_SAVED_VALUE_NONE) return false;
     if (text != NULL && !anx_train_can_be_kept(text, s->type == ANX_SETTING_TEXTS)) return false;
     for (int k = 0; s->choices != NULL; k++) {
         if (s->choices[k] == NULL || text == NULL) return false;
@@ -228,7 +225,10 @@ static anx_status take_setting(const anx_training_state *state, anx_train_option
     const bool given = anx_train_is_given(o, s->offset);
     if (v == NULL || (given && s->role == ANX_SETTING_KEPT)) return ANX_OK;
     anx_train_options before = *o;
-    if (!take_value(o, i, v) || !in_range(o, i))
+    const bool is_text = v->kind == ANX_SAVED_VALUE_TEXT;
+    const char *text = is_text ? anx_arena_text(&o->arena, v->u.text, strlen(v->u.text)) : NULL;
+    if (is_text && text == NULL) return out_of_memory(err);
+    if (!take_value(o, i, v, text) || !in_range(o, i))
         return anx_error_set(err, ANX_ERR_FORMAT, "the option '%s' that it keeps is none", s->name);
     const char *ours = anx_train_setting_text(&before, i, a), *theirs = anx_train_setting_text(o, i, b);
     if (!given || strcmp(ours, theirs) == 0) return ANX_OK;

@@ -54,11 +54,11 @@ def both(*changes):
 
 
 def sequential(root, milestone):
-    """As PyTorch writes a warm-up, in a file that does not tell it otherwise."""
-    inner = root["lr_scheduler"]
-    root["lr_scheduler"] = {"_milestones": [milestone], "last_epoch": 1, "_last_lr": [0.1], "_is_initial": False,
-                            "_schedulers": [dict(inner), dict(inner)]}
-    root["anx"]["options"] = {}
+    """A warm-up, as PyTorch writes it."""
+    after = root["lr_scheduler"]
+    first = {key: value for key, value in after.items() if key not in ("step_size", "gamma")}
+    root["lr_scheduler"] = {"last_epoch": after["last_epoch"], "_last_lr": after["_last_lr"], "_milestones": [milestone],
+                            "_schedulers": [{**first, "factor": 0.1, "total_iters": 1}, dict(after)]}
 
 
 # A change, and words of what must be said; None: it may be taken.
@@ -116,11 +116,23 @@ REFUSED = [
     ("no scheduler", without("lr_scheduler"), "scheduler"),
     ("no momentum's owner", lambda root: root["optimizer"]["state"].update({99: {}}), "in no group"),
     ("a parameter twice", group("params", [0] * 10), "occurs twice"),
-    ("a warm-up of the far past", lambda root: sequential(root, SMALLEST), "scheduler"),
-    ("a warm-up without end", lambda root: sequential(root, LARGEST), "scheduler"),
     ("an accuracy of 100", both(option("best_acc1", 100.0), option("best_loss", math.inf)), None),
     ("an older version's options", lambda root: root["anx"]["options"].pop("label-smoothing"), None),
     ("options to come", option("mixup", 0.5), None),
+]
+
+
+# The same of files that PyTorch wrote: nothing of ours is in them.
+FOREIGN = [
+    ("nothing", lambda root: None, None),
+    ("a warm-up", lambda root: sequential(root, 1), None),
+    ("a warm-up of the far past", lambda root: sequential(root, SMALLEST), "SequentialLR"),
+    ("a warm-up without end", lambda root: sequential(root, LARGEST), "SequentialLR"),
+    ("a rate that is none", both(group("lr", math.nan), group("initial_lr", math.nan)), "learning rate is nan"),
+    ("an infinite rate", both(group("lr", math.inf), group("initial_lr", math.inf)), "learning rate is inf"),
+    ("a momentum that is none", group("momentum", math.nan), "momentum is nan"),
+    ("no groups", lambda root: root["optimizer"].update(param_groups=[], state={}), "group"),
+    ("many epochs", lambda root: root.update(epoch=2**31 - 2), None),
 ]
 
 
@@ -160,10 +172,13 @@ class Judge:
         made.write(f"{name}/last.pth")
         return name
 
-    def resume(self, what, change, words=None):
+    def resume_foreign(self, what, change, words):
+        self.resume(f"PyTorch's: {what}", both(without("anx"), change), words, "--data", "train", "--batch", 4)
+
+    def resume(self, what, change, words=None, *options):
         name = self.make(change)
         before = training.read(f"{name}/last.pth")
-        done = run("--resume", f"{name}/last.pth", "--max-steps", 5, code={0, 2} if words is None else 2, what=what)
+        done = run("--resume", f"{name}/last.pth", "--max-steps", 5, *options, code={0, 2} if words is None else 2, what=what)
         check(done.err.replace("\n", "").isprintable(), f"{what}: {done.err!r}")
         if done.returncode == 2:
             check(done.err.startswith("anx-train: ") and done.err.count("\n") <= 2, f"{what}: says {done.err!r}")
@@ -188,7 +203,8 @@ def main():
         everything = [(f"{path} is {value!r}"[:200], put(path, value), None) for path in places(judge.file.root)
                       for value in VALUES]
         jobs += everything if n == 0 else random.Random(seed).sample(everything, n)
-        for job in [pool.submit(judge.resume, *job) for job in jobs]:
+        jobs = [pool.submit(judge.resume, *job) for job in jobs] + [pool.submit(judge.resume_foreign, *job) for job in FOREIGN]
+        for job in jobs:
             job.result()
         os.chdir("/")
     print(f"{training.failures} failures")

@@ -73,6 +73,9 @@ class Run:
         what, folder = f"{self.name}: allocation {allocation} fails", f"{self.name}-memory-{allocation}"
         done = run(*self.options, "-o", folder, fault="memory", at=allocation, code={0, 2}, what=what)
         check(done.returncode == 0 or "memory" in done.err, f"{what}: {done.err}")
+        if os.path.exists(f"{folder}/last.pth"):
+            done = run("--resume", f"{folder}/last.pth", fault="memory", at=allocation // 8, code={0, 2}, what=f"{what}, second")
+            check(done.returncode == 0 or "memory" in done.err, f"{what}, second: {done.err}")
         self.finish(what, folder)
 
     def stop_in(self, number, seconds):
