@@ -197,7 +197,8 @@ static bool take_value(anx_train_options *o, int i, const anx_saved_value *v, co
         return true;
     default: break;
     }
-    if (text == NULL && v->kind != ANX_SAVED_VALUE_NONE) return false;
+    const bool may_lack = *(const char *const *)anx_train_setting_value(&anx_train_defaults, i) == NULL;
+    if (text == NULL && (v->kind != ANX_SAVED_VALUE_NONE || !may_lack)) return false;
     if (text != NULL && !anx_train_can_be_kept(text, s->type == ANX_SETTING_TEXTS)) return false;
     for (int k = 0; s->choices != NULL; k++) {
         if (s->choices[k] == NULL || text == NULL) return false;

@@ -102,6 +102,7 @@ REFUSED = [
     ("patterns that leave nothing", option("freeze", "*"), "--freeze leaves nothing to be trained"),
     ("more groups than the optimizer has", option("lr-group", "classifier.*=0.1"), "group"),
     ("no images", option("data", None), "--data is missing"),
+    ("no device", option("device", None), "the option 'device' that it keeps is none"),
     ("an unknown device", option("device", "quantum"), "unknown device 'quantum'"),
     ("other classes", option("classes", "ant\nwasp\ncat"), "class 1 was 'wasp', and is 'bee' here"),
     ("a class fewer", option("classes", "ant\nbee"), "class 2 was not there, and is 'cat' here"),
