@@ -191,7 +191,7 @@ static anx_verdicts *judge(const recording *r, const subject *s, anx_model *mode
                                        .fixtures = &r->set,
                                        .device = s->device,
                                        .device_name = s->name,
-                                       .threads = 2,
+                                       .threads = 1,
                                        .points = "logits",
                                        .no_probe = true,
                                        .train = true,
@@ -305,7 +305,7 @@ static void test_devices(void) {
                 .inner = bits ? "exact" : "cpu", .fault = row->fault, .where = row->where, .pytorch_bits = bits};
             anx_error err = ANX_ERROR_INIT;
             subject s = {.device = NULL};
-            ANX_CHECK_OK(training_fault_open(&options, 2, &s.device, &err), &err);
+            ANX_CHECK_OK(training_fault_open(&options, 1, &s.device, &err), &err);
             anx_verdicts *v = judge(r, &s, NULL);
             if (bits)
                 expect(row->where, v, ANX_PATH_TRAIN_REPLAY, row->replay, row->replay_says);
@@ -324,7 +324,7 @@ static void test_no_fault(void) {
         const training_fault_options options = {.inner = bits ? "exact" : "cpu", .where = "", .pytorch_bits = bits};
         anx_error err = ANX_ERROR_INIT;
         subject s = {.device = NULL};
-        ANX_CHECK_OK(training_fault_open(&options, 2, &s.device, &err), &err);
+        ANX_CHECK_OK(training_fault_open(&options, 1, &s.device, &err), &err);
         expect_clean("no fault", judge(r, &s, NULL), 1 << ANX_PATH_TRAIN_REPLAY);
         anx_device_close(s.device);
     }
@@ -342,7 +342,7 @@ static void test_pool_ties(void) {
         .inner = "cpu", .fault = TRAINING_FAULT_POOL_LAST, .where = "features.2", .pytorch_bits = false};
     anx_error err = ANX_ERROR_INIT;
     subject s = {.device = NULL};
-    ANX_CHECK_OK(training_fault_open(&options, 2, &s.device, &err), &err);
+    ANX_CHECK_OK(training_fault_open(&options, 1, &s.device, &err), &err);
     expect("pool", judge(r, &s, model), ANX_PATH_TRAIN_OPERATORS, "features.2", "windows have another winner");
     anx_device_close(s.device);
     s = (subject){.name = "cpu"};
