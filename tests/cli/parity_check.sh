@@ -123,6 +123,14 @@ expect 2 "$parity" dump --image "$ANX_SOURCE_DIR/tests/cli/gray.png" --points lo
 expect 0 "$parity" dump --accept-bad-crc --image "$ANX_SOURCE_DIR/tests/cli/gray.png" --points logits -o d.safetensors \
     damaged.pth
 
+# --- training, of weights that nothing is recorded of
+expect 0 "$parity" check --train --device cpu --json train.json narrow.pth
+grep -q '^training skip: no recorded training applies to these weights' .out || fail "nothing is said of the recordings"
+grep -q "^Training, each operator's gradients, fed what PyTorch had$" .out || fail "no table of gradients"
+grep -q '^  classifier.3.weight .* fp64  *pass$' .out || fail "the last layer's gradient is not judged"
+grep -q '"path":	"train-update"' train.json || fail "no updates in the JSON"
+expect 1 "$parity" check --train --strict narrow.pth
+
 # --- usage
 usage() { # what is wrong, then arguments
     said=$1
@@ -139,6 +147,7 @@ usage "--threads '0' is not a whole number from 1 to 4096" --threads 0 a.pth
 usage "--points: no point matches 'featurs.*'" --points 'logits,featurs.*' a.pth
 usage "--points: no point matches ''" --points '' a.pth
 usage "--against judges a dump instead of a device: give one or the other" --against d --device cpu a.pth
+usage "--train judges a device: a dump does not train" --train --against d a.pth
 usage "only one of --json and --junit can go to standard output" --json - --junit - a.pth
 ln -s narrow.pth narrow-link
 usage "--json 'narrow-link' is the checkpoint itself" --json narrow-link narrow.pth

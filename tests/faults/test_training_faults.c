@@ -98,7 +98,8 @@ static void play(recording *r) {
     anx_device *devices[2] = {NULL, NULL};
     anx_training_play *plays[2] = {NULL, NULL};
     for (int d = 0; d < 2; d++) {
-        ANX_CHECK_OK(anx_device_open(d == 0 ? "exact" : "reference", NULL, &devices[d], &err), &err);
+        const anx_device_options one = {.threads = 1};
+        ANX_CHECK_OK(anx_device_open(d == 0 ? "exact" : "reference", &one, &devices[d], &err), &err);
         const anx_training_play_options options = {.scenario = &r->scenario,
                                                    .graph = r->model->graph,
                                                    .params = r->model->params,

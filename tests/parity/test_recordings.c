@@ -8,7 +8,7 @@
 #include "tests/parity/recordings.h"
 #include "tests/support/anx_test.h"
 
-enum { max_bytes = 25000000 };
+enum { max_bytes = 26000000 };
 
 static anx_fixture_set all = ANX_FIXTURE_SET_INIT;
 
