@@ -198,8 +198,9 @@ static anx_status add_flips_row(anx_judge_scenario *s, const anx_training_free *
     if (status != ANX_OK) return status;
     if (total == 0)
         status = anx_judged_conclude(&j, ANX_VERDICT_INFO, err,
-                                     "none of %" PRId64 " differs from PyTorch's run in %" PRId64 " steps", f->windows,
-                                     f->steps);
+                                     "none of %" PRId64 " differs from PyTorch's run in %" PRId64
+                                     " steps. Beyond these no honest claim exists",
+                                     f->windows, f->steps);
     else
         status = anx_judged_conclude(&j, ANX_VERDICT_INFO, err,
                                      "%" PRId64 " of %" PRId64 " differ from PyTorch's run in %" PRId64
