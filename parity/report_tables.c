@@ -234,8 +234,7 @@ static void put_training(const anx_text_report *r, const char *group_columns) {
                 "comparisons bit-equal to what PyTorch left");
     put_table(r, ANX_PATH_TRAIN_OPERATORS, "Training, each operator's gradients, fed what PyTorch had", group_columns,
               put_group_row);
-    put_summary(r, ANX_PATH_TRAIN_UPDATE, "Training, SGD from PyTorch's state",
-                "comparisons within their bounds");
+    put_summary(r, ANX_PATH_TRAIN_UPDATE, "Training, SGD from PyTorch's state", "comparisons within their bounds");
     put_table(r, ANX_PATH_TRAIN_FREE, "Training, the device's own run beside PyTorch's", "", put_free_row);
 }
 
