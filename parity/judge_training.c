@@ -32,7 +32,7 @@ static anx_status add_replay_rows(const anx_judge_scenario *s, const anx_fixture
                                   const anx_training_tally *tally, bool all, anx_error *err) {
     anx_status status = ANX_OK;
     const int last = all ? ANX_TRAINING_ASPECTS : ANX_TRAINING_LOGITS;
-    for (int a = 0; a < last && status == ANX_OK; a++) {
+    for (int a = 0; a < ANX_TRAINING_ASPECTS && status == ANX_OK; a++) {
         const char *name = anx_training_aspect_name((anx_training_aspect)a);
         char reason[400];
         if (tally->differs && tally->first == (anx_training_aspect)a) {
@@ -44,7 +44,7 @@ static anx_status add_replay_rows(const anx_judge_scenario *s, const anx_fixture
                          : ": not the bits that PyTorch recorded");
             status = add_row(s->run, ANX_PATH_TRAIN_REPLAY, name, s->scenario->name, s->fixture, ANX_VERDICT_FAIL,
                              reason, err);
-        } else if (!tally->differs || tally->steps > 0) {
+        } else if (a < last && (!tally->differs || tally->steps > 0)) {
             snprintf(reason, sizeof reason, "%" PRId64 " steps bit-equal to what PyTorch %s recorded%s", tally->steps,
                      torch_of(fixture), tally->differs ? "; the next one was not judged" : "");
             status = add_row(s->run, ANX_PATH_TRAIN_REPLAY, name, s->scenario->name, s->fixture, ANX_VERDICT_PASS,
@@ -107,25 +107,33 @@ static anx_status inspect(anx_judge_scenario *s, const anx_trained_values *befor
     return status;
 }
 
+/* The judged device's own run, beside the standard's. */
+static anx_status play_own(anx_judge_scenario *s, anx_training_play *judged, anx_training_tally *own,
+                           anx_training_free *free_run, anx_error *err) {
+    if (judged->stopped) return ANX_OK;
+    anx_status status = anx_training_play_fetch(judged, err);
+    if (status == ANX_OK) status = anx_training_play_step(judged, err);
+    if (status == ANX_OK) status = anx_training_compare(judged, false, s->run->threads, own, err);
+    if (status == ANX_OK && s->scenario->envelope != NULL) status = anx_training_free_note(s, judged, free_run, err);
+    return status;
+}
+
 /* One step of the standard, and what is judged beside it. */
 static anx_status play_beside(anx_judge_scenario *s, anx_training_play *judged, anx_training_tally *exact,
                               anx_training_tally *own, anx_training_free *free_run, anx_error *err) {
     const bool recorded = s->scenario->recorded != NULL, inspected = is_inspected(s, s->standard->step);
-    const int threads = s->run->threads;
     anx_trained_values before = {NULL, NULL, 0};
     anx_status status = anx_training_play_fetch(s->standard, err);
     if (status == ANX_OK && inspected)
         status = anx_trained_values_copy(s->standard->trainer, s->options.graph, &before, err);
     if (status == ANX_OK) status = anx_training_play_step(s->standard, err);
-    if (status == ANX_OK && recorded) status = anx_training_compare(s->standard, true, threads, exact, err);
-    if (status == ANX_OK && inspected) status = inspect(s, &before, err);
+    if (status == ANX_OK && recorded) status = anx_training_compare(s->standard, true, s->run->threads, exact, err);
+    if (status == ANX_OK && s->standard->stopped && !recorded)
+        status = add_row(s->run, ANX_PATH_TRAIN_OPERATORS, "loss", s->scenario->name, NULL, ANX_VERDICT_SKIP,
+                         "with these weights the loss is not finite: there is no way back to judge", err);
+    if (status == ANX_OK && inspected && !s->standard->stopped) status = inspect(s, &before, err);
     anx_trained_values_fini(&before);
-    if (status != ANX_OK || !recorded) return status;
-    status = anx_training_play_fetch(judged, err);
-    if (status == ANX_OK) status = anx_training_play_step(judged, err);
-    if (status == ANX_OK) status = anx_training_compare(judged, false, threads, own, err);
-    if (status == ANX_OK && s->scenario->envelope != NULL) status = anx_training_free_note(s, judged, free_run, err);
-    return status;
+    return status == ANX_OK && recorded ? play_own(s, judged, own, free_run, err) : status;
 }
 
 static anx_status judge_beside(anx_judge_scenario *s, const anx_fixture *fixture, anx_error *err) {
@@ -139,7 +147,7 @@ static anx_status judge_beside(anx_judge_scenario *s, const anx_fixture *fixture
     anx_status status = anx_training_play_create(&standard, &s->standard, err);
     if (status == ANX_OK && recorded) status = anx_training_play_create(&s->options, &judged, err);
     if (status == ANX_OK && s->scenario->envelope != NULL) status = anx_training_free_init(s, &free_run, err);
-    for (int64_t i = 0; i < s->scenario->steps && status == ANX_OK; i++)
+    for (int64_t i = 0; i < s->scenario->steps && status == ANX_OK && !s->standard->stopped; i++)
         status = play_beside(s, judged, &exact, &own, &free_run, err);
     if (status == ANX_OK && recorded) status = add_exact_row(s, fixture, &exact, err);
     if (status == ANX_OK && recorded) status = add_replay_rows(s, fixture, &own, false, err);

@@ -83,8 +83,8 @@ typedef struct anx_training_gradient {
 
 /*
  * The operators of the judged device at the step that the standard has just taken: adds a row for each group's
- * gradients and each max-pool's winners. before: the state from which the step was taken. update: called for each
- * parameter's gradient.
+ * gradients and each max-pool's winners. before: the state from which the step was taken. Each
+ * gradient by a parameter is followed by the row of its update.
  */
 anx_status anx_judge_training_operators(anx_judge_scenario *s, const anx_trained_values *before, anx_trainer *trainer,
                                         anx_error *err);

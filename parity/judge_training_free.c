@@ -91,7 +91,7 @@ anx_status anx_training_free_note(const anx_judge_scenario *s, anx_training_play
     for (int i = 0; i < graph->n_params; i++)
         f->difference[f->steps * graph->n_params + i] =
             norm_of_difference(got[i].data, right[i].data, anx_param_elems(&graph->params[i]), s->run->threads);
-    f->loss[f->steps] = (double)judged->result.loss - (double)s->standard->result.loss;
+    f->loss[f->steps] = judged->stopped ? INFINITY : (double)judged->result.loss - (double)s->standard->result.loss;
     const anx_status status =
         anx_training_count_flips(judged->trainer, s->standard->trainer, graph, &f->flips[f->steps], &f->windows, err);
     f->steps += status == ANX_OK;

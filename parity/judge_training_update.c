@@ -260,6 +260,17 @@ static anx_status add_chain_row(anx_judge_scenario *s, anx_trainer *trainer, dou
     return status;
 }
 
+static anx_status add_nonfinite_row(anx_judge_scenario *s, const anx_trainer_result *result, anx_error *err) {
+    anx_judged j = {0};
+    anx_status status = begin_row(s, "loss", &j, err);
+    if (status != ANX_OK) return status;
+    status = anx_judged_conclude(&j, ANX_VERDICT_FAIL, err, "the loss is not finite where PyTorch's is: '%s' holds %g",
+                                 result->nonfinite.name, (double)result->nonfinite.value);
+    if (status == ANX_OK) status = anx_verdicts_add(s->run->list, &j, err);
+    anx_judged_fini(&j);
+    return status;
+}
+
 anx_status anx_judge_training_own_step(anx_judge_scenario *s, const anx_trained_values *before, anx_trainer *trainer,
                                        anx_error *err) {
     const anx_graph *graph = s->options.graph;
@@ -270,8 +281,7 @@ anx_status anx_judge_training_own_step(anx_judge_scenario *s, const anx_trained_
     int worst_param = 0;
     anx_trainer_groups(trainer)[0].lr = standard->lr;
     anx_status status = s->options.hooks.step(trainer, &gen, &standard->batch, standard->targets, &result, err);
-    if (status == ANX_OK && result.nonfinite.kind != ANX_NONFINITE_NONE)
-        return anx_error_set(err, ANX_ERR_MISMATCH, "the device's loss is not finite where PyTorch's is");
+    if (status == ANX_OK && result.nonfinite.kind != ANX_NONFINITE_NONE) return add_nonfinite_row(s, &result, err);
     for (int i = 0; i < graph->n_params && status == ANX_OK; i++) {
         double apart = 0;
         if (anx_training_is_frozen(s->scenario, graph->params[i].name)) continue;

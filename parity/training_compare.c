@@ -114,6 +114,13 @@ static void compare_loss(const comparison *c) {
     note(c, ANX_TRAINING_LOSS, -1, text, NULL);
 }
 
+static void note_nonfinite(const comparison *c) {
+    const anx_nonfinite *n = &c->play->result.nonfinite;
+    char text[120];
+    snprintf(text, sizeof text, "the loss is not finite: '%s' holds %g", n->name, (double)n->value);
+    note(c, ANX_TRAINING_LOSS, -1, text, NULL);
+}
+
 /* One parameter's tensor of that kind where it lies, or read; rank 0 and no data where there is none. */
 static anx_status find_tensor(const comparison *c, anx_training_aspect aspect, int param, anx_tensor *out) {
     anx_trainer *trainer = c->play->trainer;
@@ -184,6 +191,7 @@ anx_status anx_training_compare(const anx_training_play *play, bool all, int thr
     if (status == ANX_OK && !tally->differs) compare_lr(&c);
     if (status == ANX_OK && !tally->differs) status = compare_masks(&c);
     if (status == ANX_OK && !tally->differs) status = compare_generator(&c);
+    if (status == ANX_OK && !tally->differs && play->stopped) note_nonfinite(&c);
     if (status == ANX_OK && !tally->differs && all)
         status = compare_tensor(&c, anx_trainer_logits(play->trainer), &recorded->logits[c.step], ANX_TRAINING_LOGITS,
                                 "the logits");

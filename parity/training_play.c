@@ -162,10 +162,9 @@ anx_status anx_training_play_step(anx_training_play *play, anx_error *err) {
     anx_trainer_groups(play->trainer)[0].lr = play->lr;
     const anx_status status = o->hooks.step(play->trainer, &play->gen, &play->batch, play->targets, &play->result, err);
     if (status != ANX_OK) return status;
-    if (play->result.nonfinite.kind != ANX_NONFINITE_NONE)
-        return anx_error_set(err, ANX_ERR_MISMATCH, "the loss of step %lld is not finite", (long long)play->step + 1);
     play->step++;
-    if (play->step % anx_training_epoch_steps(o->scenario) == 0) {
+    play->stopped = play->result.nonfinite.kind != ANX_NONFINITE_NONE;
+    if (!play->stopped && play->step % anx_training_epoch_steps(o->scenario) == 0) {
         play->begun = false;
         o->hooks.schedule(play->scheduler, 0, &play->rate);
     }

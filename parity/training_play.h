@@ -46,6 +46,7 @@ typedef struct anx_training_play {
     int64_t *drawn_targets; /* of a synthetic scenario */
     anx_mt19937 before;     /* the generator when the batch was at hand, before the step */
     anx_trainer_result result;
+    bool stopped; /* the last step's loss was not finite: there is no next one */
 } anx_training_play;
 
 /* The caller destroys it before the device is closed. Errors: as anx_trainer_create and anx_training_input_create. */
@@ -55,8 +56,8 @@ void anx_training_play_destroy(anx_training_play *play);
 /* The next batch, and with what rate its step is to be taken. Errors: of the first image that cannot be decoded,
    OUT_OF_MEMORY. */
 anx_status anx_training_play_fetch(anx_training_play *play, anx_error *err);
-/* The step on it; at an epoch's end the schedule's. Errors: as anx_trainer_step; MISMATCH where the loss is not finite
-   (nothing was updated). */
+/* The step on it; at an epoch's end the schedule's. Where the loss is not finite nothing is updated, and the play has
+   `stopped`. Errors: as anx_trainer_step. */
 anx_status anx_training_play_step(anx_training_play *play, anx_error *err);
 
 /* A trainer for a step of n images as the scenario has them, from any parameters (of the graph). */

@@ -293,6 +293,8 @@ static const device_row device_rows[] = {
      ANX_PATH_TRAIN_OPERATORS, "features.5.weight", ""},
     {TRAINING_FAULT_MASK_UNSCALED, "classifier.0", "dropout masks", "step 1 of 5: the mask of 'classifier.0'",
      ANX_PATH_TRAIN_REPLAY, "dropout masks", "step 1 of 5: the mask of 'classifier.0'"},
+    {TRAINING_FAULT_LOGIT_NAN, "classifier.3", "loss", "step 1 of 5: the loss is not finite: 'classifier.3' holds nan",
+     ANX_PATH_TRAIN_REPLAY, "loss", "step 1 of 5: the loss is not finite"},
     {TRAINING_FAULT_INPUT_CHANNEL, "features.2", "gradients", "step 1 of 5: the gradient of 'features.0.bias'",
      ANX_PATH_TRAIN_OPERATORS, "features.3 (input)", "beyond their bound"},
 };

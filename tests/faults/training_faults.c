@@ -101,13 +101,16 @@ static anx_status plan_read(void *impl, anx_value value, anx_tensor *host, anx_e
     const anx_status status = inner->plan_read(p->real, value, host, err);
     if (status == ANX_OK && value.kind == ANX_VALUE_PARAM_GRAD && host->dtype == ANX_F32)
         spoil_gradient(p, p->graph->params[value.index].name, host->data, anx_tensor_elems(host));
+    if (status == ANX_OK && p->mode == ANX_PLAN_TRAIN && p->options->fault == TRAINING_FAULT_LOGIT_NAN &&
+        value.kind == ANX_VALUE_OUTPUT && value.index == p->graph->logits)
+        ((float *)host->data)[1] = NAN;
     return status;
 }
 
 static float *plan_host_pointer(void *impl, anx_value value) {
     plan *p = impl;
-    /* gradients and masks go through read and write, where they can be spoilt */
-    const bool passes = value.kind == ANX_VALUE_PARAM_GRAD || value.kind == ANX_VALUE_MASK;
+    /* all but parameters goes through read and write, where it can be spoilt */
+    const bool passes = value.kind != ANX_VALUE_PARAM;
     return passes || inner->plan_host_pointer == NULL ? NULL : inner->plan_host_pointer(p->real, value);
 }
 

@@ -14,6 +14,7 @@ typedef enum training_fault {
     TRAINING_FAULT_GRAD_BF16,     /* the parameter's gradient, rounded to bfloat16 */
     TRAINING_FAULT_MASK_UNSCALED, /* dropout keeps elements as they are */
     TRAINING_FAULT_POOL_LAST,     /* of equal values the last one wins */
+    TRAINING_FAULT_LOGIT_NAN,     /* in training one logit is NaN */
     TRAINING_FAULT_INPUT_CHANNEL  /* the gradient by the node's output lacks its first channel */
 } training_fault;
 
