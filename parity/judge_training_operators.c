@@ -66,6 +66,14 @@ static anx_status add_row(const injection *in, anx_judged *j, anx_error *err) {
     return status;
 }
 
+enum { POINT_SIZE = 160 };
+
+/* "features.2 (winners)" into point, which is returned. */
+static const char *name_point(const injection *in, int node, const char *of, char point[POINT_SIZE]) {
+    snprintf(point, POINT_SIZE, "%s (%s)", in->graph->nodes[node].layer->name, of);
+    return point;
+}
+
 static anx_status begin_row(const injection *in, int node, const char *point, anx_judged *j, anx_error *err) {
     const anx_status status =
         anx_judged_init(j, ANX_JUDGED_GRADIENT, ANX_PATH_TRAIN_OPERATORS, point, in->input, in->s->fixture, err);
@@ -85,6 +93,7 @@ static anx_status judge_winners(const injection *in, int node, anx_error *err) {
     const anx_value winners = {ANX_VALUE_ARGMAX, node};
     anx_tensor got = ANX_TENSOR_INIT, right = ANX_TENSOR_INIT, y = ANX_TENSOR_INIT;
     anx_judged j = {0};
+    char point[POINT_SIZE];
     int64_t wrong = 0, idle = 0;
     anx_status status = read_value(in->plan, winners, &got, err);
     if (status == ANX_OK) status = read_value(in->standard, winners, &right, err);
@@ -96,11 +105,8 @@ static anx_status judge_winners(const injection *in, int node, anx_error *err) {
         wrong += a[i] != b[i] && value[i] != 0;
         idle += a[i] != b[i] && value[i] == 0;
     }
-    status = anx_judged_init(&j, ANX_JUDGED_GRADIENT, ANX_PATH_TRAIN_OPERATORS, in->graph->nodes[node].layer->name,
-                             in->input, in->s->fixture, err);
+    status = begin_row(in, node, name_point(in, node, "winners", point), &j, err);
     if (status != ANX_OK) goto out;
-    j.node = node;
-    j.op = ANX_OP_MAX_POOL2D;
     j.n_versus = 1;
     j.versus[0] = (anx_comparison){.basis = ANX_BASIS_PYTORCH_REGENERATED,
                                    .bound = ANX_BOUND_BITS,
@@ -232,12 +238,12 @@ static anx_status judge_param(const injection *in, int node, int param, sums *s,
 /* The name a report gives to the gradient by a node's input. */
 static anx_status judge_input_sums(const injection *in, int node, sums *s, anx_error *err) {
     if (s->truth == NULL) return ANX_OK;
-    char point[160];
-    snprintf(point, sizeof point, "%s (input)", in->graph->nodes[node].layer->name);
+    char point[POINT_SIZE];
     s->by_input = true;
     anx_tensor got = ANX_TENSOR_INIT;
     anx_status status = read_value(in->plan, (anx_value){ANX_VALUE_GRAD, in->graph->nodes[node].inputs[0]}, &got, err);
-    if (status == ANX_OK) status = judge_sums(in, node, point, s, &got, narrowed(s), err);
+    if (status == ANX_OK)
+        status = judge_sums(in, node, name_point(in, node, "input", point), s, &got, narrowed(s), err);
     anx_tensor_fini(&got);
     return status;
 }
@@ -370,7 +376,8 @@ static anx_status judge_passing(const injection *in, int node, anx_error *err) {
     const anx_rule rule = anx_rule_for_equality(false);
     anx_tensor got = ANX_TENSOR_INIT, right = ANX_TENSOR_INIT;
     anx_judged j = {0};
-    anx_status status = begin_row(in, node, nd->layer->name, &j, err);
+    char point[POINT_SIZE];
+    anx_status status = begin_row(in, node, name_point(in, node, "input", point), &j, err);
     if (status == ANX_OK) status = read_value(in->plan, value, &got, err);
     if (status == ANX_OK) status = read_value(in->standard, value, &right, err);
     if (status != ANX_OK) goto out;

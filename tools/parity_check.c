@@ -27,7 +27,7 @@ void anx_parity_check_help(FILE *to) {
           "  --accept-bad-crc  read a checkpoint whose records' CRC-32 do not match all the same\n"
           "  --image FILE      judge this image too (JPEG or PNG; may be repeated)\n"
           "  --train           training too: recorded steps of PyTorch's taken again, every operator's gradients,\n"
-          "                    SGD, and twenty steps of the engine's own (about a minute more)\n"
+          "                    SGD, and twenty steps of the engine's own (a minute or two more, 4 GB)\n"
           "  --points GLOBS    only these points: features.*,logits (quote them from the shell)\n"
           "  --threads N       threads to use (default: what affinity, cgroup and OMP_NUM_THREADS\n"
           "                    allow)\n\n"

@@ -346,7 +346,8 @@ static void test_pool_ties(void) {
     anx_error err = ANX_ERROR_INIT;
     subject s = {.device = NULL};
     ANX_CHECK_OK(training_fault_open(&options, 1, &s.device, &err), &err);
-    expect("pool", judge(r, &s, model), ANX_PATH_TRAIN_OPERATORS, "features.2", "windows have another winner");
+    expect("pool", judge(r, &s, model), ANX_PATH_TRAIN_OPERATORS, "features.2 (winners)",
+           "windows have another winner");
     anx_device_close(s.device);
     s = (subject){.name = "cpu"};
     expect_clean("pool", judge(r, &s, model), 1 << ANX_PATH_TRAIN_OPERATORS);
