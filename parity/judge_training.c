@@ -58,6 +58,13 @@ static anx_status add_replay_rows(const anx_judge_scenario *s, const anx_fixture
 static anx_status add_exact_row(const anx_judge_scenario *s, const anx_fixture *fixture,
                                 const anx_training_tally *tally, anx_error *err) {
     char reason[400];
+    if (!fixture->recorder_pytorch_bits)
+        return add_row(s->run, ANX_PATH_EXACT, "training", s->scenario->name, s->fixture, ANX_VERDICT_INFO,
+                       tally->differs ? "not bit-equal; recorded where PyTorch's order of summation is not the one "
+                                        "reproduced here"
+                                      : "bit-equal, though recorded where PyTorch's order of summation is not the one "
+                                        "reproduced here",
+                       err);
     s->run->exact_checked++;
     s->run->exact_differed += tally->differs;
     if (tally->differs)
@@ -190,8 +197,9 @@ static anx_status judge_scenario(anx_judge_run *run, const anx_training_scenario
     if (s.options.hooks.step == NULL) s.options.hooks.step = anx_trainer_step;
     anx_status status = find_gradients(graph, scenario, has_grad, err);
     if (status == ANX_OK)
-        status = run->info.pytorch_bits && scenario->recorded != NULL ? replay(&s, fixture, err)
-                                                                      : judge_beside(&s, fixture, err);
+        status = run->info.pytorch_bits && scenario->recorded != NULL && fixture->recorder_pytorch_bits
+                     ? replay(&s, fixture, err)
+                     : judge_beside(&s, fixture, err);
     free(has_grad);
     return status;
 }

@@ -163,6 +163,7 @@ static recording *make_recording(bool envelope) {
     r->fixture = (anx_fixture){.path = "in memory",
                                .name = "narrow",
                                .kind = ANX_FIXTURE_TRAINING,
+                               .recorder_pytorch_bits = true,
                                .arch = "narrow",
                                .num_classes = r->model->graph->num_classes,
                                .model = "narrow",
@@ -271,6 +272,17 @@ static void test_unknown_weights(void) {
         expect_clean(names[i], v, 1 << ANX_PATH_TRAIN_OPERATORS | 1 << ANX_PATH_TRAIN_UPDATE);
     }
     anx_model_destroy(model);
+    free_recording(r);
+}
+
+/* Recorded on a machine whose bits are others: nothing is demanded of exact, and it is judged as any device. */
+static void test_other_bits(void) {
+    recording *r = make_recording(false);
+    r->fixture.recorder_pytorch_bits = false;
+    r->logits[0].bytes[0] ^= 1;
+    const subject s = {.name = "exact"};
+    expect_clean("other bits", judge(r, &s, NULL),
+                 1 << ANX_PATH_EXACT | 1 << ANX_PATH_TRAIN_REPLAY | 1 << ANX_PATH_TRAIN_OPERATORS);
     free_recording(r);
 }
 
@@ -456,6 +468,7 @@ int main(int argc, char **argv) {
         {"correct devices raise nothing", test_correct_devices},
         {"a wrapper without a fault raises nothing", test_no_fault},
         {"weights without a recording are judged all the same", test_unknown_weights},
+        {"of a recording with other bits none are demanded", test_other_bits},
         {"faults of a device are found and named", test_devices},
         {"another winner of a pool's tie is found", test_pool_ties},
         {"faults of steps and schedules are found and named", test_steps_and_schedules},
