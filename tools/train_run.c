@@ -408,7 +408,9 @@ static int train(session *s, anx_train_options *o) {
     if (status == ANX_ERR_INTERRUPTED) return anx_signals_take();
     if (status != ANX_OK) return trouble(s, &err);
     if (r->stopped && r->reason == ANX_TRAIN_INTERRUPTED) return anx_signals_take();
-    return r->stopped && r->reason == ANX_TRAIN_NON_FINITE ? ANX_EXIT_TROUBLE : ANX_EXIT_OK;
+    if (!r->stopped || r->reason != ANX_TRAIN_NON_FINITE) return ANX_EXIT_OK;
+    anx_cli_say("stopped at a value that is not finite");
+    return ANX_EXIT_TROUBLE;
 }
 
 int anx_train(int argc, char **argv) {
