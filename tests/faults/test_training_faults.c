@@ -186,6 +186,7 @@ typedef struct subject {
     anx_device *device;
     const char *name; /* ... or a built-in device's */
     anx_training_hooks hooks;
+    bool full;
 } subject;
 
 static anx_verdicts *judge(const recording *r, const subject *s, anx_model *model) {
@@ -196,6 +197,7 @@ static anx_verdicts *judge(const recording *r, const subject *s, anx_model *mode
                                        .threads = 1,
                                        .points = "logits",
                                        .no_probe = true,
+                                       .full = s->full,
                                        .train = true,
                                        .training = s->hooks};
     anx_error err = ANX_ERROR_INIT;
@@ -252,6 +254,15 @@ static void test_correct_devices(void) {
         }
         free_recording(r);
     }
+}
+
+/* A full run looks at operators in long scenarios too. */
+static void test_full(void) {
+    recording *r = make_recording(true);
+    const subject s = {.name = "cpu", .full = true};
+    expect_clean("full", judge(r, &s, NULL),
+                 1 << ANX_PATH_TRAIN_FREE | 1 << ANX_PATH_TRAIN_OPERATORS | 1 << ANX_PATH_TRAIN_UPDATE);
+    free_recording(r);
 }
 
 /* Weights that nothing was recorded of: said plainly, and judged all the same. */
@@ -467,6 +478,7 @@ int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"correct devices raise nothing", test_correct_devices},
         {"a wrapper without a fault raises nothing", test_no_fault},
+        {"a full run judges operators everywhere", test_full},
         {"weights without a recording are judged all the same", test_unknown_weights},
         {"of a recording with other bits none are demanded", test_other_bits},
         {"faults of a device are found and named", test_devices},
