@@ -260,6 +260,29 @@ cmp -s kept/last-model.pth again/last-model.pth || fail "a run again is another"
 [ "$(grep -c '"event":"step"' again/log.jsonl)" -eq 4 ] || fail "--print-freq 2: $(cat again/log.jsonl)"
 for class in ant bee cat; do grep -q "$class" kept/classes.tsv || fail "classes.tsv has no $class"; done
 expect 0 "$bin/anx-eval" --val-dir val --weights kept/best-model.pth
+shown 'val: class folders by name; '
+mkdir moved # the names are in the checkpoint itself, and beside a model alone
+cp kept/best.pth kept/last-model.pth moved
+image=$(find val/cat -type f | head -n 1)
+for model in moved/best.pth kept/best-model.pth; do
+    expect 0 "$bin/anx-eval" predict --weights $model "$image"
+    for class in ant bee cat; do grep -Eq "%  $class \\([0-2]\\)\$" .out || fail "predict with $model: $(cat .out)"; done
+done
+expect 0 "$bin/anx-eval" predict --weights moved/last-model.pth "$image"
+grep -q 'class 2' .out || fail "predict knows names from nowhere: $(cat .out)"
+cp -r val others # a class without images moves no other; classes of other names are none
+rm -r others/ant
+expect 0 "$bin/anx-eval" --val-dir others --weights kept/best-model.pth
+shown 'Folders are matched to classes by their names.'
+mv others/bee others/wasp
+expect 2 "$bin/anx-eval" --val-dir others --weights kept/best-model.pth
+said "others: folder 'wasp': not the name of a class"
+mv others/cat others/lynx
+mkdir others/ounce
+cp "$image" others/ounce
+expect 2 "$bin/anx-eval" --val-dir others --weights moved/best.pth
+said "others: no folder is called like a class of the model: 'lynx' would be class 0, which is 'ant'"
+expect 0 "$bin/anx-eval" --val-dir others --weights moved/last-model.pth # which knows no names
 expect 0 "$bin/anx-convert" inspect kept/last.pth
 
 # --- full disks
