@@ -39,7 +39,10 @@ def main():
     torch.set_num_threads(1)
     recorder, same_bits = environment.describe(torch.device("cpu"))
     described, tensors = shipped("training-10-seed1")
-    pictures = [(v[0], open(os.path.join(SOURCE, "fixtures", "images", v[0]), "rb").read()) for v in images.VIEWS]
+    pictures = []
+    for name, *_ in images.VIEWS:
+        with open(os.path.join(SOURCE, "fixtures", "images", name), "rb") as f:
+            pictures.append((name, f.read()))
     must(all(np.array_equal(tensors["image/" + n], np.frombuffer(d, np.uint8)) for n, d in pictures),
          "the images are those that ship")
     model = forward.load_model(collection.seeded(1, 10), "alexnet")
