@@ -92,16 +92,27 @@ static double seconds_left(const anx_train_run *r) {
     return all * step + ceil(all / (double)steps) * validation;
 }
 
+/* With fewer words where the terminal is narrow: what stands at the end, how long it will take, must not be cut off. */
 static void show_step(const anx_train_run *r, double rate) {
+    static const char *const words[][5] = {{"epoch ", "  step ", "  loss ", "images/s", " left"},
+                                           {"epoch ", " step ", " loss ", "img/s", " left"},
+                                           {"", " ", " loss ", "img/s", ""}};
+    enum { forms = sizeof words / sizeof words[0] };
     const anx_train_progress *p = &r->progress;
-    char loss[32], acc[32], lr[32], left[32];
+    char loss[32], acc[32], lr[32], left[32], line[400] = "";
     if (!anx_progress_is_shown()) return;
-    anx_progress_show("epoch %" PRId64 "/%" PRId64 "  step %" PRId64 "/%" PRId64 "  loss %s  Acc@1 %s  lr %s  %.4g "
-                      "images/s  %s left",
-                      p->epoch, r->options->epochs, p->step, anx_train_steps(&r->setup),
-                      anx_train_loss(p->loss_sum / (double)p->images, loss),
-                      anx_train_accuracy(100.0 * (double)p->right / (double)p->images, acc),
-                      anx_train_rate(r->setup.lr[0], lr), rate, anx_train_duration(seconds_left(r), left));
+    anx_train_loss(p->loss_sum / (double)p->images, loss);
+    anx_train_accuracy(100.0 * (double)p->right / (double)p->images, acc);
+    anx_train_rate(r->setup.lr[0], lr);
+    anx_train_duration(seconds_left(r), left);
+    for (int i = 0; i < forms && (i == 0 || (int)strlen(line) > anx_progress_width()); i++) {
+        const char *const *w = words[i], *gap = i == 0 ? "  " : " ";
+        snprintf(line, sizeof line,
+                 "%s%" PRId64 "/%" PRId64 "%s%" PRId64 "/%" PRId64 "%s%s%sAcc@1 %s%slr %s%s%.4g %s%s%s%s", w[0],
+                 p->epoch, r->options->epochs, w[1], p->step, anx_train_steps(&r->setup), w[2], loss, gap, acc, gap, lr,
+                 gap, rate, w[3], gap, left, w[4]);
+    }
+    anx_progress_show("%s", line);
 }
 
 /* ---- steps ---------------------------------------------------------------------------------------------- */

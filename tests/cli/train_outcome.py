@@ -1,12 +1,15 @@
 """How anx-train says that a run ended: the JSON obeys its schema and agrees with the text, the log and the files; the text fits
 in 100 columns; progress comes on terminals alone."""
+import fcntl
 import json
 import os
 import pty
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 
 sys.dont_write_bytecode = True
 
@@ -65,8 +68,9 @@ def check_outcome(what, code, *arguments):
     return outcome, done.err
 
 
-def on_terminal(*arguments):
+def on_terminal(*arguments, columns=120):
     reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
     process = subprocess.Popen([training.TRAIN, *map(str, arguments)], stdout=writer, stderr=writer,
                                env=dict(os.environ, TERM="xterm"))
     os.close(writer)
@@ -120,6 +124,12 @@ def main():
 
         shown = on_terminal(*recipe, "--val-dir", "val", "-o", "terminal")
         check("step 1/2" in shown and "images/s" in shown, f"no progress: {shown!r}")
+        for columns, words in (120, "images/s"), (80, "img/s"):
+            shown = on_terminal(*recipe, "--epochs", 123456, "--max-steps", 3, "-o", f"terminal-{columns}", columns=columns)
+            lines = [line for line in shown.replace("\r", "\n").split("\n") if "/s" in line and "loss" in line]
+            check(len(lines) > 0, f"no progress: {shown!r}")
+            for line in (line.replace("\x1b[K", "") for line in lines):
+                check(words in line and (line.endswith(" s") or line.endswith(" left")), f"{columns} columns: {line!r}")
         os.chdir("/")
     print(f"{training.failures} failures")
     return training.failures > 0

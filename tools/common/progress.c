@@ -21,9 +21,9 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int columns(void) {
+int anx_progress_width(void) {
     struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+    return (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80) - 1;
 }
 
 void anx_progress_show(const char *format, ...) {
@@ -36,7 +36,7 @@ void anx_progress_show(const char *format, ...) {
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    fprintf(stderr, "\r\033[K%.*s", columns() - 1, line); /* K: erase to the line's end */
+    fprintf(stderr, "\r\033[K%.*s", anx_progress_width(), line); /* K: erase to the line's end */
     fflush(stderr);
     on_screen = true;
 }

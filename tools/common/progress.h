@@ -6,6 +6,8 @@
 
 /* Whether there is a terminal (standard error) to show progress on. */
 bool anx_progress_is_shown(void);
+/* How many characters of a line are shown. */
+int anx_progress_width(void);
 /* Shows the line (printf style, cut at the terminal's width) in place of the last one, at most five times a second;
    nothing where there is no terminal. */
 void anx_progress_show(const char *format, ...) __attribute__((format(printf, 1, 2)));
