@@ -55,11 +55,39 @@ static anx_status check_class_names(const anx_dataset *d, anx_error *err) {
     return ANX_OK;
 }
 
+/* Folders of that name hold images of all classes: trained with as if they were classes, they would teach nothing. */
+static anx_status check_not_parts(const anx_dataset *d, anx_error *err) {
+    static const char *const parts[] = {"train", "val", "valid", "validation", "test"};
+    bool train = false;
+    for (int64_t i = 0; i < d->n_classes; i++) {
+        bool is_part = false;
+        for (size_t k = 0; k < sizeof parts / sizeof parts[0]; k++)
+            is_part = is_part || strcmp(d->class_ids[i], parts[k]) == 0;
+        if (!is_part) return ANX_OK;
+        train = train || strcmp(d->class_ids[i], "train") == 0;
+    }
+    if (!train) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
+                         "its folders are 'train' and the like, which are no classes: give --data the folder 'train' "
+                         "itself, or a tar of it, and --val-dir the other");
+}
+
+/* A run that is gone on with remembers where its images were. */
+static anx_status check_there(const anx_train_options *o, const char *path, const char *option, bool given,
+                              anx_error *err) {
+    struct stat st;
+    if (path == NULL || o->resume == NULL || given || stat(path, &st) == 0) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_IO, "the run's images are not there any more: give --%s where they are now",
+                         option);
+}
+
 static anx_status open_train(anx_train_setup *s, anx_error *err) {
     const anx_dataset_options options = {.n_classes = 0};
     const int64_t wanted = s->options->num_classes;
-    anx_status status = anx_dataset_open(s->train_path, &options, &s->train, err);
+    anx_status status = check_there(s->options, s->train_path, "data", ANX_TRAIN_GIVEN(s->options, data), err);
+    if (status == ANX_OK) status = anx_dataset_open(s->train_path, &options, &s->train, err);
     if (status == ANX_OK) status = check_class_names(s->train, err);
+    if (status == ANX_OK) status = check_not_parts(s->train, err);
     if (status == ANX_OK && wanted > 0 && wanted != s->train->n_classes)
         status = anx_error_set(err, ANX_ERR_MISMATCH, "%" PRId64 " class folders, but --num-classes %" PRId64,
                                s->train->n_classes, wanted);
@@ -80,7 +108,8 @@ static anx_status open_val(anx_train_setup *s, anx_error *err) {
     if (s->val_path == NULL) return ANX_OK;
     const int64_t n = s->train->n_classes;
     const anx_dataset_options options = {.classes = s->classes, .n_classes = n};
-    anx_status status = anx_dataset_open(s->val_path, &options, &s->val, err);
+    anx_status status = check_there(s->options, s->val_path, "val-dir", ANX_TRAIN_GIVEN(s->options, val_dir), err);
+    if (status == ANX_OK) status = anx_dataset_open(s->val_path, &options, &s->val, err);
     if (status == ANX_OK) status = anx_check_class_folders(s->val, s->classes, err);
     if (status != ANX_OK) {
         anx_error_in_file(err, s->val_path);

@@ -72,7 +72,9 @@ static bool put_options(const anx_train_setup *s, const anx_train_progress *p, a
     free(joined);
     char *digest = anx_arena_text(arena, anx_digest_hex(&s->train->digest, hex), ANX_SHA256_HEX - 1);
     anx_saved_value *v = anx_arena_alloc(arena, ANX_TRAIN_SETTINGS + OWN_VALUES, sizeof *v);
-    if (classes == NULL || digest == NULL || v == NULL) return false;
+    char *val_digest = NULL;
+    if (s->val != NULL) val_digest = anx_arena_text(arena, anx_digest_hex(&s->val->digest, hex), ANX_SHA256_HEX - 1);
+    if (classes == NULL || digest == NULL || (s->val != NULL && val_digest == NULL) || v == NULL) return false;
     size_t n = 0;
     for (int i = 0; i < ANX_TRAIN_SETTINGS; i++)
         if (anx_train_setting_at(i)->role != ANX_SETTING_PASSING && anx_train_is_main_name(i))
@@ -81,6 +83,7 @@ static bool put_options(const anx_train_setup *s, const anx_train_progress *p, a
     v[n++] = text_value("architecture", s->graph->arch->name);
     v[n++] = text_value("classes", classes);
     v[n++] = text_value("data_digest", digest);
+    v[n++] = text_value("val_digest", val_digest);
     v[n++] = int_value("global_step", p->global_step);
     v[n++] = real_value("epoch_loss_sum", p->loss_sum);
     v[n++] = int_value("epoch_right", p->right);
@@ -342,6 +345,18 @@ static const char *saved_text(const anx_training_state *state, const char *name)
     return v != NULL && v->kind == ANX_SAVED_VALUE_TEXT ? v->u.text : NULL;
 }
 
+/* Which epoch was the best, and when a plateau is reached, is told by accuracies and losses of the same images. */
+static anx_status check_validation(const anx_train_setup *s, const anx_training_state *state, anx_error *err) {
+    char hex[ANX_SHA256_HEX];
+    const char *digest = saved_text(state, "val_digest");
+    if (digest == NULL || s->val == NULL || strcmp(digest, anx_digest_hex(&s->val->digest, hex)) == 0) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_MISMATCH,
+                         "the run was begun with other validation images than '%s' has now: their names, classes or "
+                         "sizes are not the same, so its best epoch would not be; give --val-dir what it had, or begin "
+                         "a new run from its weights",
+                         s->val_path);
+}
+
 static anx_status check_origin(const anx_train_setup *s, const anx_training_state *state, anx_error *err) {
     char hex[ANX_SHA256_HEX], shown[200];
     const char *arch = saved_text(state, "architecture"), *classes = saved_text(state, "classes");
@@ -350,8 +365,9 @@ static anx_status check_origin(const anx_train_setup *s, const anx_training_stat
         return anx_error_set(err, ANX_ERR_MISMATCH, "the run was begun with the network '%s'; what it holds is '%s'",
                              anx_text_printable(arch, strlen(arch), shown, sizeof shown), s->graph->arch->name);
     const anx_status status = classes != NULL ? check_classes(s, classes, err) : ANX_OK;
-    if (status != ANX_OK || digest == NULL || strcmp(digest, anx_digest_hex(&s->train->digest, hex)) == 0)
-        return status;
+    if (status != ANX_OK) return status;
+    if (digest == NULL || strcmp(digest, anx_digest_hex(&s->train->digest, hex)) == 0)
+        return check_validation(s, state, err);
     return anx_error_set(err, ANX_ERR_MISMATCH,
                          "the run was begun with other images than '%s' has now: their names, classes or sizes are not "
                          "the same, so the order in which they come would not be",
@@ -412,10 +428,32 @@ static anx_status take_progress(const anx_train_setup *s, const anx_training_sta
     return anx_train_is_own(state) ? take_own_progress(s, state, p, err) : ANX_OK;
 }
 
+/* What was frozen, and what had a group of its own, no file of PyTorch's says. */
+static anx_status check_groups(const anx_train_setup *s, const anx_training_state *state, anx_error *err) {
+    const anx_saved_optimizer *o = &state->optimizer;
+    char theirs[200] = "", ours[200] = "";
+    bool same = o->n_groups == (size_t)s->n_groups;
+    for (size_t g = 0; g < o->n_groups || g < (size_t)s->n_groups; g++) {
+        size_t here = 0;
+        for (int i = 0; i < s->graph->n_params; i++) here += s->group_of_param[i] == (int)g;
+        const size_t a = strlen(theirs), b = strlen(ours);
+        if (g < o->n_groups)
+            snprintf(theirs + a, sizeof theirs - a, "%s%zu", g > 0 ? " and " : "", o->groups[g].n_params);
+        if (g < (size_t)s->n_groups) snprintf(ours + b, sizeof ours - b, "%s%zu", g > 0 ? " and " : "", here);
+        same = same && o->groups[g].n_params == here;
+    }
+    if (same) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_MISMATCH,
+                         "the parameter groups of its optimizer have %s parameters, not %s: give --freeze and "
+                         "--lr-group as that run had them",
+                         o->n_groups > 0 ? theirs : "no", ours);
+}
+
 anx_status anx_train_load(anx_train_setup *s, const anx_checkpoint *checkpoint, const anx_training_state *state,
                           anx_train_progress *progress, anx_error *err) {
     const anx_training_live live = anx_train_live(s);
     anx_status status = check_origin(s, state, err);
+    if (status == ANX_OK && !anx_train_is_own(state)) status = check_groups(s, state, err);
     if (status == ANX_OK) status = take_progress(s, state, progress, err);
     if (status == ANX_OK) status = anx_training_live_load(&live, state, &checkpoint->tensors, err);
     if (status == ANX_OK) anx_train_get_rates(s);

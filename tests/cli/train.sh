@@ -154,8 +154,20 @@ refused "the class folder 'a\\xfft' has a name that is not UTF-8, or a tab or li
 mv "bytes/a$(printf '\377')t" "bytes/a$(printf '\t')t"
 refused "the class folder 'a\\x09t' has a name that is not UTF-8, or a tab or line break in it" --data bytes
 
-# --- weights that cannot be begun with
+mkdir parts # train/ and val/ are no classes, where they are not taken as two folders
+cp -r data parts/train
+refused "parts: its folders are 'train' and the like, which are no classes: give --data the folder 'train' itself" --data parts
+cp -r val parts/val
+tar cf parts.tar -C parts train val
+refused "parts.tar: its folders are 'train' and the like, which are no classes" --data parts.tar
+tar cf classes.tar -C data .
+begin 0 of-tar --data classes.tar --val-dir val --max-steps 1
+shown 'training    10 images in classes.tar; 3 steps of 4 an epoch'
+begin 0 of-one-step --val-dir val/ --max-steps 1 --batch 10
+shown 'training    10 images in data; 1 step of 10 an epoch'
+
 weights() {
+# --- weights that cannot be begun with
     words=$1
     shift
     expect 2 "$train" --data data -o refused --epochs 1 --batch 4 "$@"
@@ -347,6 +359,19 @@ resume 2 run/last.pth --data wasps --val-dir wasps-val
 said "run/last.pth: the run was begun with other classes than 'wasps' has: class 0 was 'ant', and is 'bee' here"
 expect 2 "$train" --resume nowhere.pth
 said 'nowhere.pth: '
+cp -r val more-val # the accuracies of other images would choose another best epoch
+cp val/ant/hopper.jpg more-val/bee/again.jpg
+resume 2 run/last.pth --val-dir more-val
+said "run/last.pth: the run was begun with other validation images than 'more-val' has now"
+mv more-val val-elsewhere
+rm val-elsewhere/bee/again.jpg
+resume 0 run/last.pth --val-dir val-elsewhere --max-steps 2
+mv data away
+resume 2 run/last.pth
+said "$work/data: the run's images are not there any more: give --data where they are now"
+resume 0 run/last.pth --data away --max-steps 2
+mv away data
+resume 0 run/last.pth --data data --val-dir val --max-steps 2
 damage run/last.pth run/damaged.pth
 resume 2 run/damaged.pth
 said 'run/damaged.pth: '

@@ -61,6 +61,14 @@ def sequential(root, milestone):
                             "_schedulers": [{**first, "factor": 0.1, "total_iters": 1}, dict(after)]}
 
 
+def frozen(root):
+    """As where the first two parameters of ten were frozen."""
+    optimizer = root["optimizer"]
+    optimizer["param_groups"][0]["params"] = list(range(8))
+    for i in (8, 9):
+        optimizer["state"].pop(i, None)
+
+
 # A change, and words of what must be said; None: it may be taken.
 REFUSED = [
     ("a step that is negative", own("step", -1), "'step' is negative, -1"),
@@ -132,6 +140,7 @@ FOREIGN = [
     ("a rate that is none", both(group("lr", math.nan), group("initial_lr", math.nan)), "learning rate is nan"),
     ("an infinite rate", both(group("lr", math.inf), group("initial_lr", math.inf)), "learning rate is inf"),
     ("a momentum that is none", group("momentum", math.nan), "momentum is nan"),
+    ("parameters that were frozen there", frozen, "--freeze and --lr-group as that run had them"),
     ("no groups", lambda root: root["optimizer"].update(param_groups=[], state={}), "group"),
     ("many epochs", lambda root: root.update(epoch=2**31 - 2), None),
 ]
