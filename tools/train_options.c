@@ -251,6 +251,7 @@ anx_status anx_train_check_together(const anx_train_options *o, anx_error *err) 
     if (strcmp(o->lr_scheduler, "cosineannealinglr") == 0 && o->lr_warmup_epochs >= o->epochs)
         return WRONG("--lr-warmup-epochs %lld leaves cosineannealinglr none of %lld epochs",
                      (long long)o->lr_warmup_epochs, (long long)o->epochs);
+    if (plateau && o->lr_gamma >= 1.0) return WRONG("--lr-scheduler plateau needs an --lr-gamma below 1");
     if (strcmp(o->opt, "sgd_nesterov") == 0 && o->momentum == 0.0) return WRONG("--opt sgd_nesterov needs a momentum");
     return check_texts(o, err);
 }

@@ -65,11 +65,11 @@ static anx_status check_place(const session *s, const anx_train_options *o, anx_
     if (!anx_file_is_same(o->resume, f->files[ANX_TRAIN_BEST])) return anx_train_folder_check_empty(f, err);
     const int64_t there = anx_train_steps_in(last), here = anx_train_steps_in(o->resume);
     if (there <= here) return ANX_OK;
-    const anx_status status =
-        anx_error_set(err, ANX_ERR_EXISTS,
-                      "is %" PRId64 " steps behind %s: go on with that one, give -o another folder, or give --force to "
-                      "drop what came behind",
-                      there - here, last);
+    const anx_status status = anx_error_set(
+        err, ANX_ERR_EXISTS,
+        "is %" PRId64 " step%s behind %s: go on with that one, give -o another folder, or give --force to "
+        "drop what came behind",
+        there - here, there - here == 1 ? "" : "s", last);
     anx_error_in_file(err, o->resume);
     return status;
 }

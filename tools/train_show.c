@@ -20,6 +20,10 @@ static shown show(const char *text) {
     return s;
 }
 
+static const char *plural(int64_t n) {
+    return n == 1 ? "" : "s";
+}
+
 static void put_lines(FILE *to, const char *label, const char *texts) {
     size_t n;
     bool first = true;
@@ -76,15 +80,16 @@ void anx_train_show_head(FILE *to, const anx_train_setup *s, const anx_train_pro
     const anx_device_info *d = &s->info;
     char a[32], b[32];
     show_network(to, s);
-    fprintf(to, "training    %s images in %s; %s steps of %" PRId64 " an epoch\n",
-            anx_train_count(s->train->n_samples, a), show(s->train_path).text, anx_train_count(anx_train_steps(s), b),
-            o->batch);
+    fprintf(to, "training    %s image%s in %s; %s step%s of %" PRId64 " an epoch\n",
+            anx_train_count(s->train->n_samples, a), plural(s->train->n_samples), show(s->train_path).text,
+            anx_train_count(anx_train_steps(s), b), plural(anx_train_steps(s)), o->batch);
     if (s->val != NULL)
-        fprintf(to, "validation  %s images in %s\n", anx_train_count(s->val->n_samples, a), show(s->val_path).text);
+        fprintf(to, "validation  %s image%s in %s\n", anx_train_count(s->val->n_samples, a), plural(s->val->n_samples),
+                show(s->val_path).text);
     show_trained(to, s);
     show_recipe(to, s);
     fprintf(to, "device      %s%s%s%s%s, %d thread%s%s\n", d->device, *d->library != '\0' ? ", " : "", d->library,
-            *d->isa != '\0' ? ", " : "", d->isa, d->threads, d->threads == 1 ? "" : "s",
+            *d->isa != '\0' ? ", " : "", d->isa, d->threads, plural(d->threads),
             d->pytorch_bits ? ": PyTorch's bits" : "");
     if (o->resume != NULL)
         fprintf(to, "going on    at epoch %" PRId64 ", step %" PRId64 " (step %s of the run)\n", p->epoch, p->step,
@@ -119,15 +124,19 @@ void anx_train_show_end(FILE *to, const anx_train_setup *s, const anx_train_outc
                                         "ended"};
     char a[32], b[32], where[ANX_TRAIN_WORDS];
     fprintf(to, "\n%s after %s step%s (%" PRId64 " whole epoch%s of %" PRId64 ") in %s\n", words[e->reason],
-            anx_train_count(p->global_step, a), p->global_step == 1 ? "" : "s", p->epoch, p->epoch == 1 ? "" : "s",
-            s->options->epochs, anx_train_duration(e->seconds, b));
+            anx_train_count(p->global_step, a), plural(p->global_step), p->epoch, plural(p->epoch), s->options->epochs,
+            anx_train_duration(e->seconds, b));
     if (e->non_finite != NULL)
         fprintf(to,
-                "            %s\n            %s is as it was written last; a smaller --lr, or a warm-up, may help\n",
-                anx_train_non_finite_words(e->non_finite, where), show(f->files[ANX_TRAIN_LAST]).text);
+                "            %s\n            %s is as it was written last. A smaller --lr, or a warm-up, may help,\n"
+                "            in a new run from there: --weights %s -o DIR\n",
+                anx_train_non_finite_words(e->non_finite, where), show(f->files[ANX_TRAIN_LAST]).text,
+                show(f->files[ANX_TRAIN_LAST]).text);
+    if (e->reason == ANX_TRAIN_DONE && e->last == NULL && s->options->resume != NULL)
+        fprintf(to, "            nothing was left to do; with more --epochs it would go on\n");
     if (e->left_out > 0)
         fprintf(to, "left out    images that could not be read, %s time%s\n", anx_train_count(e->left_out, a),
-                e->left_out == 1 ? "" : "s");
+                plural(e->left_out));
     show_best(to, p, f);
     if (e->reason == ANX_TRAIN_NON_FINITE) return;
     fprintf(to, "last        %s, %s\n", show(f->files[ANX_TRAIN_LAST]).text, show(f->files[ANX_TRAIN_LAST_MODEL]).text);

@@ -96,6 +96,7 @@ usage "--lr-warmup-epochs does not go with --lr-scheduler plateau" --data data -
     --lr-scheduler plateau --lr-warmup-epochs 1
 usage "--lr-warmup-epochs 90 leaves cosineannealinglr none of 90 epochs" --data data --arch narrow -o run \
     --lr-scheduler cosineannealinglr --lr-warmup-epochs 90
+usage "--lr-scheduler plateau needs an --lr-gamma below 1" --data data --arch narrow -o run --lr-scheduler plateau --lr-gamma 1
 usage "--opt sgd_nesterov needs a momentum" --data data --arch narrow -o run --opt sgd_nesterov --momentum 0
 for rate in x x= =1 x=-1 x=nan x=1e39; do
     usage "--lr-group '$rate' is not GLOB=RATE: 'classifier.6.*=0.01'" --data data --arch narrow -o run --lr-group $rate
@@ -166,8 +167,8 @@ shown 'training    10 images in classes.tar; 3 steps of 4 an epoch'
 begin 0 of-one-step --val-dir val/ --max-steps 1 --batch 10
 shown 'training    10 images in data; 1 step of 10 an epoch'
 
-weights() {
 # --- weights that cannot be begun with
+weights() {
     words=$1
     shift
     expect 2 "$train" --data data -o refused --epochs 1 --batch 4 "$@"
@@ -324,6 +325,7 @@ begin 2 nan --lr 1e30
 shown 'STOPPED: a value is not finite after '
 grep -Eq '^ +(features|classifier)\.[0-9]+(\.weight|\.bias)? was not finite in epoch 0, ' .out || fail "nan: $(cat .out)"
 shown 'nan/last.pth is as it was written last'
+shown 'in a new run from there: --weights nan/last.pth -o DIR'
 absent nan/last-model.pth nan/best.pth
 expect 0 "$bin/anx-convert" nan/last.pth finite.pth
 resume 2 nan/last.pth # again at the same step
@@ -357,8 +359,6 @@ mv wasps/ant wasps/wasp
 cp -r wasps wasps-val
 resume 2 run/last.pth --data wasps --val-dir wasps-val
 said "run/last.pth: the run was begun with other classes than 'wasps' has: class 0 was 'ant', and is 'bee' here"
-expect 2 "$train" --resume nowhere.pth
-said 'nowhere.pth: '
 cp -r val more-val # the accuracies of other images would choose another best epoch
 cp val/ant/hopper.jpg more-val/bee/again.jpg
 resume 2 run/last.pth --val-dir more-val
@@ -372,6 +372,8 @@ said "$work/data: the run's images are not there any more: give --data where the
 resume 0 run/last.pth --data away --max-steps 2
 mv away data
 resume 0 run/last.pth --data data --val-dir val --max-steps 2
+expect 2 "$train" --resume nowhere.pth
+said 'nowhere.pth: '
 damage run/last.pth run/damaged.pth
 resume 2 run/damaged.pth
 said 'run/damaged.pth: '
@@ -387,7 +389,7 @@ mv run/log.kept run/log.jsonl
 (cd / && exec "$train" --resume "$work/run/last.pth" --max-steps 3) >/dev/null 2>.err || fail "from elsewhere: $(cat .err)"
 resume 0 run/last.pth --max-steps 4 # one step behind the first epoch, after which best.pth was written
 resume 2 run/best.pth
-said "run/best.pth: is 1 steps behind run/last.pth: go on with that one, give -o another folder, or give --force"
+said "run/best.pth: is 1 step behind run/last.pth: go on with that one, give -o another folder, or give --force"
 resume 0 run/best.pth -o branch
 resume 0 run/best.pth --force
 cmp -s run/last.pth branch/last.pth || fail "gone on from best.pth in its own folder and elsewhere, it is not one run"
@@ -397,6 +399,7 @@ said "run/last.pth: an earlier run's"
 cp run/last.pth finished.pth
 resume 0 run/last.pth # nothing is left to do
 shown 'done after 6 steps (2 whole epochs of 2)'
+shown 'nothing was left to do; with more --epochs it would go on'
 cmp -s finished.pth run/last.pth || fail "a finished run that is gone on with changes"
 resume 0 run/last.pth --epochs 3
 shown 'done after 9 steps (3 whole epochs of 3)'
