@@ -35,8 +35,9 @@ static const anx_train_setting table[ANX_TRAIN_SETTINGS] = {
      "begin with drawn weights instead: torch.manual_seed(SEED), then\n"
      "torchvision.models.NAME(num_classes=K)"},
     {"resume", 0, "FILE", ROLE(TEXT), ROLE(PASSING), AT(resume), 0, 0, false, NULL,
-     "go on with a run from its last.pth or best.pth, or from a checkpoint of\n"
-     "torchvision's train.py. Settings come from the file; what is given must agree"},
+     "go on with a run from its last.pth or best.pth: settings come from the file,\n"
+     "what is given must agree. Or from a checkpoint of torchvision's train.py, with\n"
+     "what it does not have: --data, --epochs, --batch, --augment, --freeze ..."},
     {"num-classes", 0, "K", ROLE(INTEGER), ROLE(KEPT), AT(num_classes), 1, 0x1p31, false, NULL,
      "how many classes the data must have (default: as many as they have)"},
     {"output", 'o', "DIR", ROLE(TEXT), ROLE(PASSING), AT(output), 0, 0, false, NULL,
