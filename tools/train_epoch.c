@@ -187,14 +187,19 @@ static anx_status begin_epoch(anx_train_run *r, anx_error *err) {
     return anx_training_input_begin(r->setup.input, &r->setup.gen, p->epoch, &p->order_seed, err);
 }
 
-anx_status anx_train_steps_of_epoch(anx_train_run *r, anx_error *err) {
+/* The last step of an epoch is not the last thing: it is evaluated, and its checkpoints are written. */
+static bool was_asked_to_stop(const anx_train_run *r) {
     const int64_t most = r->options->max_steps;
+    return most > 0 && r->progress.global_step >= most && r->progress.step < anx_train_steps(&r->setup);
+}
+
+anx_status anx_train_steps_of_epoch(anx_train_run *r, anx_error *err) {
     anx_status status = begin_epoch(r, err);
     while (status == ANX_OK && !r->stopped) {
         anx_training_batch batch;
         if (anx_interrupt_requested())
             stop(r, ANX_TRAIN_INTERRUPTED);
-        else if (most > 0 && r->progress.global_step >= most)
+        else if (was_asked_to_stop(r))
             stop(r, ANX_TRAIN_MAX_STEPS);
         if (r->stopped) break;
         const double began = anx_train_now();

@@ -97,7 +97,8 @@ static const anx_train_setting table[ANX_TRAIN_SETTINGS] = {
      "which --resume with this goes on with"},
     /* this run */
     {"max-steps", 0, "N", ROLE(INTEGER), ROLE(PASSING), AT(max_steps), 1, largest_count, false, NULL,
-     "stop after N steps of the whole run; --resume goes on from there"},
+     "stop after N steps of the whole run, at an epoch's end after its evaluation;\n"
+     "--resume goes on from there"},
     {"device", 0, "NAME", ROLE(TEXT), ROLE(KEPT), AT(device), 0, 0, false, NULL, NULL},
     {"threads", 0, "N", ROLE(INTEGER), ROLE(PASSING), AT(threads), 1, 4096, false, NULL,
      "(default: what affinity, cgroup and OMP_NUM_THREADS allow)"},

@@ -112,6 +112,13 @@ def main():
         check("anx-train --resume stopped/last.pth" in text and "frozen: features.*" in text, f"stopped: {text}")
         check(outcome["trained_parameters"] < 17637, "frozen parameters are counted")
 
+        for epochs, reason in (1, "done"), (3, "max_steps"):
+            what = f"an epoch's last step of {epochs}"
+            outcome, text = check_outcome(what, 0, *recipe, "--val-dir", "val", "-o", f"end-{epochs}", "--epochs", epochs,
+                                          "--max-steps", 2)
+            check((outcome["reason"], outcome["epochs_done"], outcome["steps_done"]) == (reason, 1, 2), f"{what}: {outcome}")
+            check(outcome.get("best", {}).get("epoch") == 0, f"{what}: not evaluated")
+
         outcome, text = check_outcome("not finite", 2, *recipe, "-o", "nan", "--lr", 1e30)
         check(outcome["reason"] == "non_finite" and outcome["non_finite"]["epoch"] == 0, f"not finite: {outcome}")
         check(outcome["non_finite"]["tensor"] in text and "STOPPED: a value is not finite" in text, f"not finite: {text}")
