@@ -254,6 +254,16 @@ static anx_status sort_ids(const reading *r, param_ids *ids) {
     return ANX_OK;
 }
 
+/* Whose a key of a group is, as people know it. */
+static const char *owner_of(const anx_pickle_value *key) {
+    static const struct {
+        const char *key, *owner;
+    } known[] = {{"betas", " (it is Adam's or AdamW's)"}, {"alpha", " (it is RMSprop's)"}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (anx_pickle_is_string(key, known[i].key)) return known[i].owner;
+    return "";
+}
+
 /* The keys that a group has, in its order. */
 static anx_status read_keys(const reading *r, const anx_pickle_value *dict, anx_saved_group *g) {
     const anx_training_fields *fields = anx_training_group_fields();
@@ -263,8 +273,8 @@ static anx_status read_keys(const reading *r, const anx_pickle_value *dict, anx_
         const anx_training_field *f = find_field(fields, dict->u.dict.items[2 * i]);
         if (f == NULL)
             return anx_error_set(r->err, ANX_ERR_UNSUPPORTED,
-                                 "has the key %s, which torch.optim.SGD has not; no other optimizer is supported",
-                                 show(dict->u.dict.items[2 * i]).text);
+                                 "has the key %s%s, which torch.optim.SGD has not; no other optimizer is supported",
+                                 show(dict->u.dict.items[2 * i]).text, owner_of(dict->u.dict.items[2 * i]));
         const size_t key = (size_t)(f - fields->fields);
         if (!seen[key]) g->keys[g->n_keys++] = (anx_saved_group_key)key;
         seen[key] = true;

@@ -141,6 +141,8 @@ FOREIGN = [
     ("an infinite rate", both(group("lr", math.inf), group("initial_lr", math.inf)), "learning rate is inf"),
     ("a momentum that is none", group("momentum", math.nan), "momentum is nan"),
     ("parameters that were frozen there", frozen, "--freeze and --lr-group as that run had them"),
+    ("AdamW", group("betas", (0.9, 0.999)), "'betas' (it is Adam's or AdamW's), which torch.optim.SGD has not"),
+    ("RMSprop", group("alpha", 0.9), "'alpha' (it is RMSprop's), which torch.optim.SGD has not"),
     ("no groups", lambda root: root["optimizer"].update(param_groups=[], state={}), "group"),
     ("many epochs", lambda root: root.update(epoch=2**31 - 2), None),
 ]
