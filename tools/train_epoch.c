@@ -66,7 +66,8 @@ anx_status anx_train_save_last(anx_train_run *r, anx_error *err) {
     return status;
 }
 
-/* An image that cannot be read costs nothing of what came before it: whoever repairs it, or leaves it out, goes on. */
+/* An image that cannot be read costs nothing of what came before it: whoever leaves it out goes on, and
+   whoever can read it again, with the same file. */
 static void keep_reached(anx_train_run *r) {
     anx_nonfinite found;
     r->kept = r->progress.step == 0 ||

@@ -380,7 +380,7 @@ static int trouble(const session *s, const anx_error *err) {
         anx_cli_say("what came before that is in %s: --resume goes on with it%s", s->run.folder.files[ANX_TRAIN_LAST],
                     s->run.options->skip_bad || err->status == ANX_ERR_OUT_OF_MEMORY
                         ? ""
-                        : ", and --skip-bad without such images");
+                        : " when the images are as they were, and --skip-bad without such ones");
     return code;
 }
 

@@ -198,8 +198,13 @@ cp -r data bad
 printf 'no image' >bad/bee/0.jpg
 expect 2 "$train" --data bad --arch narrow -o bad-run --epochs 2 --batch 2 --seed 3
 said 'anx-train: bad/bee/0.jpg: '
-said "what came before that is in bad-run/last.pth: --resume goes on with it, and --skip-bad without such images"
+said "what came before that is in bad-run/last.pth: --resume goes on with it when the images are as they \
+were, and --skip-bad without such ones"
 resume 2 bad-run/last.pth # as long as it is bad
+cp bad/ant/0.jpg bad/bee/0.jpg # another image of another size, which is not what the run was begun with
+resume 2 bad-run/last.pth
+said "bad-run/last.pth: the run was begun with other images than '$work/bad' has now"
+printf 'no image' >bad/bee/0.jpg
 resume 0 bad-run/last.pth --skip-bad
 shown 'left out    images that could not be read, 2 times'
 said "left out: $work/bad/bee/0.jpg: "
