@@ -313,11 +313,11 @@ static anx_status finish_epoch(session *s, anx_error *err) {
     if (status == ANX_OK && !r->stopped) {
         close_epoch(s, &accuracy);
         status = anx_train_log_epoch(r->log, &s->last, err);
-        anx_progress_clear();
-        anx_train_show_epoch(s->to, &s->last, s->epochs_shown++ == 0);
-        fflush(s->to);
         if (status == ANX_OK && s->last.best) status = save_best(r, err);
         if (status == ANX_OK) status = anx_train_save_last(r, err);
+        anx_progress_clear();
+        anx_train_show_epoch(s->to, &s->last, s->epochs_shown++ == 0);
+        fflush(s->to); /* where nobody reads any more, that may be the end: the epoch is kept by now */
     }
     anx_accuracy_fini(&accuracy);
     return status;

@@ -339,7 +339,7 @@ def main():
         data, weights = folder + "/data", folder + "/seed0.pth"
         subprocess.run([BUILD + "/tools/anx-convert", "init", "--arch", "alexnet", "--seed", "0", "-o", weights],
                        check=True, stdout=subprocess.DEVNULL)
-        make_folders(data, ["ape", "bee", "cat", "dog", "elk"], 21, 10)
+        make_folders(data, ["ape", "bee", "cat", "dog", "elk"], 13, 6)
         torch_options = {"weights": weights, "classes": 5, "seed": 3, "smoothing": 0.1,
                          "scheduler": lambda o: lrs.StepLR(o, 1, 0.5)}
         judge_case("a new head, label smoothing, StepLR", data, folder + "/a",
