@@ -165,9 +165,13 @@ static anx_status create_log(session *s, anx_train_options *o, const char *time,
     anx_train_option options[ANX_TRAIN_SETTINGS];
     size_t n = 0;
     anx_status status = ANX_OK;
-    for (int i = 0; i < ANX_TRAIN_SETTINGS && status == ANX_OK; i++)
-        if (anx_train_setting_at(i)->role != ANX_SETTING_PASSING && anx_train_is_main_name(i))
-            status = describe_setting(o, i, &options[n++], err);
+    for (int i = 0; i < ANX_TRAIN_SETTINGS && status == ANX_OK; i++) {
+        if (anx_train_setting_at(i)->role == ANX_SETTING_PASSING || !anx_train_is_main_name(i)) continue;
+        status = describe_setting(o, i, &options[n++], err);
+        /* --data may have been both. */
+        if (anx_train_setting_at(i)->offset == offsetof(anx_train_options, val_dir) && o->val_dir == NULL)
+            options[n - 1].text = setup->val_path;
+    }
     const anx_train_start start = {.version = ANX_VERSION,
                                    .device = setup->info.device,
                                    .threads = setup->info.threads,

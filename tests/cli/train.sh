@@ -159,6 +159,9 @@ mkdir parts # train/ and val/ are no classes, where they are not taken as two fo
 cp -r data parts/train
 refused "parts: its folders are 'train' and the like, which are no classes: give --data the folder 'train' itself" --data parts
 cp -r val parts/val
+begin 0 of-both --data parts --max-steps 1 # of train.py's kind: both
+shown ' images in parts/val'
+grep -q '"val-dir":"parts/val"' of-both/log.jsonl || fail "the log does not name the validation images"
 tar cf parts.tar -C parts train val
 refused "parts.tar: its folders are 'train' and the like, which are no classes" --data parts.tar
 tar cf classes.tar -C data .
