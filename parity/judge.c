@@ -9,6 +9,7 @@
 #include "parity/judge_run.h"
 #include "parity/judge_training.h"
 #include "parity/points.h"
+#include "src/base/clock.h"
 #include "src/base/mt19937.h"
 #include "src/base/threads.h"
 
@@ -353,7 +354,7 @@ anx_status anx_judge(const anx_judge_options *options, anx_verdicts **out, anx_e
     } steps[] = {{"open", step_open},     {"preprocessing", step_preprocess},
                  {"layers", step_layers}, {"dump", step_against},
                  {"probe", step_probe},   {"training", step_training}};
-    const double start = anx_judge_now();
+    const double start = anx_clock_seconds();
     anx_judge_run run = {.options = options,
                          .preprocess = options->preprocess,
                          .threads = options->threads > 0 ? options->threads : anx_threads_available()};
@@ -370,13 +371,13 @@ anx_status anx_judge(const anx_judge_options *options, anx_verdicts **out, anx_e
         goto out;
     }
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        const double begin = anx_judge_now();
+        const double begin = anx_clock_seconds();
         if ((status = steps[i].run(&run, &list, err)) != ANX_OK) goto out;
-        if ((status = anx_verdicts_add_duration(run.list, steps[i].name, anx_judge_now() - begin, err)) != ANX_OK)
+        if ((status = anx_verdicts_add_duration(run.list, steps[i].name, anx_clock_seconds() - begin, err)) != ANX_OK)
             goto out;
     }
     anx_verdicts_conclude(run.list);
-    run.list->total_seconds = anx_judge_now() - start;
+    run.list->total_seconds = anx_clock_seconds() - start;
     *out = run.list;
     run.list = NULL;
 out:

@@ -1,17 +1,10 @@
 /* The judge's plans: made for one input size and batch at a time, when first needed. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "parity/judge_run.h"
 #include "parity/points.h"
 #include "src/base/checked.h"
-
-double anx_judge_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 bool anx_judge_wants(const anx_judge_run *run, const anx_graph *graph, int node) {
     const char *globs = run->options->points;

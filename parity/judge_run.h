@@ -58,7 +58,6 @@ typedef struct anx_judge_run {
 } anx_judge_run;
 
 /* Seconds of a clock that only goes forward. */
-double anx_judge_now(void);
 /* Is the point wanted? The logits' node is known by "logits" too. */
 bool anx_judge_wants(const anx_judge_run *run, const anx_graph *graph, int node);
 /* (float *) room for one batch of a node's output; OUT_OF_MEMORY. */

@@ -5,6 +5,7 @@
 #include "src/backend/backends.h"
 #include "src/backend/dnnl/block.h"
 #include "src/backend/dnnl/device.h"
+#include "src/base/clock.h"
 #include "tools/benchmark/series.h"
 
 enum { ARGS = 5 };
@@ -68,10 +69,10 @@ static anx_status kernel_init(kernel *k, const anx_dnnl_device *device, dnnl_pri
 static anx_status time_kernel(const anx_dnnl_device *device, const kernel *k, double *seconds, anx_error *err) {
     bench_series series = {.count = 0};
     for (int i = 0; i < 4; i++) {
-        const double start = bench_now();
+        const double start = anx_clock_seconds();
         anx_status status = anx_dnnl_execute(device, k->primitive, k->args, k->n_args, err);
         if (status != ANX_OK) return status;
-        if (i > 0) bench_series_add(&series, bench_now() - start);
+        if (i > 0) bench_series_add(&series, anx_clock_seconds() - start);
     }
     *seconds = bench_series_min(&series);
     return ANX_OK;

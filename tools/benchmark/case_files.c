@@ -1,3 +1,4 @@
+#include "src/base/clock.h"
 #include "tools/benchmark/cases_inside.h"
 
 #include <stdio.h>
@@ -9,10 +10,10 @@ anx_status bench_load(bench_context *context, bench_row *row, anx_error *err) {
     for (int run = -1; run < context->repeats && status == ANX_OK; run++) {
         anx_checkpoint *checkpoint = NULL;
         anx_model *model = NULL;
-        const double start = bench_now();
+        const double start = anx_clock_seconds();
         status = anx_checkpoint_open(context->weights, NULL, &checkpoint, err);
         if (status == ANX_OK) status = anx_model_bind(checkpoint, NULL, 0, 0, &model, err);
-        if (run >= 0) bench_series_add(&row->anx, bench_now() - start);
+        if (run >= 0) bench_series_add(&row->anx, anx_clock_seconds() - start);
         anx_model_destroy(model);
         anx_checkpoint_close(checkpoint);
         if (status == ANX_OK) status = bench_ask_torch(context, "load", &row->torch, run >= 0, err);

@@ -1,3 +1,4 @@
+#include "src/base/clock.h"
 #include "tools/benchmark/bare.h"
 #include "tools/benchmark/cases_inside.h"
 
@@ -18,14 +19,14 @@ static anx_status forward_turns(bench_context *context, anx_plan *plan, bench_ba
     snprintf(request, sizeof request, "forward\t%lld", (long long)batch);
     anx_status status = ANX_OK;
     for (int run = -2; run < context->repeats && status == ANX_OK; run++) { /* two to warm up */
-        double start = bench_now();
+        double start = anx_clock_seconds();
         status = anx_plan_run_groups(plan, 0, last + 1, err);
         if (status == ANX_OK) status = anx_device_sync(context->device, err);
-        if (run >= 0) bench_series_add(&row->anx, bench_now() - start);
+        if (run >= 0) bench_series_add(&row->anx, anx_clock_seconds() - start);
         bench_settle();
-        start = bench_now();
+        start = anx_clock_seconds();
         if (status == ANX_OK) status = bench_bare_run(bare, err);
-        if (run >= 0) bench_series_add(&row->bare, bench_now() - start);
+        if (run >= 0) bench_series_add(&row->bare, anx_clock_seconds() - start);
         bench_settle();
         if (status == ANX_OK) status = bench_ask_torch(context, request, &row->torch, run >= 0, err);
     }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "src/base/clock.h"
 #include "tools/benchmark/learner.h"
 
 double bench_sgd_bytes(int64_t elems) {
@@ -42,9 +43,9 @@ static anx_status optimizer_turns(bench_context *context, anx_sgd_slice *slice, 
     const anx_train_kernels *kernels = NULL;
     anx_status status = anx_train_kernels_select(&kernels, err);
     for (int run = -2; run < context->repeats && status == ANX_OK; run++) {
-        const double start = bench_now();
+        const double start = anx_clock_seconds();
         anx_sgd_step(kernels, &bench_sgd_options, slice, 1, context->threads);
-        if (run >= 0) bench_series_add(&row->anx, bench_now() - start);
+        if (run >= 0) bench_series_add(&row->anx, anx_clock_seconds() - start);
         bench_settle();
         status = bench_ask_torch(context, "sgd", &row->torch, run >= 0, err);
     }

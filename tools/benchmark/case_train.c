@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "src/base/clock.h"
 #include "tools/benchmark/learner.h"
 
 /* ---- what a step costs at least ------------------------------------------------------------------------- */
@@ -51,9 +52,9 @@ static anx_status train_turns(const train_case *c, bench_learner *learner,
     anx_status status = ANX_OK;
     for (int run = -2; run < c->context->repeats && status == ANX_OK; run++) { /* two to warm up */
         double seconds = 0.0;
-        const double start = bench_now();
+        const double start = anx_clock_seconds();
         status = bench_learner_step(learner, err);
-        if (run >= 0) bench_series_add(&row->anx, bench_now() - start);
+        if (run >= 0) bench_series_add(&row->anx, anx_clock_seconds() - start);
         bench_settle();
         if (status == ANX_OK && bare != NULL) {
             status = bare(user, &seconds, err);
@@ -143,14 +144,14 @@ static void apart_fini(apart *a) {
 /* Both, one after the other. */
 static anx_status run_apart(void *user, double *seconds, anx_error *err) {
     apart *a = user;
-    double start = bench_now();
+    double start = anx_clock_seconds();
     anx_status status = anx_plan_run_groups(a->below, 0, a->n_groups, err);
     if (status == ANX_OK) status = anx_device_sync(a->context->device, err);
-    const double forward = bench_now() - start;
+    const double forward = anx_clock_seconds() - start;
     bench_settle();
-    start = bench_now();
+    start = anx_clock_seconds();
     if (status == ANX_OK) status = bench_learner_step(&a->head, err);
-    *seconds = forward + (bench_now() - start);
+    *seconds = forward + (anx_clock_seconds() - start);
     return status;
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "loaders/file.h"
+#include "src/base/clock.h"
 
 void bench_settle(void) {
     usleep(20000);
@@ -42,7 +43,7 @@ void bench_fill_input(anx_plan *plan, int64_t elems) {
 anx_status bench_time_images(const bench_context *context, int count, bench_image_work *work, void *user,
                              double *seconds, anx_error *err) {
     anx_status status = ANX_OK;
-    const double start = bench_now();
+    const double start = anx_clock_seconds();
     for (int i = 0; i < count && status == ANX_OK; i++) {
         const int image = i % context->n_images;
         uint8_t *bytes = NULL;
@@ -52,7 +53,7 @@ anx_status bench_time_images(const bench_context *context, int count, bench_imag
         if (status != ANX_OK) anx_error_in_file(err, context->images[image]);
         free(bytes);
     }
-    *seconds = bench_now() - start;
+    *seconds = anx_clock_seconds() - start;
     return status;
 }
 

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
+#include "src/base/clock.h"
 #include "src/base/isa.h"
 #include "tools/benchmark/series.h"
 
@@ -23,7 +24,7 @@ static double fastest_flops(int threads, bench_fma_fn *fma) {
     double best = 0.0;
     for (int run = 0; run < 5; run++) {
         double operations = 0.0;
-        const double start = bench_now();
+        const double start = anx_clock_seconds();
 #pragma omp parallel num_threads(threads) reduction(+ : operations)
         {
             float sink = 0.0f;
@@ -31,7 +32,7 @@ static double fastest_flops(int threads, bench_fma_fn *fma) {
             volatile float keep = sink;
             (void)keep;
         }
-        const double rate = operations / (bench_now() - start);
+        const double rate = operations / (anx_clock_seconds() - start);
         if (rate > best) best = rate;
     }
     return best;
@@ -58,7 +59,7 @@ static uint64_t combine(const uint64_t *words, size_t n) {
 static double fastest_bytes(int threads, const uint64_t *words) {
     double best = 0.0;
     for (int run = 0; run < 5; run++) {
-        const double start = bench_now();
+        const double start = anx_clock_seconds();
         uint64_t all = 0;
 #pragma omp parallel num_threads(threads) reduction(^ : all)
         {
@@ -68,7 +69,7 @@ static double fastest_bytes(int threads, const uint64_t *words) {
         }
         volatile uint64_t keep = all;
         (void)keep;
-        const double rate = (double)buffer_bytes / (bench_now() - start);
+        const double rate = (double)buffer_bytes / (anx_clock_seconds() - start);
         if (rate > best) best = rate;
     }
     return best;
@@ -79,10 +80,10 @@ static double fastest_moved(int threads, uint64_t *words) {
     const size_t half = buffer_bytes / sizeof *words / 2;
     double best = 0.0;
     for (int run = 0; run < 5; run++) {
-        const double start = bench_now();
+        const double start = anx_clock_seconds();
 #pragma omp parallel for num_threads(threads) schedule(static)
         for (size_t i = 0; i < half; i++) words[i] += words[half + i];
-        const double rate = 3.0 * (double)(half * sizeof *words) / (bench_now() - start);
+        const double rate = 3.0 * (double)(half * sizeof *words) / (anx_clock_seconds() - start);
         if (rate > best) best = rate;
     }
     return best;

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "src/base/clock.h"
 #include "tools/benchmark/series.h"
 
 extern char **environ;
@@ -104,7 +105,7 @@ anx_status bench_run_process(char *const argv[], int max_status, bench_process *
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     pid_t pid = 0;
-    const double start = bench_now();
+    const double start = anx_clock_seconds();
     const int rc = posix_spawn(&pid, argv[0], &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     if (rc != 0) return anx_error_set_errno(err, ANX_ERR_IO, rc, "cannot start %s", argv[0]);
@@ -114,6 +115,6 @@ anx_status bench_run_process(char *const argv[], int max_status, bench_process *
         if (errno != EINTR) return anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot wait for %s", argv[0]);
     if (!WIFEXITED(status) || WEXITSTATUS(status) > max_status)
         return anx_error_set(err, ANX_ERR_UNSUPPORTED, "%s %s failed", argv[0], argv[1]);
-    *out = (bench_process){.seconds = bench_now() - start, .max_rss_bytes = usage.ru_maxrss * 1024};
+    *out = (bench_process){.seconds = anx_clock_seconds() - start, .max_rss_bytes = usage.ru_maxrss * 1024};
     return ANX_OK;
 }

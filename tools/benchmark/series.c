@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 void bench_series_add(bench_series *series, double seconds) {
     if (series->count < BENCH_MAX_RUNS) series->seconds[series->count++] = seconds;
@@ -35,10 +34,4 @@ double bench_series_max(const bench_series *series) {
     double s[BENCH_MAX_RUNS];
     sorted(series, s);
     return s[series->count - 1];
-}
-
-double bench_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

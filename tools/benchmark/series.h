@@ -17,6 +17,5 @@ double bench_series_min(const bench_series *series);
 double bench_series_max(const bench_series *series);
 
 /* Seconds on the monotonic clock. */
-double bench_now(void);
 
 #endif

@@ -5,20 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "src/base/clock.h"
 
 static bool on_screen;
 
 bool anx_progress_is_shown(void) {
     const char *term = getenv("TERM");
     return isatty(STDERR_FILENO) && term != NULL && strcmp(term, "dumb") != 0;
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 int anx_progress_width(void) {
@@ -29,8 +24,8 @@ int anx_progress_width(void) {
 void anx_progress_show(const char *format, ...) {
     static const double pause = 0.2;
     static double last;
-    if (!anx_progress_is_shown() || now() - last < pause) return;
-    last = now();
+    if (!anx_progress_is_shown() || anx_clock_seconds() - last < pause) return;
+    last = anx_clock_seconds();
     char line[512];
     va_list args;
     va_start(args, format);
