@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "loaders/dataset/dataset.h"
 #include "loaders/file.h"
@@ -13,6 +12,7 @@
 #include "parity/evaluation_file.h"
 #include "parity/machine.h"
 #include "parity/official.h"
+#include "src/base/clock.h"
 #include "src/base/interrupt.h"
 #include "src/base/version.h"
 #include "tools/common/cli.h"
@@ -49,12 +49,6 @@ typedef struct eval_run {
     anx_evaluation_fact facts[8];
     size_t n_facts;
 } eval_run;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- opening ---- */
 
@@ -105,11 +99,6 @@ static anx_status describe_weights(eval_run *r, anx_error *err) {
     return status;
 }
 
-static int64_t label_of(void *context, int64_t file) {
-    const anx_dataset *dataset = context;
-    return dataset->samples[file].label;
-}
-
 static anx_status open_all(eval_run *r, anx_error *err) {
     anx_status status = anx_cli_try_to_put(r->options->json, err);
     if (status == ANX_OK) status = anx_cli_try_to_put(r->options->predictions, err);
@@ -126,7 +115,7 @@ static anx_status open_all(eval_run *r, anx_error *err) {
                                          .source = &r->source,
                                          .files = r->files,
                                          .n_files = r->n_files,
-                                         .label = label_of,
+                                         .label = anx_dataset_label,
                                          .label_context = r->dataset,
                                          .batch = r->options->batch,
                                          .threads = r->options->threads,
@@ -198,7 +187,7 @@ static anx_status resume(eval_run *r, anx_error *err) {
 static void save(eval_run *r) {
     anx_error err = ANX_ERROR_INIT;
     if (r->options->resume == NULL) return;
-    r->saved = now();
+    r->saved = anx_clock_seconds();
     if (anx_evaluation_save(r->options->resume, &r->evaluation, r->facts, r->n_facts, &err) == ANX_OK) return;
     anx_progress_clear();
     if (!r->not_saved) (void)anx_cli_trouble(&err);
@@ -219,7 +208,7 @@ static char *format_duration(double seconds, char buf[32]) {
 
 static void show_progress(const eval_run *r, const anx_evaluation *e) {
     if (!anx_progress_is_shown()) return;
-    const double seconds = now() - r->started, speed = (double)(e->done - r->done_before) / seconds;
+    const double seconds = anx_clock_seconds() - r->started, speed = (double)(e->done - r->done_before) / seconds;
     int64_t right1 = 0, right5 = 0;
     for (int64_t i = 0; i < e->n_predictions; i++) {
         right1 += e->predictions[i].right1;
@@ -236,7 +225,7 @@ static anx_status after_batch(void *context, const anx_evaluation *so_far, anx_e
     eval_run *r = context;
     (void)err;
     show_progress(r, so_far);
-    if (now() - r->saved >= seconds_between_saves) save(r);
+    if (anx_clock_seconds() - r->saved >= seconds_between_saves) save(r);
     return ANX_OK;
 }
 
@@ -247,7 +236,7 @@ static anx_status after_batch(void *context, const anx_evaluation *so_far, anx_e
 static anx_status run(eval_run *r, bool *interrupted, anx_error *err) {
     r->evaluate.progress = after_batch;
     r->evaluate.progress_context = r;
-    r->started = r->saved = now();
+    r->started = r->saved = anx_clock_seconds();
     anx_interrupt_hold();
     anx_status status = anx_evaluate(&r->evaluate, &r->evaluation, err);
     anx_interrupt_release();
@@ -428,7 +417,7 @@ static int evaluate(eval_run *r) {
     anx_status status = open_all(r, &err);
     if (status == ANX_OK) status = resume(r, &err);
     if (status == ANX_OK) status = run(r, &interrupted, &err);
-    const double seconds = now() - r->started;
+    const double seconds = anx_clock_seconds() - r->started;
     if (status == ANX_OK && !interrupted) status = redecide(r, &interrupted, &err);
     return status == ANX_OK ? report_all(r, seconds, interrupted, &err) : anx_cli_trouble(&err);
 }

@@ -4,19 +4,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "parity/evaluate.h"
 #include "parity/train_summary.h"
+#include "src/base/clock.h"
 #include "src/base/interrupt.h"
 #include "tools/common/cli.h"
 #include "tools/common/progress.h"
-
-double anx_train_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* An order that was drawn for an epoch of which nothing is done yet is drawn again. */
 const anx_mt19937 *anx_train_generator(const anx_train_run *run) {
@@ -62,7 +56,7 @@ anx_status anx_train_save_last(anx_train_run *r, anx_error *err) {
         anx_interrupt_clear();
         status = anx_train_save(&r->setup, &r->progress, gen, path, err);
     }
-    r->saved = anx_train_now();
+    r->saved = anx_clock_seconds();
     return status;
 }
 
@@ -76,7 +70,7 @@ static void keep_reached(anx_train_run *r) {
 
 static anx_status save_in_time(anx_train_run *r, anx_error *err) {
     const double pause = 60.0 * (double)r->options->save_minutes;
-    if (pause == 0.0 || anx_train_now() - r->saved < pause) return ANX_OK;
+    if (pause == 0.0 || anx_clock_seconds() - r->saved < pause) return ANX_OK;
     const anx_status status = anx_train_check_finite(r, err);
     return status == ANX_OK && !r->stopped ? anx_train_save_last(r, err) : status;
 }
@@ -173,7 +167,7 @@ static anx_status take_batch(anx_train_run *r, const anx_training_batch *batch, 
     }
     r->progress.step++;
     r->progress.global_step++;
-    const double seconds = anx_train_now() - began;
+    const double seconds = anx_clock_seconds() - began;
     r->steps_done++;
     r->step_seconds += seconds;
     show_step(r, (double)batch->n / seconds);
@@ -182,7 +176,7 @@ static anx_status take_batch(anx_train_run *r, const anx_training_batch *batch, 
 
 static anx_status begin_epoch(anx_train_run *r, anx_error *err) {
     anx_train_progress *p = &r->progress;
-    r->epoch_started = anx_train_now();
+    r->epoch_started = anx_clock_seconds();
     if (p->step > 0) return anx_training_input_resume(r->setup.input, p->epoch, p->order_seed, p->step, err);
     r->epoch_gen = r->setup.gen;
     return anx_training_input_begin(r->setup.input, &r->setup.gen, p->epoch, &p->order_seed, err);
@@ -203,7 +197,7 @@ anx_status anx_train_steps_of_epoch(anx_train_run *r, anx_error *err) {
         else if (was_asked_to_stop(r))
             stop(r, ANX_TRAIN_MAX_STEPS);
         if (r->stopped) break;
-        const double began = anx_train_now();
+        const double began = anx_clock_seconds();
         status = anx_training_input_next(r->setup.input, &r->setup.gen, &batch, err);
         if (status == ANX_ERR_INTERRUPTED) {
             stop(r, ANX_TRAIN_INTERRUPTED);
@@ -212,18 +206,13 @@ anx_status anx_train_steps_of_epoch(anx_train_run *r, anx_error *err) {
         if (status != ANX_OK) keep_reached(r);
         if (status != ANX_OK || batch.over) return status;
         tell_bad(r, &batch);
-        status = take_batch(r, &batch, began, anx_train_now() - began, err);
+        status = take_batch(r, &batch, began, anx_clock_seconds() - began, err);
         if (status == ANX_OK && !r->stopped) status = save_in_time(r, err);
     }
     return status;
 }
 
 /* ---- evaluation ----------------------------------------------------------------------------------------- */
-
-static int64_t label_of(void *context, int64_t file) {
-    const anx_dataset *dataset = context;
-    return dataset->samples[file].label;
-}
 
 static anx_status after_batch(void *context, const anx_evaluation *so_far, anx_error *err) {
     const anx_train_run *r = context;
@@ -246,7 +235,7 @@ static anx_status evaluate(anx_train_run *r, anx_evaluation *evaluation, anx_err
                                           .source = &s->val_source,
                                           .files = s->val_files,
                                           .n_files = s->val->n_samples,
-                                          .label = label_of,
+                                          .label = anx_dataset_label,
                                           .label_context = s->val,
                                           .batch = r->options->batch,
                                           .threads = (int)r->options->threads,
@@ -261,7 +250,7 @@ static anx_status evaluate(anx_train_run *r, anx_evaluation *evaluation, anx_err
 anx_status anx_train_validate(anx_train_run *r, anx_accuracy *out, anx_error *err) {
     anx_evaluation evaluation = ANX_EVALUATION_INIT;
     if (r->setup.val == NULL) return ANX_OK;
-    const double began = anx_train_now();
+    const double began = anx_clock_seconds();
     anx_status status = evaluate(r, &evaluation, err);
     anx_progress_clear();
     if (status == ANX_ERR_INTERRUPTED) {
@@ -276,7 +265,7 @@ anx_status anx_train_validate(anx_train_run *r, anx_accuracy *out, anx_error *er
     }
     if (status != ANX_OK) keep_reached(r);
     r->validations++;
-    r->validation_seconds += anx_train_now() - began;
+    r->validation_seconds += anx_clock_seconds() - began;
     anx_evaluation_fini(&evaluation);
     return status;
 }

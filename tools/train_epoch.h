@@ -29,8 +29,6 @@ typedef struct anx_train_run {
     bool kept;          /* an error ended it, and what was reached is in last.pth */
 } anx_train_run;
 
-double anx_train_now(void);
-
 /* The generator as a checkpoint has to have it now. */
 const anx_mt19937 *anx_train_generator(const anx_train_run *run);
 

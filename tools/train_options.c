@@ -208,9 +208,11 @@ int anx_train_milestones(const char *text, int64_t *out, int n) {
     return count;
 }
 
-const char *anx_train_next_text(const char *at, size_t *length) {
+const char *anx_train_next_text(const char **rest, size_t *length) {
+    const char *at = *rest;
     if (at == NULL) return NULL;
     *length = strcspn(at, "\n");
+    *rest = at[*length] != '\0' ? at + *length + 1 : NULL;
     return at;
 }
 
@@ -234,8 +236,8 @@ static anx_status check_texts(const anx_train_options *o, anx_error *err) {
         return WRONG("--lr-milestones '%s' are not whole numbers with commas between them: 30,60", o->lr_milestones);
     size_t length, glob;
     double lr;
-    for (const char *at = anx_train_next_text(o->lr_group, &length); at != NULL;
-         at = anx_train_next_text(at[length] != '\0' ? at + length + 1 : NULL, &length))
+    const char *rest = o->lr_group, *at;
+    while ((at = anx_train_next_text(&rest, &length)) != NULL)
         if (!anx_train_group_rate(at, length, &glob, &lr))
             return WRONG("--lr-group '%.*s' is not GLOB=RATE: 'classifier.6.*=0.01'", (int)length, at);
     return ANX_OK;

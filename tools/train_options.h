@@ -109,9 +109,9 @@ anx_status anx_train_check_together(const anx_train_options *options, anx_error 
 
 /* The milestones of "30,60", in out, at most n; how many there are, -1: a text that is none. */
 int anx_train_milestones(const char *text, int64_t *out, int n);
-/* The texts of an ANX_SETTING_TEXTS: the one that begins at `at` and its length; NULL: there is none. The next begins
-   at at + *length + 1, where at[*length] is not the end. */
-const char *anx_train_next_text(const char *at, size_t *length);
+/* The next of the lines that *rest begins with, an ANX_SETTING_TEXTS at first, and its length; *rest is moved behind
+   it. NULL: there is none. */
+const char *anx_train_next_text(const char **rest, size_t *length);
 /* Cuts "GLOB=LR" of that length: the glob's length and the rate. False: it is none. */
 bool anx_train_group_rate(const char *text, size_t length, size_t *glob_length, double *lr);
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "loaders/file.h"
+#include "src/base/clock.h"
 #include "src/base/interrupt.h"
 #include "src/base/version.h"
 #include "tools/common/cli.h"
@@ -63,7 +64,7 @@ static anx_status check_place(const session *s, const anx_train_options *o, anx_
     const char *last = f->files[ANX_TRAIN_LAST];
     if (anx_file_is_same(o->resume, last) || o->force) return ANX_OK;
     if (!anx_file_is_same(o->resume, f->files[ANX_TRAIN_BEST])) return anx_train_folder_check_empty(f, err);
-    const int64_t there = anx_train_steps_in(last), here = anx_train_steps_in(o->resume);
+    const int64_t there = anx_train_steps_in(last), here = anx_train_steps_of(s->state);
     if (there <= here) return ANX_OK;
     const anx_status status = anx_error_set(
         err, ANX_ERR_EXISTS,
@@ -278,7 +279,7 @@ static void close_epoch(session *s, const anx_accuracy *accuracy) {
                                 .val_acc1 = validated ? percent(accuracy->right1, accuracy->images) : NAN,
                                 .val_acc5 = validated ? percent(accuracy->right5, accuracy->images) : NAN,
                                 .lr = s->last_lr,
-                                .seconds = anx_train_now() - r->epoch_started};
+                                .seconds = anx_clock_seconds() - r->epoch_started};
     s->last.best = is_best(p, &s->last);
     if (s->last.best) {
         p->best_epoch = p->epoch;
@@ -354,7 +355,7 @@ static anx_status save_end(session *s, anx_error *err) {
                                .epoch = r->progress.epoch,
                                .global_step = r->progress.global_step,
                                .best_acc1 = r->progress.best_epoch >= 0 ? r->progress.best_acc1 : NAN,
-                               .seconds = anx_train_now() - r->started};
+                               .seconds = anx_clock_seconds() - r->started};
     return status == ANX_OK ? anx_train_log_end(r->log, &end, err) : status;
 }
 
@@ -367,7 +368,7 @@ static anx_status report(session *s, anx_error *err) {
                                            r->stopped && r->reason == ANX_TRAIN_NON_FINITE ? &r->non_finite : NULL,
                                        .folder = &r->folder,
                                        .left_out = r->bad_images,
-                                       .seconds = anx_train_now() - r->started};
+                                       .seconds = anx_clock_seconds() - r->started};
     anx_train_show_end(s->to, &r->setup, &outcome);
     if (r->options->json == NULL) return ANX_OK;
     char *text = NULL;
@@ -400,7 +401,7 @@ static int train(session *s, anx_train_options *o) {
     if (status == ANX_OK) {
         anx_train_show_head(s->to, &r->setup, &r->progress);
         fflush(s->to);
-        r->started = r->saved = anx_train_now();
+        r->started = r->saved = anx_clock_seconds();
         status = run_epochs(s, &err);
     } else {
         take_back(s);

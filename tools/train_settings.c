@@ -19,7 +19,7 @@ static const char *const orders[] = {"pytorch", "independent", NULL};
 
 static const double largest_count = 0x1p53; /* what a log's number can hold */
 
-static const anx_train_setting table[ANX_TRAIN_SETTINGS] = {
+static const anx_train_setting table[] = {
     /* what is trained */
     {"data", 0, "DIR", ROLE(TEXT), ROLE(KEPT), AT(data), 0, 0, false, NULL,
      "the images to train with: a folder with a folder for each class, as\n"
@@ -119,6 +119,8 @@ static const anx_train_setting table[ANX_TRAIN_SETTINGS] = {
     /* train.py's name for one above */
     {"batch-size", 0, "N", ROLE(INTEGER), ROLE(DECIDES), AT(batch), 1, 4096, false, NULL, NULL},
 };
+
+_Static_assert(sizeof table / sizeof table[0] == ANX_TRAIN_SETTINGS, "the table has another length");
 
 const anx_train_setting *anx_train_setting_at(int i) {
     return i >= 0 && i < ANX_TRAIN_SETTINGS ? &table[i] : NULL;

@@ -200,8 +200,8 @@ static anx_status no_match(const anx_graph *graph, const char *option, const cha
 
 static anx_status freeze(anx_train_setup *s, anx_error *err) {
     size_t n;
-    for (const char *at = anx_train_next_text(s->options->freeze, &n); at != NULL;
-         at = anx_train_next_text(at[n] != '\0' ? at + n + 1 : NULL, &n)) {
+    const char *rest = s->options->freeze, *at;
+    while ((at = anx_train_next_text(&rest, &n)) != NULL) {
         const int matching = assign(s, at, n, true, ANX_TRAINER_FROZEN);
         if (matching < 0) return out_of_memory(err);
         if (matching == 0) return no_match(s->graph, "freeze", at, n, "parameter", err);
@@ -214,8 +214,8 @@ static anx_status freeze(anx_train_setup *s, anx_error *err) {
 /* Group 0 is what no --lr-group names. */
 static anx_status group(anx_train_setup *s, anx_error *err) {
     size_t n, glob;
-    for (const char *at = anx_train_next_text(s->options->lr_group, &n); at != NULL;
-         at = anx_train_next_text(at[n] != '\0' ? at + n + 1 : NULL, &n)) {
+    const char *rest = s->options->lr_group, *at;
+    while ((at = anx_train_next_text(&rest, &n)) != NULL) {
         if (!anx_train_group_rate(at, n, &glob, &s->lr[s->n_groups]))
             return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "'%.*s' is not GLOB=RATE", (int)n, at);
         const int matching = assign(s, at, glob, false, s->n_groups);
@@ -238,10 +238,9 @@ static void drop_empty_group(anx_train_setup *s) {
 }
 
 static anx_status make_groups(anx_train_setup *s, anx_error *err) {
-    size_t most = 2, n;
-    for (const char *at = anx_train_next_text(s->options->lr_group, &n); at != NULL;
-         at = anx_train_next_text(at[n] != '\0' ? at + n + 1 : NULL, &n))
-        most++;
+    size_t most = 1, n; /* group 0 */
+    const char *rest = s->options->lr_group;
+    while (anx_train_next_text(&rest, &n) != NULL) most++;
     s->group_of_param = calloc((size_t)s->graph->n_params, sizeof *s->group_of_param);
     s->lr = calloc(most, sizeof *s->lr);
     if (s->group_of_param == NULL || s->lr == NULL) return out_of_memory(err);
@@ -415,13 +414,9 @@ int64_t anx_train_steps(const anx_train_setup *s) {
     return (s->train->n_samples - 1) / s->options->batch + 1;
 }
 
-int64_t anx_train_trained(const anx_train_setup *s, int *n_tensors) {
+int64_t anx_train_trained(const anx_train_setup *s) {
     int64_t elems = 0;
-    *n_tensors = 0;
-    for (int i = 0; i < s->graph->n_params; i++) {
-        if (s->group_of_param[i] == ANX_TRAINER_FROZEN) continue;
-        elems += anx_param_elems(&s->graph->params[i]);
-        ++*n_tensors;
-    }
+    for (int i = 0; i < s->graph->n_params; i++)
+        if (s->group_of_param[i] != ANX_TRAINER_FROZEN) elems += anx_param_elems(&s->graph->params[i]);
     return elems;
 }

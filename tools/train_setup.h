@@ -52,7 +52,7 @@ void anx_train_get_rates(anx_train_setup *setup);
 
 /* Steps of an epoch. */
 int64_t anx_train_steps(const anx_train_setup *setup);
-/* Elements of the parameters that are trained, and how many tensors they are. */
-int64_t anx_train_trained(const anx_train_setup *setup, int *n_tensors);
+/* Elements of the parameters that are trained. */
+int64_t anx_train_trained(const anx_train_setup *setup);
 
 #endif

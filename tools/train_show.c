@@ -27,8 +27,8 @@ static const char *plural(int64_t n) {
 static void put_lines(FILE *to, const char *label, const char *texts) {
     size_t n;
     bool first = true;
-    for (const char *at = anx_train_next_text(texts, &n); at != NULL;
-         at = anx_train_next_text(at[n] != '\0' ? at + n + 1 : NULL, &n)) {
+    const char *at;
+    while ((at = anx_train_next_text(&texts, &n)) != NULL) {
         char text[256];
         fprintf(to, "%s%s", first ? label : ", ", anx_text_printable(at, n, text, sizeof text));
         first = false;
@@ -53,15 +53,13 @@ static void show_network(FILE *to, const anx_train_setup *s) {
 
 static void show_trained(FILE *to, const anx_train_setup *s) {
     char a[32], b[32];
-    int n;
-    const int64_t elems = anx_train_trained(s, &n);
-    fprintf(to, "trained     %s of %s parameters", anx_train_count(elems, a),
+    fprintf(to, "trained     %s of %s parameters", anx_train_count(anx_train_trained(s), a),
             anx_train_count(anx_graph_param_elems(s->graph), b));
     put_lines(to, "; frozen: ", s->options->freeze);
     fputc('\n', to);
 }
 
-/* Of the group that most are in; the others' rates behind it. */
+/* The rate of each group; what else a group has is the same in all of a run of ours. */
 static void show_recipe(FILE *to, const anx_train_setup *s) {
     const anx_sgd_options *g = anx_trainer_groups(s->trainer);
     const anx_train_options *o = s->options;
@@ -183,7 +181,6 @@ static void put_non_finite(anx_json *j, cJSON *root, const anx_train_non_finite 
 anx_status anx_train_outcome_json(const anx_train_setup *s, const anx_train_outcome *e, char **text, size_t *n_bytes,
                                   anx_error *err) {
     anx_json j = {.failed = false};
-    int n_tensors;
     cJSON *root = anx_json_root(&j);
     anx_json_add_integer(&j, root, "schema", 1);
     anx_json_add_text(&j, root, "version", ANX_VERSION);
@@ -195,7 +192,7 @@ anx_status anx_train_outcome_json(const anx_train_setup *s, const anx_train_outc
     anx_json_add_integer(&j, root, "train_images", s->train->n_samples);
     anx_json_add_integer(&j, root, "val_images", s->val != NULL ? s->val->n_samples : 0);
     anx_json_add_digest(&j, root, "data_digest", &s->train->digest);
-    anx_json_add_integer(&j, root, "trained_parameters", anx_train_trained(s, &n_tensors));
+    anx_json_add_integer(&j, root, "trained_parameters", anx_train_trained(s));
     anx_json_add_integer(&j, root, "epochs", s->options->epochs);
     anx_json_add_integer(&j, root, "epochs_done", e->progress->epoch);
     anx_json_add_integer(&j, root, "steps_done", e->progress->global_step);

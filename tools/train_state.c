@@ -317,16 +317,12 @@ anx_status anx_train_take_settings(const anx_training_state *state, anx_train_op
 /* The first class that is not the same, by name. */
 static anx_status check_classes(const anx_train_setup *s, const char *saved, anx_error *err) {
     const anx_dataset *d = s->train;
-    const char *at = saved;
     size_t n;
-    for (int64_t i = 0; i < d->n_classes || at != NULL; i++) {
+    for (int64_t i = 0; i < d->n_classes || saved != NULL; i++) {
         char theirs[200] = "", ours[200] = "";
         const char *here = i < d->n_classes ? d->class_ids[i] : NULL;
-        const char *there = anx_train_next_text(at, &n);
-        if (there != NULL && here != NULL && strlen(here) == n && memcmp(here, there, n) == 0) {
-            at = there[n] != '\0' ? there + n + 1 : NULL;
-            continue;
-        }
+        const char *there = anx_train_next_text(&saved, &n);
+        if (there != NULL && here != NULL && strlen(here) == n && memcmp(here, there, n) == 0) continue;
         if (there != NULL) anx_text_printable(there, n, theirs, sizeof theirs);
         if (here != NULL) anx_text_printable(here, strlen(here), ours, sizeof ours);
         return anx_error_set(err, ANX_ERR_MISMATCH,
@@ -461,6 +457,12 @@ anx_status anx_train_load(anx_train_setup *s, const anx_checkpoint *checkpoint, 
     return status;
 }
 
+int64_t anx_train_steps_of(const anx_training_state *state) {
+    int64_t steps = -1;
+    take_count(state, "global_step", 0, INT64_MAX, &steps, NULL);
+    return steps;
+}
+
 int64_t anx_train_steps_in(const char *path) {
     anx_checkpoint *checkpoint = NULL;
     const anx_checkpoint_options options = {.skip_crc = true};
@@ -468,7 +470,7 @@ int64_t anx_train_steps_in(const char *path) {
     int64_t steps = -1;
     if (state != NULL && anx_checkpoint_open(path, &options, &checkpoint, NULL) == ANX_OK &&
         anx_training_state_read(checkpoint, state, NULL) == ANX_OK)
-        take_count(state, "global_step", 0, INT64_MAX, &steps, NULL);
+        steps = anx_train_steps_of(state);
     if (state != NULL) anx_training_state_fini(state);
     anx_checkpoint_close(checkpoint);
     free(state);

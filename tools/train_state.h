@@ -47,7 +47,8 @@ anx_status anx_train_save(anx_train_setup *setup, const anx_train_progress *prog
 /* The model alone, as torch.save(model.state_dict(), path) writes it. */
 anx_status anx_train_save_model(anx_train_setup *setup, const char *path, anx_error *err);
 
-/* How many steps the run has done that a checkpoint at `path` is of; -1: there is no such checkpoint. */
+/* How many steps the run has done that a state is of, or the checkpoint at `path`; -1: it is none of ours. */
+int64_t anx_train_steps_of(const anx_training_state *state);
 int64_t anx_train_steps_in(const char *path);
 
 #endif

@@ -420,3 +420,7 @@ anx_image_source anx_dataset_source(const anx_dataset *dataset) {
     return (anx_image_source){
         .read = source_read, .prefetch = source_prefetch, .name = source_name, .context = dataset->impl};
 }
+
+int64_t anx_dataset_label(void *dataset, int64_t file) {
+    return ((const anx_dataset *)dataset)->samples[file].label;
+}

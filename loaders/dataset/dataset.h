@@ -67,5 +67,7 @@ void anx_dataset_close(anx_dataset *dataset);
  * Names are ROOT/NAME, of tars too.
  */
 anx_image_source anx_dataset_source(const anx_dataset *dataset);
+/* The label of a file of that source, for whoever takes one by a function; dataset: an anx_dataset. */
+int64_t anx_dataset_label(void *dataset, int64_t file);
 
 #endif
