@@ -3,9 +3,7 @@ columns; colours and progress come on terminals alone."""
 import csv
 import json
 import os
-import pty
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,20 +12,9 @@ import zipfile
 SOURCE, TOOLS = os.environ["ANX_SOURCE_DIR"], os.environ["ANX_BUILD_DIR"] + "/tools/"
 sys.path.insert(0, SOURCE + "/tests/parity")
 from schema import problems  # noqa: E402
-
-failures = 0
-
-
-def check(condition, text):
-    global failures
-    if not condition:
-        failures += 1
-        print("FAILED:", text)
-
-
-def refuse_constant(name):
-    raise ValueError(f"{name} is not JSON")
-
+sys.path.insert(0, SOURCE + "/tests/support")
+import checks  # noqa: E402
+from checks import check, refuse_constant  # noqa: E402
 
 def run(what, code, *arguments):
     done = subprocess.run([TOOLS + "anx-eval", "--json", "-", "--predictions", "list.csv", *arguments],
@@ -39,8 +26,7 @@ def run(what, code, *arguments):
 def check_report(what, report, text, schema):
     for problem in problems(report, schema, schema):
         check(False, f"{what}: {problem}")
-    for line in text.splitlines():
-        check(len(line) <= 100 and line == line.rstrip() and line.isprintable(), f"{what}: {line!r}")
+    checks.check_lines(what, text)
     with open("list.csv", newline="", encoding="utf-8") as f:
         rows = list(csv.DictReader(f))
     check(len(rows) == report["images"], f"{what}: {len(rows)} rows for {report['images']} images")
@@ -64,28 +50,8 @@ def make_undecided(weights, path):
             target.writestr(entry, bytes(len(content)) if "/data/" in entry else content)
 
 
-def on_terminal(*arguments, interrupt_at=None, code=None, **environment):
-    """What is said on a terminal; SIGINT is sent once `interrupt_at` is."""
-    reader, writer = pty.openpty()
-    process = subprocess.Popen([TOOLS + "anx-eval", *arguments], stdout=writer, stderr=writer,
-                               env=dict(os.environ, TERM="xterm", **environment))
-    os.close(writer)
-    said = b""
-    while True:
-        try:
-            piece = os.read(reader, 4096)
-        except OSError:
-            break
-        if not piece:
-            break
-        said += piece
-        if interrupt_at is not None and interrupt_at in said:
-            process.send_signal(signal.SIGINT)
-            interrupt_at = None
-    process.wait()
-    check(code is None or process.returncode == code, f"exit {process.returncode} instead of {code}: {said!r}")
-    os.close(reader)
-    return said.decode()
+def on_terminal(*arguments, **options):
+    return checks.on_terminal([TOOLS + "anx-eval", *arguments], **options)
 
 
 def main():
@@ -132,8 +98,7 @@ def main():
                             code=130)
         check("INTERRUPTED" in shown and "Acc@1" in shown.split("decided again")[-1], f"the result is lost: {shown!r}")
         os.chdir("/")
-    print(f"{failures} failures")
-    return failures > 0
+    return checks.finish()
 
 
 if __name__ == "__main__":

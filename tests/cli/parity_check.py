@@ -2,7 +2,6 @@
 alone and NO_COLOR is honoured."""
 import json
 import os
-import pty
 import subprocess
 import sys
 import tempfile
@@ -11,20 +10,9 @@ SOURCE = os.environ["ANX_SOURCE_DIR"]
 TOOLS = os.environ["ANX_BUILD_DIR"] + "/tools/"
 sys.path.insert(0, SOURCE + "/tests/parity")
 from schema import problems  # noqa: E402
-
-failures = 0
-
-
-def check(good, what):
-    global failures
-    if not good:
-        failures += 1
-        print("FAILED:", what)
-
-
-def refuse_constant(name):
-    raise ValueError(f"{name} is not JSON")
-
+sys.path.insert(0, SOURCE + "/tests/support")
+import checks  # noqa: E402
+from checks import check, refuse_constant  # noqa: E402
 
 def run(*arguments, code=0):
     done = subprocess.run([TOOLS + "anx-parity", "check", *arguments], capture_output=True, text=True)
@@ -33,23 +21,7 @@ def run(*arguments, code=0):
 
 
 def on_terminal(environment, *arguments):
-    """What is printed where standard output is a terminal."""
-    parent, child = pty.openpty()
-    process = subprocess.Popen([TOOLS + "anx-parity", "check", *arguments], stdout=child, stderr=subprocess.DEVNULL,
-                               env=dict(os.environ, TERM="xterm", **environment))
-    os.close(child)
-    text = b""
-    while True:
-        try:
-            part = os.read(parent, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        text += part
-    os.close(parent)
-    process.wait()
-    return text.decode()
+    return checks.on_terminal([TOOLS + "anx-parity", "check", *arguments], with_errors=False, **environment)
 
 
 def check_report(what, report, text, schema):
@@ -97,8 +69,7 @@ def main():
         check("\033[32mPASS\033[0m" in on_terminal({}, *quick, "narrow3.pth"), "no colours on a terminal")
         check("\033" not in on_terminal({"NO_COLOR": "1"}, *quick, "narrow3.pth"), "colours with NO_COLOR")
         check("\033" in on_terminal({"NO_COLOR": ""}, *quick, "narrow3.pth"), "an empty NO_COLOR forbids nothing")
-    print(f"{failures} failures")
-    return failures > 0
+    return checks.finish()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 import train_judge
-from train_judge import SOURCE, Training, compare_log, compare_state, fail, run
+from train_judge import SOURCE, Training, compare_log, compare_state, judge, run
 from judging import need_avx512, torch
 import torchvision
 from torch.optim import lr_scheduler as lrs
@@ -37,13 +37,13 @@ def compare_curves(cpu, exact):
     (cpu_epochs, cpu_steps), (exact_epochs, exact_steps) = epochs_of(cpu), epochs_of(exact)
     for a, b in list(zip(cpu_steps, exact_steps))[:10]:
         if abs(a["loss"] - b["loss"]) > 1e-3 * b["loss"]:
-            fail(f"step {a['step']}: loss {a['loss']} on cpu, {b['loss']} in PyTorch")
+            judge.fail(f"step {a['step']}: loss {a['loss']} on cpu, {b['loss']} in PyTorch")
     a, b = cpu_epochs[-1], exact_epochs[-1]
     if abs(a["val_loss"] - b["val_loss"]) > 0.02 or abs(a["val_acc1"] - b["val_acc1"]) > 1.0:
-        fail(f"the end: {a['val_loss']}, {a['val_acc1']} % on cpu; {b['val_loss']}, {b['val_acc1']} %")
+        judge.fail(f"the end: {a['val_loss']}, {a['val_acc1']} % on cpu; {b['val_loss']}, {b['val_acc1']} %")
     for name, epochs in ("cpu", cpu_epochs), ("exact", exact_epochs):
         if not epochs[-1]["val_acc1"] > 95:
-            fail(f"{name}: {epochs[-1]['val_acc1']} % at the end")
+            judge.fail(f"{name}: {epochs[-1]['val_acc1']} % at the end")
     return list(zip(cpu_epochs, exact_epochs))
 
 
@@ -80,8 +80,7 @@ def main():
     print("\n".join(lines))
     if len(sys.argv) > 1:
         open(sys.argv[1], "w", encoding="utf-8").write("\n".join(lines) + "\n")
-    print(f"{train_judge.compared} values compared, {train_judge.failures} failures")
-    return 1 if train_judge.failures else 0
+    return judge.finish()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import tempfile
 sys.dont_write_bytecode = True
 
 import training  # noqa: E402
-from training import check, make_images, run  # noqa: E402
+from training import check, finish, make_images, run  # noqa: E402
 from training_file import Counter, File  # noqa: E402
 
 LARGEST, SMALLEST = 2**63 - 1, -2**63
@@ -219,8 +219,7 @@ def main():
         for job in jobs:
             job.result()
         os.chdir("/")
-    print(f"{training.failures} failures")
-    return training.failures > 0
+    return finish()
 
 
 if __name__ == "__main__":

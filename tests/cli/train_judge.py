@@ -14,37 +14,21 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[1:1] = [os.path.join(HERE, os.pardir, "backend"), os.path.join(HERE, os.pardir, "train")]
 import exact_judge
-from judging import need_avx512, np, torch
+from judging import Judge, need_avx512, np, torch
 import torchvision
 from torch.optim import lr_scheduler as lrs
 from torchvision import transforms as T
 
 SOURCE, BUILD = os.environ["ANX_SOURCE_DIR"], os.environ["ANX_BUILD_DIR"]
 TOOL = BUILD + "/tools/anx-train"
-failures = compared = 0
-
-
-def fail(text):
-    global failures
-    failures += 1
-    print("FAILED:", text, flush=True)
-
-
-def same(what, ours, theirs):
-    global compared
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    compared += theirs.size
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        fail(f"{what}: {ours.dtype}{ours.shape} instead of {theirs.dtype}{theirs.shape}")
-    elif ours.tobytes() != theirs.tobytes():
-        fail(f"{what}: {int((ours != theirs).sum())} of {theirs.size} differ")
+judge = Judge()
 
 
 def run(*arguments, code=0):
     done = subprocess.run([TOOL, *map(str, arguments)], capture_output=True, text=True,
                           env=exact_judge.tool_environment(""))
     if done.returncode != code:
-        fail(f"exit {done.returncode} instead of {code}: {arguments}\n{done.stderr}")
+        judge.fail(f"exit {done.returncode} instead of {code}: {arguments}\n{done.stderr}")
     return done
 
 
@@ -153,24 +137,24 @@ def compare_state(what, path, torch_run, rng=True):
     """Our checkpoint against PyTorch's objects."""
     ours, theirs = torch.load(path, weights_only=True), torch_run.state()
     if list(ours["model"]) != list(theirs["model"]):
-        fail(f"{what}: other names of parameters")
+        judge.fail(f"{what}: other names of parameters")
     for name, tensor in theirs["model"].items():
-        same(f"{what}: {name}", ours["model"][name], tensor)
+        judge.same(f"{what}: {name}", ours["model"][name], tensor)
     mine, his = ours["optimizer"], theirs["optimizer"]
     if list(mine["state"]) != list(his["state"]):
-        fail(f"{what}: momentum of other parameters: {list(mine['state'])} instead of {list(his['state'])}")
+        judge.fail(f"{what}: momentum of other parameters: {list(mine['state'])} instead of {list(his['state'])}")
     for i, held in his["state"].items():
-        same(f"{what}: momentum {i}", mine["state"][i]["momentum_buffer"], held["momentum_buffer"])
+        judge.same(f"{what}: momentum {i}", mine["state"][i]["momentum_buffer"], held["momentum_buffer"])
     for key in "param_groups", :
         if mine[key] != his[key]:
-            fail(f"{what}: {key}: {mine[key]} instead of {his[key]}")
+            judge.fail(f"{what}: {key}: {mine[key]} instead of {his[key]}")
     if ours.get("lr_scheduler") != theirs.get("lr_scheduler") and not (
             isinstance(torch_run.scheduler, lrs.ReduceLROnPlateau) and plateau_equal(ours, theirs)):
-        fail(f"{what}: lr_scheduler: {ours.get('lr_scheduler')} instead of {theirs.get('lr_scheduler')}")
+        judge.fail(f"{what}: lr_scheduler: {ours.get('lr_scheduler')} instead of {theirs.get('lr_scheduler')}")
     if ours["epoch"] != theirs["epoch"]:
-        fail(f"{what}: epoch {ours['epoch']} instead of {theirs['epoch']}")
+        judge.fail(f"{what}: epoch {ours['epoch']} instead of {theirs['epoch']}")
     if rng:
-        same(f"{what}: the generator's state", ours["anx"]["rng_state"], torch.get_rng_state())
+        judge.same(f"{what}: the generator's state", ours["anx"]["rng_state"], torch.get_rng_state())
 
 
 def plateau_equal(ours, theirs):
@@ -183,16 +167,16 @@ def plateau_equal(ours, theirs):
 def compare_log(what, path, epoch, torch_run):
     lines = [json.loads(line) for line in open(path, encoding="utf-8")]
     steps = [line for line in lines if line["event"] == "step" and line["epoch"] == epoch]
-    same(f"{what}: losses", np.float32([s["loss"] for s in steps]), np.float32(torch_run.losses))
+    judge.same(f"{what}: losses", np.float32([s["loss"] for s in steps]), np.float32(torch_run.losses))
     for s in steps:
         if s["lr"] != torch_run.rates:
-            fail(f"{what}: step {s['step']} with lr {s['lr']} instead of {torch_run.rates}")
+            judge.fail(f"{what}: step {s['step']} with lr {s['lr']} instead of {torch_run.rates}")
     done, = [line for line in lines if line["event"] == "epoch" and line["epoch"] == epoch]
     loss, acc1, acc5 = torch_run.val
     for key, value, wanted in (("loss", done["val_loss"], loss), ("Acc@1", done["val_acc1"], acc1),
                                ("Acc@5", done["val_acc5"], acc5)):
         if abs(value - wanted) > 1e-5 * max(1, abs(wanted)):
-            fail(f"{what}: validation {key} {value} instead of {wanted}")
+            judge.fail(f"{what}: validation {key} {value} instead of {wanted}")
 
 
 def judge_case(what, data, out, options, torch_options, epochs=2, in_one_go=False):
@@ -211,8 +195,8 @@ def judge_case(what, data, out, options, torch_options, epochs=2, in_one_go=Fals
             shutil.copy(f"{out}/last.pth", f"{out}-first.pth")
     model = torch.load(f"{out}/last-model.pth", weights_only=True)
     for name, tensor in theirs.model.state_dict().items():
-        same(f"{what}: {name} of last-model.pth", model[name], tensor)
-    print(f"{what}: {compared} values compared, {failures} failures", flush=True)
+        judge.same(f"{what}: {name} of last-model.pth", model[name], tensor)
+    print(f"{what}: {judge.compared} values compared, {judge.failures} failures", flush=True)
 
 
 def judge_ours_in_torch(data, first, last, torch_options):
@@ -238,10 +222,10 @@ def judge_torch_in_ours(data, folder, torch_options):
     theirs.run_epoch()
     ours = torch.load(f"{out}/last.pth", weights_only=False)
     if ours["args"].lr_scheduler != "exponentiallr" or ours["args"].batch_size != 8:
-        fail(f"args: {ours['args']}")
+        judge.fail(f"args: {ours['args']}")
     try:
         torch.load(f"{out}/last.pth", weights_only=True)
-        fail("a file with args was taken with weights_only=True")
+        judge.fail("a file with args was taken with weights_only=True")
     except Exception:  # as it should be
         pass
     del ours["args"]
@@ -320,7 +304,7 @@ def random_case(number, folder):
         compare_log(f"{what}, epoch {epoch}", f"{out}/log.jsonl", epoch, theirs)
     compare_state(what, f"{out}/last.pth", theirs)
     shutil.rmtree(out)
-    print(f"{what}, {n} images: {compared} values compared, {failures} failures", flush=True)
+    print(f"{what}, {n} images: {judge.compared} values compared, {judge.failures} failures", flush=True)
 
 
 def main():
@@ -334,7 +318,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             for number in range(args.random[0], sum(args.random)):
                 random_case(number, folder)
-        return 1 if failures else 0
+        return judge.finish()
     with tempfile.TemporaryDirectory() as folder:
         data, weights = folder + "/data", folder + "/seed0.pth"
         subprocess.run([BUILD + "/tools/anx-convert", "init", "--arch", "alexnet", "--seed", "0", "-o", weights],
@@ -363,8 +347,7 @@ def main():
                     "momentum": 0.0, "scheduler": lambda o: lrs.ReduceLROnPlateau(o, patience=0)})
         judge_torch_in_ours(data, folder, dict(torch_options, smoothing=0.0, seed=9,
                                                scheduler=lambda o: lrs.ExponentialLR(o, 0.9)))
-    print(f"{compared} values compared, {failures} failures")
-    return 1 if failures else 0
+    return judge.finish()
 
 
 if __name__ == "__main__":

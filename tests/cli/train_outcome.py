@@ -1,20 +1,16 @@
 """How anx-train says that a run ended: the JSON obeys its schema and agrees with the text, the log and the files; the text fits
 in 100 columns; progress comes on terminals alone."""
-import fcntl
 import json
 import os
-import pty
 import shutil
-import struct
-import subprocess
 import sys
 import tempfile
-import termios
 
 sys.dont_write_bytecode = True
 
 import training  # noqa: E402
-from training import SOURCE, check, make_images, run  # noqa: E402
+import checks  # noqa: E402
+from training import SOURCE, check, finish, make_images, run  # noqa: E402
 
 sys.path.insert(0, SOURCE + "/tests/parity")
 from schema import problems  # noqa: E402
@@ -28,18 +24,9 @@ def load_schema(name):
 OUTCOME, LOG = load_schema("train_outcome.schema.json"), load_schema("train_log.schema.json")
 
 
-def refuse_constant(name):
-    raise ValueError(f"{name} is not JSON")
-
-
-def check_text(what, text):
-    for line in text.splitlines():
-        check(len(line) <= 100 and line == line.rstrip() and line.isprintable(), f"{what}: {line!r}")
-
-
 def check_log(what, path):
     with open(path, encoding="utf-8") as f:
-        events = [json.loads(line, parse_constant=refuse_constant) for line in f]
+        events = [json.loads(line, parse_constant=checks.refuse_constant) for line in f]
     for event in events:
         for problem in problems(event, LOG["$defs"][event["event"]], LOG):
             check(False, f"{what}: the log: {problem}")
@@ -49,8 +36,8 @@ def check_log(what, path):
 def check_outcome(what, code, *arguments):
     """The JSON on standard output, the text on standard error."""
     done = run(*arguments, "--json", "-", code=code, what=what)
-    check_text(what, done.err)
-    outcome = json.loads(done.out, parse_constant=refuse_constant)
+    checks.check_lines(what, done.err)
+    outcome = json.loads(done.out, parse_constant=checks.refuse_constant)
     for problem in problems(outcome, OUTCOME, OUTCOME):
         check(False, f"{what}: {problem}")
     events = check_log(what, outcome["log"])
@@ -69,23 +56,7 @@ def check_outcome(what, code, *arguments):
 
 
 def on_terminal(*arguments, columns=120):
-    reader, writer = pty.openpty()
-    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
-    process = subprocess.Popen([training.TRAIN, *map(str, arguments)], stdout=writer, stderr=writer,
-                               env=dict(os.environ, TERM="xterm"))
-    os.close(writer)
-    said = b""
-    while True:
-        try:
-            piece = os.read(reader, 4096)
-        except OSError:
-            break
-        if not piece:
-            break
-        said += piece
-    process.wait()
-    os.close(reader)
-    return said.decode()
+    return checks.on_terminal([training.TRAIN, *arguments], columns=columns)
 
 
 def main():
@@ -138,8 +109,7 @@ def main():
             for line in (line.replace("\x1b[K", "") for line in lines):
                 check(words in line and (line.endswith(" s") or line.endswith(" left")), f"{columns} columns: {line!r}")
         os.chdir("/")
-    print(f"{training.failures} failures")
-    return training.failures > 0
+    return finish()
 
 
 if __name__ == "__main__":

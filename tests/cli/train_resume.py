@@ -12,7 +12,7 @@ import time
 sys.dont_write_bytecode = True
 
 import training  # noqa: E402
-from training import check, log_lines, make_images, run, same_run, start  # noqa: E402
+from training import check, finish, log_lines, make_images, run, same_run, start  # noqa: E402
 
 SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 1
 MOMENTS = int(sys.argv[2]) if len(sys.argv) > 2 else 4
@@ -145,8 +145,7 @@ def main():
         check_two_at_once()
         check_sweep()
         os.chdir("/")
-    print(f"{training.failures} failures")
-    return training.failures > 0
+    return finish()
 
 
 if __name__ == "__main__":

@@ -3,22 +3,16 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 SOURCE, BUILD = os.environ["ANX_SOURCE_DIR"], os.environ["ANX_BUILD_DIR"]
+sys.path.insert(0, SOURCE + "/tests/support")
+from checks import check, finish  # noqa: E402, F401
+
 TRAIN, CONVERT = BUILD + "/tools/anx-train", BUILD + "/tools/anx-convert"
 FAULTS, NO_MEMORY = BUILD + "/tests/libfault_at.so", BUILD + "/tests/libfault_memory.so"
 MODELS = ("last.pth", "best.pth", "last-model.pth", "best-model.pth", "classes.tsv")
 PASSING_KEYS = {"time", "images_per_s", "data_wait_s", "seconds", "threads"}  # of a log, which no two runs share
-
-failures = 0
-
-
-def check(condition, text):
-    global failures
-    if not condition:
-        failures += 1
-        print("FAILED:", text)
-
 
 def prepare_environment():
     os.environ.update(OMP_WAIT_POLICY="passive", OMP_NUM_THREADS="1", LC_ALL="C")
