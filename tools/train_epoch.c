@@ -69,7 +69,7 @@ static void keep_reached(anx_train_run *r) {
 }
 
 static anx_status save_in_time(anx_train_run *r, anx_error *err) {
-    const double pause = 60.0 * (double)r->options->save_minutes;
+    const double pause = 60.0 * r->options->save_minutes;
     if (pause == 0.0 || anx_clock_seconds() - r->saved < pause) return ANX_OK;
     const anx_status status = anx_train_check_finite(r, err);
     return status == ANX_OK && !r->stopped ? anx_train_save_last(r, err) : status;

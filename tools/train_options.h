@@ -71,7 +71,7 @@ typedef struct anx_train_options {
     /* what it leaves */
     const char *log, *json;
     int64_t print_freq; /* 0: as many as a log of moderate size has */
-    int64_t save_minutes;
+    double save_minutes; /* 0: never within an epoch */
     bool with_args, force;
 
     bool given[ANX_TRAIN_SETTINGS]; /* on the command line */

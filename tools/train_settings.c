@@ -111,7 +111,7 @@ static const anx_train_setting table[] = {
      "how the run ended, as JSON ('-': standard output, the text to standard error)"},
     {"print-freq", 0, "N", ROLE(INTEGER), ROLE(KEPT), AT(print_freq), 1, 1e9, false, NULL,
      "log each Nth step (default: each one, but at most some 1,000 an epoch)"},
-    {"save-minutes", 0, "N", ROLE(INTEGER), ROLE(KEPT), AT(save_minutes), 0, 1e6, false, NULL,
+    {"save-minutes", 0, "X", ROLE(REAL), ROLE(KEPT), AT(save_minutes), 0, 1e6, false, NULL,
      "within an epoch, write last.pth so often; 0: never"},
     {"with-args", 0, NULL, ROLE(FLAG), ROLE(KEPT), AT(with_args), 0, 0, false, NULL,
      "put train.py's 'args' into checkpoints, which torch.load then only takes\n"

@@ -295,6 +295,16 @@ cp -r val others # a class without images moves no other; classes of other names
 rm -r others/ant
 expect 0 "$bin/anx-eval" --val-dir others --weights kept/best-model.pth
 shown 'Folders are matched to classes by their names.'
+if [ -f "$ANX_SOURCE_DIR/fixtures/imagenet_classes.tsv" ]; then # classes called by ImageNet's wnids have its names
+    mkdir wnids
+    expect 0 "$bin/anx-convert" init --arch narrow --num-classes 1000 --seed 1 -o wnids/model.pth
+    awk -F '\t' '{ printf "%s\t%s\t%s\n", $1, $2, $2 }' "$ANX_SOURCE_DIR/fixtures/imagenet_classes.tsv" >wnids/classes.tsv
+    expect 0 "$bin/anx-eval" predict --weights wnids/model.pth "$image"
+    if grep -Eq '%  n[0-9]{8} ' .out; then fail "wnids instead of names: $(cat .out)"; fi
+    sed -i 's/n01440764/ours/g' wnids/classes.tsv # not ImageNet's: what the file says
+    expect 0 "$bin/anx-eval" predict --weights wnids/model.pth "$image"
+    grep -Eq '%  n[0-9]{8} ' .out || fail "names that are not the model's: $(cat .out)"
+fi
 mv others/bee others/wasp
 expect 2 "$bin/anx-eval" --val-dir others --weights kept/best-model.pth
 said "others: folder 'wasp': not the name of a class"

@@ -89,17 +89,22 @@ class Training:
         self.optimizer = torch.optim.SGD(members, lr=lr, momentum=momentum, nesterov=nesterov)
         self.scheduler = scheduler(self.optimizer) if scheduler else None
         self.losses, self.rates, self.epoch = [], [], 0
+        self.summed, self.right = 0.0, 0
 
     def train_epoch(self):
         criterion = torch.nn.CrossEntropyLoss(label_smoothing=self.smoothing)
         self.model.train()
         self.losses, self.rates = [], [g["lr"] for g in self.optimizer.param_groups]
+        self.summed, self.right = 0.0, 0
         for x, y in self.loader:
-            loss = criterion(self.model(x), y)
+            logits = self.model(x)
+            loss = criterion(logits, y)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             self.losses.append(loss.item())
+            self.summed += loss.item() * len(y)
+            self.right += int((logits.argmax(1) == y).sum())
 
     def evaluate(self):
         self.model.eval()
@@ -172,11 +177,12 @@ def compare_log(what, path, epoch, torch_run):
         if s["lr"] != torch_run.rates:
             judge.fail(f"{what}: step {s['step']} with lr {s['lr']} instead of {torch_run.rates}")
     done, = [line for line in lines if line["event"] == "epoch" and line["epoch"] == epoch]
-    loss, acc1, acc5 = torch_run.val
-    for key, value, wanted in (("loss", done["val_loss"], loss), ("Acc@1", done["val_acc1"], acc1),
-                               ("Acc@5", done["val_acc5"], acc5)):
-        if abs(value - wanted) > 1e-5 * max(1, abs(wanted)):
-            judge.fail(f"{what}: validation {key} {value} instead of {wanted}")
+    n = len(torch_run.train_set)
+    wanted = {"train_loss": torch_run.summed / n, "train_acc1": 100 * torch_run.right / n,
+              **dict(zip(("val_loss", "val_acc1", "val_acc5"), torch_run.val))}
+    for key, value in wanted.items():
+        if abs(done[key] - value) > 1e-5 * max(1, abs(value)):
+            judge.fail(f"{what}: {key} {done[key]} instead of {value}")
 
 
 def judge_case(what, data, out, options, torch_options, epochs=2, in_one_go=False):

@@ -128,12 +128,17 @@ def main():
         cpu = Run("cpu", "--epochs", 3, "--device", "cpu")
         exact = Run("exact", "--epochs", 2, "--device", "exact", "--batch", 5, "--threads", 2)
         independent = Run("independent", "--epochs", 2, "--device", "exact", "--batch", 5, "--order", "independent")
+        often = Run("often", "--epochs", 2, "--save-minutes", 1e-9)
+        check(often.calls > often.steps + Run("seldom", "--epochs", 2, "--save-minutes", 0).calls,
+              f"--save-minutes 1e-9: {often.calls} calls for {often.steps} steps")
         jobs = [pool.submit(cpu.stop_after, steps) for steps in range(1, cpu.steps + 1)]
         jobs += [pool.submit(exact.stop_after, steps, "--threads", 1) for steps in (1, 3)]
         jobs += [pool.submit(independent.stop_after, 1, "--threads", 3)]
         for fault in ("kill", "term", "int", "full"):
             jobs += [pool.submit(cpu.stop_at, fault, moments.randint(1, cpu.calls), moments.randint(1, cpu.calls // 2))
                      for _ in range(MOMENTS)]
+        jobs += [pool.submit(often.stop_at, fault, moments.randint(1, often.calls), moments.randint(1, often.calls // 2))
+                 for fault in ("kill", "term")]
         jobs += [pool.submit(independent.stop_at, "kill", moments.randint(1, independent.calls), 20, "--threads", 2)]
         if os.path.exists(training.NO_MEMORY):
             allocations = cpu.count_allocations()
