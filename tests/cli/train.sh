@@ -347,6 +347,11 @@ shown 'in a new run from there: --weights nan/last.pth -o DIR'
 absent nan/last-model.pth nan/best.pth
 expect 0 "$bin/anx-convert" nan/last.pth finite.pth
 resume 2 nan/last.pth # again at the same step
+begin 2 overflow --batch 10 --lr 1e10 --weight-decay 1e38 # the loss is finite, what the step makes of it is not
+shown 'features.0.weight was not finite in epoch 0, step 1 (step 1 of the run); the loss was '
+absent overflow/last-model.pth overflow/best.pth
+expect 0 "$bin/anx-convert" init --arch narrow --num-classes 3 --seed 0 -o drawn.pth
+expect 0 "$bin/anx-convert" verify overflow/last.pth drawn.pth
 
 # --- what a run is gone on with
 begin 0 run --force --val-dir val --max-steps 2 --seed 7
