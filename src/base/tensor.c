@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "src/base/checked.h"
+#include "src/base/huge_pages.h"
 #include "src/base/threads.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "anx reads little-endian data in place");
@@ -106,16 +106,15 @@ anx_tensor anx_tensor_view(anx_dtype dtype, int rank, const int64_t *shape, cons
 
 /*
  * Large tensors lie on huge pages where the system gives them for the asking: the optimizer, which goes through
- * several of them side by side, then reaches the memory's speed. Whole pages only, so that none costs more memory.
+ * several of them side by side, then reaches the memory's speed.
  */
 static void *alloc_bytes(size_t bytes) {
-    static const size_t huge_page_bytes = (size_t)2 << 20, large = (size_t)8 << 20;
+    static const size_t large = (size_t)8 << 20;
     size_t rounded = 0;
-    if (bytes < large || !anx_checked_align_size(bytes, huge_page_bytes, &rounded))
+    if (bytes < large || !anx_checked_align_size(bytes, anx_huge_page_bytes, &rounded))
         return aligned_alloc(ANX_ALIGNMENT_BYTES, bytes);
-    void *data = aligned_alloc(huge_page_bytes, rounded);
-    /* Advice: nothing is lost where it is not taken. */
-    if (data != NULL) (void)madvise(data, bytes / huge_page_bytes * huge_page_bytes, MADV_HUGEPAGE);
+    void *data = aligned_alloc(anx_huge_page_bytes, rounded);
+    if (data != NULL) anx_use_huge_pages(data, bytes);
     return data;
 }
 

@@ -1,8 +1,12 @@
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/base/checked.h"
+#include "src/base/huge_pages.h"
 #include "src/base/sha256.h"
 #include "src/base/state_dict.h"
 #include "src/base/tensor.h"
@@ -34,6 +38,39 @@ static void sizes_that_overflow_are_refused(void) {
     anx_tensor t = ANX_TENSOR_INIT;
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_tensor_alloc(ANX_F64, 1, (int64_t[]){INT64_MAX / 2}, &t, NULL),
                      NULL);
+}
+
+/* Whether the process asked for huge pages at the address; true where the system does not tell. */
+static bool asked_for_huge_pages(const void *data) {
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[1024];
+    bool here = false, seen = false, told = false;
+    while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
+        uintptr_t from = 0, to = 0;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+            here = from <= (uintptr_t)data && (uintptr_t)data < to;
+        if (!here || strncmp(line, "VmFlags:", 8) != 0) continue;
+        told = true;
+        seen = strstr(line, " hg") != NULL;
+    }
+    if (maps != NULL) fclose(maps);
+    return seen || !told || access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0;
+}
+
+/* From 8 MiB on; a page that is not filled, at the end, is none of them. */
+static void large_tensors_lie_on_huge_pages(void) {
+    static const int64_t large = (int64_t)8 << 20, odd = ((int64_t)9 << 20) + 4097;
+    for (int k = 0; k < 2; k++) {
+        const int64_t bytes = k == 0 ? large : odd;
+        anx_tensor t = ANX_TENSOR_INIT;
+        ANX_CHECK_OK(anx_tensor_alloc(ANX_U8, 1, &bytes, &t, NULL), NULL);
+        char *data = t.data;
+        memset(data, 1, (size_t)bytes);
+        CU_ASSERT_EQUAL((uintptr_t)data % anx_huge_page_bytes, 0);
+        CU_ASSERT_TRUE(asked_for_huge_pages(data));
+        CU_ASSERT_TRUE(asked_for_huge_pages(data + large - 1));
+        anx_tensor_fini(&t);
+    }
 }
 
 static void every_half_survives_the_round_trip_through_float(void) {
@@ -201,6 +238,7 @@ static void omp_num_threads_caps_the_thread_count(void) {
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"sizes that overflow are refused", sizes_that_overflow_are_refused},
+        {"large tensors lie on huge pages", large_tensors_lie_on_huge_pages},
         {"every half survives the round trip through float", every_half_survives_the_round_trip_through_float},
         {"every half has the value of its definition", every_half_has_the_value_of_its_definition},
         {"large strided tensors convert from every floating type",
