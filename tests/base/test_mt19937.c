@@ -164,6 +164,34 @@ static void bernoulli_is_a_comparison_of_64_bit_draws(void) {
     }
 }
 
+/* What is below the probability by as little as can be, and what is equal to it; first in the state and last. */
+static void bernoulli_knows_neighbours_of_the_probability(void) {
+    enum { LAST = ANX_MT19937_WORDS - 1 };
+    int tried = 0;
+    for (uint32_t seed = 0; seed < 64; seed++) {
+        for (int before = 0; before <= LAST; before += LAST) { /* the last word's draw begins in the old state */
+            anx_mt19937 gen, again;
+            float value = 0.0f;
+            anx_mt19937_seed(&gen, seed);
+            for (int k = 0; k < 2 * ANX_MT19937_WORDS + before; k++) anx_mt19937_u32(&gen);
+            again = gen;
+            const double draw = (double)(anx_mt19937_u64(&again) & ((UINT64_C(1) << 53) - 1)) * 0x1p-53;
+            if (draw == 0.0 || draw >= 0.5) continue; /* between such neighbours there are doubles */
+            tried++;
+            again = gen;
+            anx_mt19937_bernoulli_f32(&again, 1, draw, 2.0f, &value);
+            CU_ASSERT_EQUAL(value, 0.0f);
+            again = gen;
+            anx_mt19937_bernoulli_f32(&again, 1, draw + 0x1p-54, 2.0f, &value);
+            CU_ASSERT_EQUAL(value, 2.0f);
+            again = gen;
+            anx_mt19937_bernoulli_f32(&again, 1, draw - 0x1p-54, 2.0f, &value);
+            CU_ASSERT_EQUAL(value, 0.0f);
+        }
+    }
+    CU_ASSERT_TRUE(tried > 30);
+}
+
 static void older_states_are_read(void) {
     anx_error err = ANX_ERROR_INIT;
     anx_mt19937 gen, again;
@@ -209,6 +237,7 @@ int main(int argc, char **argv) {
         {"integer draws are PyTorch's", integer_draws_are_pytorchs},
         {"a stream drawn in pieces is the same stream", pieces_join_to_one_stream},
         {"bernoulli is a comparison of 64-bit draws", bernoulli_is_a_comparison_of_64_bit_draws},
+        {"bernoulli knows neighbours of the probability", bernoulli_knows_neighbours_of_the_probability},
         {"states are PyTorch's bytes", states_are_pytorchs_bytes},
         {"older states are read", older_states_are_read},
         {"what is no state is refused", what_is_no_state_is_refused},
