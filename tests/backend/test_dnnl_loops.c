@@ -177,7 +177,10 @@ static void linear_layers_miss_no_product(void) {
     }
 }
 
-/* One case of the next: integers again, dw at an aligned address or one float behind it, with a guard behind dw. */
+/*
+ * One case of the next: integers again, dw at an aligned address or one float behind it, with a guard behind dw; and
+ * the same without db.
+ */
 static void check_weights_gradient(const anx_dnnl_linear *l, bool aligned, test_random *r) {
     enum { ALIGN = 64 };
     static const float guard = 12345.0f;
@@ -205,6 +208,11 @@ static void check_weights_gradient(const anx_dnnl_linear *l, bool aligned, test_
     }
     CU_ASSERT_EQUAL(wrong, 0);
     CU_ASSERT_EQUAL(dw[out * in], guard);
+    float *again = malloc((size_t)(out * in) * sizeof *again);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(again);
+    anx_dnnl_linear_backward_weights(l, x, dy, again, NULL, scratch);
+    CU_ASSERT_EQUAL(memcmp(again, dw, (size_t)(out * in) * sizeof *again), 0);
+    free(again);
     free(block);
     free(db);
     free(scratch);
@@ -226,23 +234,36 @@ static void weights_gradients_miss_no_product(void) {
                 }
 }
 
-static void relu_passes_gradients_back_where_the_output_is_not_0_or_less(void) {
+/* Of so many elements, with a guard behind them. */
+static void check_relu_backward(size_t elems, anx_isa isa) {
     static const float outputs[] = {0.0f, -0.0f, 1.0f, -1.0f, 0x1p-149f, -0x1p-149f, INFINITY, -INFINITY, NAN};
-    static const float grads[] = {1.0f, -0.0f, NAN, -INFINITY};
-    enum { N = 133 };
-    float y[N], dy[N], dx[N];
-    for (int i = 0; i < N; i++) {
-        y[i] = outputs[i % 9];
-        dy[i] = grads[i % 4];
+    static const float grads[] = {1.0f, -0.0f, NAN, -INFINITY}, guard = 12345.0f;
+    float *y = malloc((elems + 1) * sizeof *y), *dy = malloc((elems + 1) * sizeof *dy);
+    float *dx = malloc((elems + 1) * sizeof *dx);
+    CU_ASSERT_TRUE_FATAL(y != NULL && dy != NULL && dx != NULL);
+    for (size_t i = 0; i < elems; i++) {
+        y[i] = outputs[(elems - i) % 9];
+        dy[i] = i % 5 == 4 ? (float)i : grads[i % 5];
     }
+    dx[elems] = guard;
+    anx_dnnl_relu_run_backward(dy, y, dx, elems, isa);
+    int wrong = 0;
+    for (size_t i = 0; i < elems; i++) {
+        const float expected = y[i] <= 0.0f ? 0.0f : dy[i];
+        wrong += memcmp(&dx[i], &expected, sizeof expected) != 0;
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+    CU_ASSERT_EQUAL(dx[elems], guard);
+    free(y);
+    free(dy);
+    free(dx);
+}
+
+/* Every number of elements that a vector leaves, and what several threads share. */
+static void relu_passes_gradients_back_where_the_output_is_not_0_or_less(void) {
     for (int isa = ANX_ISA_PORTABLE; isa <= (int)anx_isa_best(); isa++) {
-        anx_dnnl_relu_run_backward(dy, y, dx, N, (anx_isa)isa);
-        int wrong = 0;
-        for (int i = 0; i < N; i++) {
-            const float expected = y[i] <= 0.0f ? 0.0f : dy[i];
-            wrong += memcmp(&dx[i], &expected, sizeof expected) != 0;
-        }
-        CU_ASSERT_EQUAL(wrong, 0);
+        for (size_t elems = 0; elems < 40; elems++) check_relu_backward(elems, (anx_isa)isa);
+        check_relu_backward(100007, (anx_isa)isa);
     }
 }
 
