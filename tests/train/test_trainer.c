@@ -498,6 +498,44 @@ static void first_layer_is_named(void) {
     bench_fini(&b);
 }
 
+/* What may be kept: every parameter, the first and the last as well, and every momentum. */
+static void check_finite(bench *b) {
+    static const float values[] = {NAN, INFINITY, -INFINITY};
+    anx_error err = ANX_ERROR_INIT;
+    anx_nonfinite found = {.kind = ANX_NONFINITE_LOSS};
+    anx_trainer *trainer = create(b);
+    step(b, trainer, BATCH, 0);
+    CU_ASSERT_TRUE(anx_trainer_is_finite(trainer, &found));
+    CU_ASSERT_EQUAL(found.kind, ANX_NONFINITE_NONE);
+    for (int i = 0; i < 2 * b->graph->n_params; i++) {
+        const int param = i / 2;
+        const bool momentum = i % 2 == 1;
+        anx_status (*const set)(anx_trainer *, int, const anx_tensor *, anx_error *) =
+            momentum ? anx_trainer_set_momentum : anx_trainer_set_param;
+        const anx_tensor *is = momentum ? anx_trainer_momentum(trainer, param) : &anx_trainer_params(trainer)[param];
+        anx_tensor good = ANX_TENSOR_INIT, bad = ANX_TENSOR_INIT;
+        CU_ASSERT_PTR_NOT_NULL_FATAL(is);
+        ANX_CHECK_OK(anx_tensor_convert(is, ANX_F32, &good, &err), &err);
+        ANX_CHECK_OK(anx_tensor_convert(is, ANX_F32, &bad, &err), &err);
+        const int64_t element = anx_tensor_elems(&bad) - 1;
+        ((float *)bad.data)[element] = values[i % 3];
+        ANX_CHECK_OK(set(trainer, param, &bad, &err), &err);
+        CU_ASSERT_FALSE(anx_trainer_is_finite(trainer, &found));
+        CU_ASSERT_EQUAL(found.kind, ANX_NONFINITE_PARAM);
+        CU_ASSERT_STRING_EQUAL(found.name, b->graph->params[param].name);
+        CU_ASSERT_EQUAL(found.element, element);
+        ANX_CHECK_OK(set(trainer, param, &good, &err), &err);
+        CU_ASSERT_TRUE(anx_trainer_is_finite(trainer, &found));
+        anx_tensor_fini(&good);
+        anx_tensor_fini(&bad);
+    }
+    anx_trainer_destroy(trainer);
+}
+
+static void what_is_not_finite_is_not_to_be_kept(void) {
+    each_device(check_finite);
+}
+
 /* Finite logits, but farther apart than a float reaches. */
 static void loss_alone_can_be_infinite(void) {
     bench b;
@@ -651,6 +689,7 @@ int main(int argc, char **argv) {
         {"memory need not be shared", memory_need_not_be_shared},
         {"failed steps change nothing", failed_steps_change_nothing},
         {"devices must train", devices_must_train},
+        {"what is not finite is not to be kept", what_is_not_finite_is_not_to_be_kept},
         {"the first value that is not finite is named", first_nonfinite_value_is_named},
         {"the first layer is named", first_layer_is_named},
         {"the loss alone can be infinite", loss_alone_can_be_infinite},
