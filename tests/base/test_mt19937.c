@@ -164,16 +164,16 @@ static void bernoulli_is_a_comparison_of_64_bit_draws(void) {
     }
 }
 
-/* What is below the probability by as little as can be, and what is equal to it; first in the state and last. */
+/* What is below the probability by as little as can be, and what is equal to it; within the state and at its end. */
 static void bernoulli_knows_neighbours_of_the_probability(void) {
-    enum { LAST = ANX_MT19937_WORDS - 1 };
+    static const int places[] = {2, ANX_MT19937_WORDS - 1}; /* the last word's draw ends in the next state */
     int tried = 0;
     for (uint32_t seed = 0; seed < 64; seed++) {
-        for (int before = 0; before <= LAST; before += LAST) { /* the last word's draw begins in the old state */
+        for (int place = 0; place < 2; place++) {
             anx_mt19937 gen, again;
             float value = 0.0f;
             anx_mt19937_seed(&gen, seed);
-            for (int k = 0; k < 2 * ANX_MT19937_WORDS + before; k++) anx_mt19937_u32(&gen);
+            for (int k = 0; k < ANX_MT19937_WORDS + places[place]; k++) anx_mt19937_u32(&gen);
             again = gen;
             const double draw = (double)(anx_mt19937_u64(&again) & ((UINT64_C(1) << 53) - 1)) * 0x1p-53;
             if (draw == 0.0 || draw >= 0.5) continue; /* between such neighbours there are doubles */

@@ -520,7 +520,7 @@ static void check_finite(bench *b) {
         const int64_t element = anx_tensor_elems(&bad) - 1;
         ((float *)bad.data)[element] = values[i % 3];
         ANX_CHECK_OK(set(trainer, param, &bad, &err), &err);
-        CU_ASSERT_FALSE(anx_trainer_is_finite(trainer, &found));
+        CU_ASSERT_FALSE_FATAL(anx_trainer_is_finite(trainer, &found));
         CU_ASSERT_EQUAL(found.kind, ANX_NONFINITE_PARAM);
         CU_ASSERT_STRING_EQUAL(found.name, b->graph->params[param].name);
         CU_ASSERT_EQUAL(found.element, element);
