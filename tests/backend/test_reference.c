@@ -207,6 +207,64 @@ static bool same_double(double a, double b) {
 }
 
 /* One image of the case's last node against values written by hand. */
+/* Sum of a[i] * b[i], or of a[i] * |b[i]|. */
+static long double inner(const double *a, const float *b, int64_t n, bool absolute) {
+    long double sum = 0.0L;
+    for (int64_t i = 0; i < n; i++)
+        sum += (long double)a[i] * (absolute ? fabsl((long double)b[i]) : (long double)b[i]);
+    return sum;
+}
+
+/*
+ * Backward is forward's transpose: dy's product with y, without the bias, is dx's with x, and dweight's with the
+ * weights; the same of their gauges.
+ */
+static void check_back(sample *s, bool gauge) {
+    const anx_graph *graph = s->graph;
+    const anx_node *nd = &graph->nodes[s->node];
+    const bool weighted = nd->weight != ANX_NO_PARAM;
+    const int64_t n_weight = weighted ? anx_param_elems(&graph->params[nd->weight]) : 1;
+    const int64_t n_bias = nd->bias != ANX_NO_PARAM ? anx_param_elems(&graph->params[nd->bias]) : 1;
+    double *dx = allocate(s->in_elems, sizeof *dx), *dweight = allocate(n_weight, sizeof *dweight);
+    double *dbias = allocate(n_bias, sizeof *dbias);
+    float *dy = allocate(s->out_elems, sizeof *dy);
+    long double all = 0.0L;
+    for (int64_t i = 0; i < s->out_elems; i++) {
+        dy[i] = (float)(i * 7919 % 13 - 6);
+        all += gauge ? fabsl((long double)dy[i]) * s->gauge[i] : (long double)dy[i] * s->expected[i];
+    }
+    const anx_reference_gradients g = {.x = s->x,
+                                       .dy = dy,
+                                       .weight = s->weight,
+                                       .gauge = gauge,
+                                       .dx = dx,
+                                       .dweight = weighted ? dweight : NULL,
+                                       .dbias = s->bias != NULL ? dbias : NULL};
+    anx_error err = ANX_ERROR_INIT;
+    ANX_CHECK_OK(anx_reference_node_back(graph, s->node, s->batch, &g, 2, &err), &err);
+    if (s->bias != NULL) all -= inner(dbias, s->bias, n_bias, gauge);
+    const long double bound = 1e-12L * (1.0L + fabsl(all));
+    const long double by_input = inner(dx, s->x, s->in_elems, gauge);
+    if (!(fabsl(by_input - all) <= bound)) fail(s, -1, all, by_input);
+    const long double by_weight = weighted ? inner(dweight, s->weight, n_weight, gauge) : all;
+    if (!(fabsl(by_weight - all) <= bound)) fail(s, -1, all, by_weight);
+    free(dx);
+    free(dweight);
+    free(dbias);
+    free(dy);
+}
+
+static void check_both_backs(sample *s) {
+    const anx_op op = s->graph->nodes[s->node].layer->op;
+    if (op != ANX_OP_CONV2D && op != ANX_OP_LINEAR && op != ANX_OP_ADAPTIVE_AVG_POOL2D) return;
+    check_back(s, false);
+    check_back(s, true);
+}
+
+static void test_back(void) {
+    each_sample(true, check_both_backs);
+}
+
 static void check_values(const char *name, const double *x, const double *expected) {
     const conformance_case *c = NULL;
     for (int i = 0; conformance_case_at(i) != NULL; i++)
@@ -277,8 +335,41 @@ static void test_errors(void) {
                      &err);
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT,
                      anx_reference_gauge(graph, 0, 1, s.x, NULL, s.bias, (float *)s.y, 1, &err), &err);
+    const anx_reference_gradients wrong[] = {
+        {.dy = s.x, .weight = s.weight}, {.x = s.x, .weight = s.weight}, {.x = s.x, .dy = s.x}};
+    for (int i = 0; i < 3; i++) {
+        ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_reference_node_back(graph, 0, 1, &wrong[i], 1, &err), &err);
+        ANX_CHECK_MESSAGE("layer 'c': no gradients of a 'conv2d' from what is given", &err);
+    }
     sample_fini(&s);
     anx_graph_destroy(graph);
+}
+
+/* A layer that sums nothing, and weights for one that has none. */
+static void test_no_way_back(void) {
+    anx_error err = ANX_ERROR_INIT;
+    int refused = 0;
+    for (int i = 0; conformance_case_at(i) != NULL; i++) {
+        const conformance_case *c = conformance_case_at(i);
+        anx_graph *graph = NULL;
+        ANX_CHECK_OK(anx_graph_create(&c->arch, 0, c->height, c->width, &graph, &err), &err);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(graph);
+        for (int node = 0; node < graph->n_nodes; node++) {
+            const anx_node *nd = &graph->nodes[node];
+            if (nd->weight != ANX_NO_PARAM) continue;
+            const bool sums = nd->layer->op == ANX_OP_ADAPTIVE_AVG_POOL2D;
+            const int64_t in = c->batch * anx_graph_node_elems(graph, nd->inputs[0]);
+            const int64_t out = c->batch * anx_graph_node_elems(graph, node);
+            float *values = allocate(in > out ? in : out, sizeof *values);
+            const anx_reference_gradients g = {.x = values, .dy = values, .weight = sums ? values : NULL};
+            ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_reference_node_back(graph, node, c->batch, &g, 1, &err),
+                             &err);
+            refused++;
+            free(values);
+        }
+        anx_graph_destroy(graph);
+    }
+    CU_ASSERT_TRUE(refused > 4);
 }
 
 static const anx_test tests[] = {
@@ -287,7 +378,9 @@ static const anx_test tests[] = {
     {"the_gauge_sums_absolute_values", test_gauge},
     {"every_instruction_set_and_thread_count_gives_the_same_bits", test_isas},
     {"nan_infinity_and_signed_zeros_go_where_pytorch_sends_them", test_special_values},
+    {"backward_is_the_transpose_of_forward", test_back},
     {"wrong_arguments_are_refused", test_errors},
+    {"what_sums_nothing_has_no_way_back", test_no_way_back},
     {NULL, NULL},
 };
 
