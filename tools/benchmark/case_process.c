@@ -81,7 +81,15 @@ anx_status bench_train_process(bench_context *context, int64_t batch, bench_row 
     snprintf(steps, sizeof steps, "%d", STEPS);
     char *const weights = strdup(context->weights), *const self = strdup(context->self);
     char *const python = strdup(context->python != NULL ? context->python : ""), *script = strdup(context->peer_script);
-    char *const anx[] = {self, (char[]){"steps"}, (char[]){"--threads"}, threads, (char[]){"--batch"}, images, weights,
+    char *const anx[] = {self,
+                         (char[]){"steps"},
+                         (char[]){"--threads"},
+                         threads,
+                         (char[]){"--batch"},
+                         images,
+                         (char[]){"--steps"},
+                         steps,
+                         weights,
                          NULL};
     char *const torch[] = {python, script, (char[]){"steps"}, weights, threads, images, steps, NULL};
     if (weights == NULL || self == NULL || python == NULL || script == NULL)

@@ -36,7 +36,6 @@ static void set_limit(const bench_context *context, int64_t batch, bench_trained
 
 typedef struct train_case {
     bench_context *context;
-    const char *device;
     int threads;
     int64_t batch;
     bench_trained trained;
@@ -68,7 +67,7 @@ static anx_status train_turns(const train_case *c, bench_learner *learner,
 
 anx_status bench_train(bench_context *context, const char *device_name, int threads, int64_t batch, bench_row *row,
                        anx_error *err) {
-    const train_case c = {.context = context, .device = device_name, .threads = threads, .batch = batch};
+    const train_case c = {.context = context, .threads = threads, .batch = batch};
     const anx_model *model = context->model;
     const anx_device_options options = {.threads = threads};
     anx_device *device = NULL;
@@ -156,8 +155,7 @@ static anx_status run_apart(void *user, double *seconds, anx_error *err) {
 }
 
 anx_status bench_train_head(bench_context *context, int64_t batch, bench_row *row, anx_error *err) {
-    const train_case c = {
-        .context = context, .device = "cpu", .threads = context->threads, .batch = batch, .trained = BENCH_TRAIN_HEAD};
+    const train_case c = {.context = context, .threads = context->threads, .batch = batch, .trained = BENCH_TRAIN_HEAD};
     const anx_model *model = context->model;
     apart parts = {.context = context};
     bench_learner learner = {.trainer = NULL};

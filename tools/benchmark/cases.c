@@ -35,9 +35,12 @@ char *bench_images_request(const bench_context *context, const char *name) {
     return request;
 }
 
+void bench_fill(float *x, int64_t elems) {
+    for (int64_t i = 0; i < elems; i++) x[i] = (float)((int)(i * 2654435761 >> 8 & 4095) - 2048) * 1e-3f + 1e-5f;
+}
+
 void bench_fill_input(anx_plan *plan, int64_t elems) {
-    float *x = anx_plan_host_pointer(plan, anx_value_output(ANX_NODE_INPUT));
-    for (int64_t i = 0; i < elems; i++) x[i] = (float)((int)(i * 2654435761 >> 8 & 4095) - 2048) * 1e-3f;
+    bench_fill(anx_plan_host_pointer(plan, anx_value_output(ANX_NODE_INPUT)), elems);
 }
 
 anx_status bench_time_images(const bench_context *context, int count, bench_image_work *work, void *user,

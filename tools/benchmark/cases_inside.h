@@ -16,7 +16,9 @@ anx_status bench_ask_torch(bench_context *context, const char *request, bench_se
 /* "NAME" and the images' names, as the peer wants them; malloc'd, NULL without memory. */
 char *bench_images_request(const bench_context *context, const char *name);
 
-/* Numbers for the plan's input, so many: they are all different, and none is subnormal. */
+/* So many numbers between -2.1 and 2.1 in no order; none is 0 or subnormal. */
+void bench_fill(float *x, int64_t elems);
+/* The same for the plan's input. */
 void bench_fill_input(anx_plan *plan, int64_t elems);
 
 /* What a machine's limits let work cost at least, in seconds: by what bounds each part of it. */

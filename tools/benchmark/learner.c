@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "tools/benchmark/cases_inside.h"
+
 const anx_sgd_options bench_sgd_options = {.lr = 1e-4, .momentum = 0.9, .weight_decay = 1e-4};
 
 static anx_status create_trainer(bench_learner *l, const anx_graph *graph, const anx_tensor *params, anx_device *device,
@@ -22,14 +24,6 @@ static anx_status create_trainer(bench_learner *l, const anx_graph *graph, const
     return status;
 }
 
-/* Numbers that are all different and neither 0 nor subnormal, and classes by turns. */
-static void fill(bench_learner *l, const anx_graph *graph, int64_t batch) {
-    float *x = l->input.data;
-    for (int64_t i = 0; i < anx_tensor_elems(&l->input); i++)
-        x[i] = (float)((int)(i * 2654435761 >> 8 & 4095) - 2048) * 1e-3f + 1e-5f;
-    for (int64_t i = 0; i < batch; i++) l->targets[i] = i * 37 % graph->num_classes;
-}
-
 anx_status bench_learner_init(bench_learner *l, const anx_graph *graph, const anx_tensor *params, anx_device *device,
                               int64_t batch, bench_trained trained, anx_error *err) {
     int64_t shape[4];
@@ -39,8 +33,10 @@ anx_status bench_learner_init(bench_learner *l, const anx_graph *graph, const an
     if (l->targets == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     anx_status status = anx_tensor_alloc(ANX_F32, rank, shape, &l->input, err);
     if (status == ANX_OK) status = create_trainer(l, graph, params, device, batch, trained, err);
-    if (status == ANX_OK) fill(l, graph, batch);
-    return status;
+    if (status != ANX_OK) return status;
+    bench_fill(l->input.data, anx_tensor_elems(&l->input));
+    for (int64_t i = 0; i < batch; i++) l->targets[i] = i * 37 % graph->num_classes;
+    return ANX_OK;
 }
 
 void bench_learner_fini(bench_learner *l) {
