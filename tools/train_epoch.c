@@ -12,11 +12,6 @@
 #include "tools/common/cli.h"
 #include "tools/common/progress.h"
 
-/* An order that was drawn for an epoch of which nothing is done yet is drawn again. */
-const anx_mt19937 *anx_train_generator(const anx_train_run *run) {
-    return run->progress.step == 0 ? &run->epoch_gen : &run->setup.gen;
-}
-
 static void stop(anx_train_run *r, anx_train_reason reason) {
     r->stopped = true;
     r->reason = reason;
@@ -48,13 +43,12 @@ anx_status anx_train_check_finite(anx_train_run *r, anx_error *err) {
 
 anx_status anx_train_save_last(anx_train_run *r, anx_error *err) {
     const char *path = r->folder.files[ANX_TRAIN_LAST];
-    const anx_mt19937 *gen = anx_train_generator(r);
     anx_progress_clear();
-    anx_status status = anx_train_save(&r->setup, &r->progress, gen, path, err);
+    anx_status status = anx_train_save(&r->setup, &r->progress, path, err);
     if (status == ANX_ERR_INTERRUPTED) { /* what was reached is written all the same; a second one ends that */
         stop(r, ANX_TRAIN_INTERRUPTED);
         anx_interrupt_clear();
-        status = anx_train_save(&r->setup, &r->progress, gen, path, err);
+        status = anx_train_save(&r->setup, &r->progress, path, err);
     }
     r->saved = anx_clock_seconds();
     return status;
@@ -178,7 +172,6 @@ static anx_status begin_epoch(anx_train_run *r, anx_error *err) {
     anx_train_progress *p = &r->progress;
     r->epoch_started = anx_clock_seconds();
     if (p->step > 0) return anx_training_input_resume(r->setup.input, p->epoch, p->order_seed, p->step, err);
-    r->epoch_gen = r->setup.gen;
     return anx_training_input_begin(r->setup.input, &r->setup.gen, p->epoch, &p->order_seed, err);
 }
 

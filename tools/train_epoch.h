@@ -13,7 +13,6 @@ typedef struct anx_train_run {
     anx_train_setup setup;
     anx_train_folder folder;
     anx_train_progress progress;
-    anx_mt19937 epoch_gen; /* the generator before the epoch's order was drawn */
     anx_train_log_writer *log;
     /* where it stopped before its end, and why */
     bool stopped;
@@ -28,9 +27,6 @@ typedef struct anx_train_run {
     int64_t bad_images; /* how often one was left out so far */
     bool kept;          /* an error ended it, and what was reached is in last.pth */
 } anx_train_run;
-
-/* The generator as a checkpoint has to have it now. */
-const anx_mt19937 *anx_train_generator(const anx_train_run *run);
 
 /*
  * The steps of the epoch that are left, each logged. run->stopped where it is not at its end: interrupted, at the most

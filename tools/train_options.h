@@ -70,7 +70,7 @@ typedef struct anx_train_options {
     int64_t threads; /* 0: what affinity and cgroup allow */
     /* what it leaves */
     const char *log, *json;
-    int64_t print_freq; /* 0: as many as a log of moderate size has */
+    int64_t print_freq;  /* 0: as many as a log of moderate size has */
     double save_minutes; /* 0: never within an epoch */
     bool with_args, force;
 

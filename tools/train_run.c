@@ -236,7 +236,6 @@ static anx_status open_all(session *s, anx_train_options *o, bool *wrong_usage, 
     if (s->state != NULL) status = anx_train_load(&r->setup, s->checkpoint, s->state, &r->progress, err);
     anx_checkpoint_close(s->checkpoint); /* everything was copied */
     s->checkpoint = NULL;
-    r->epoch_gen = r->setup.gen;
     s->last_lr = calloc((size_t)r->setup.n_groups, sizeof *s->last_lr);
     if (status == ANX_OK && s->last_lr == NULL) status = out_of_memory(err);
     if (status == ANX_OK) status = open_log(s, o, err);
@@ -295,12 +294,11 @@ static void close_epoch(session *s, const anx_accuracy *accuracy) {
                               .best_epoch = p->best_epoch,
                               .best_acc1 = p->best_acc1,
                               .best_loss = p->best_loss};
-    r->epoch_gen = r->setup.gen;
 }
 
 /* An interruption waits until they are written, and then stops the run; a second one ends the writing. */
 static anx_status save_best(anx_train_run *r, anx_error *err) {
-    anx_status status = anx_train_save(&r->setup, &r->progress, &r->setup.gen, r->folder.files[ANX_TRAIN_BEST], err);
+    anx_status status = anx_train_save(&r->setup, &r->progress, r->folder.files[ANX_TRAIN_BEST], err);
     if (status == ANX_OK) status = anx_train_save_model(&r->setup, r->folder.files[ANX_TRAIN_BEST_MODEL], err);
     if (status != ANX_ERR_INTERRUPTED || r->stopped) return status;
     r->stopped = true;

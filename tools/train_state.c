@@ -127,11 +127,8 @@ static bool put_args(const anx_train_setup *s, const anx_train_progress *p, anx_
     return out->args != NULL;
 }
 
-static anx_status put_state(anx_train_setup *s, const anx_train_progress *p, const anx_mt19937 *gen,
-                            anx_training_state *out, anx_error *err) {
-    anx_training_live live = anx_train_live(s);
-    anx_mt19937 copy = *gen;
-    live.gen = &copy;
+static anx_status put_state(anx_train_setup *s, const anx_train_progress *p, anx_training_state *out, anx_error *err) {
+    const anx_training_live live = anx_train_live(s);
     const anx_status status = anx_training_live_save(&live, s->options->lr_group != NULL, out, err);
     if (status != ANX_OK) return status;
     out->epoch = p->epoch - 1;
@@ -158,12 +155,11 @@ static anx_status write_file(anx_train_setup *s, const anx_training_state *state
     return status;
 }
 
-anx_status anx_train_save(anx_train_setup *s, const anx_train_progress *progress, const anx_mt19937 *gen,
-                          const char *path, anx_error *err) {
+anx_status anx_train_save(anx_train_setup *s, const anx_train_progress *progress, const char *path, anx_error *err) {
     anx_training_state *state = calloc(1, sizeof *state);
     if (state == NULL) return out_of_memory(err);
     *state = (anx_training_state)ANX_TRAINING_STATE_INIT;
-    anx_status status = put_state(s, progress, gen, state, err);
+    anx_status status = put_state(s, progress, state, err);
     if (status == ANX_OK) status = write_file(s, state, path, err);
     anx_training_state_fini(state);
     free(state);

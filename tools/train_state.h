@@ -39,11 +39,10 @@ anx_status anx_train_load(anx_train_setup *setup, const anx_checkpoint *checkpoi
                           anx_train_progress *progress, anx_error *err);
 
 /*
- * Writes a checkpoint, replacing what is there. gen: the generator as the run has to go on with. Errors: those of
+ * Writes a checkpoint, replacing what is there. At step 0 nothing was drawn for the epoch yet. Errors: those of
  * anx_training_checkpoint_write.
  */
-anx_status anx_train_save(anx_train_setup *setup, const anx_train_progress *progress, const anx_mt19937 *gen,
-                          const char *path, anx_error *err);
+anx_status anx_train_save(anx_train_setup *setup, const anx_train_progress *progress, const char *path, anx_error *err);
 /* The model alone, as torch.save(model.state_dict(), path) writes it. */
 anx_status anx_train_save_model(anx_train_setup *setup, const char *path, anx_error *err);
 

@@ -33,6 +33,15 @@ def check_log(what, path):
     return events
 
 
+def check_best(what, epochs):
+    """The highest accuracy, of equal ones the lowest loss, of equal ones the first."""
+    best = None
+    for e in epochs:
+        better = e["val_acc1"] is not None and (best is None or (-e["val_acc1"], e["val_loss"]) < best)
+        check(e["best"] == better, f"{what}: epoch {e['epoch']} is {'' if e['best'] else 'not '}the best")
+        best = (-e["val_acc1"], e["val_loss"]) if better else best
+
+
 def check_outcome(what, code, *arguments):
     """The JSON on standard output, the text on standard error."""
     done = run(*arguments, "--json", "-", code=code, what=what)
@@ -47,6 +56,7 @@ def check_outcome(what, code, *arguments):
     if "last_epoch" in outcome:
         for key in set(outcome["last_epoch"]) - {"seconds"}:
             check(outcome["last_epoch"][key] == epochs[-1][key], f"{what}: {key} of the last epoch")
+    check_best(what, epochs)
     if "best" in outcome:
         best = [e for e in epochs if e["best"]][-1]
         check(best["epoch"] == outcome["best"]["epoch"] and best["val_acc1"] == outcome["best"]["val_acc1"], f"{what}: best")
@@ -73,6 +83,12 @@ def main():
                outcome["left_out"]) == ("done", 4, 3, 6, 3, 0), f"done: {outcome}")
         check("\ndone after 4 steps (2 whole epochs of 2) in " in text, f"done: {text}")
         check(outcome["trained_parameters"] == 17637, f"done: {outcome['trained_parameters']} parameters")
+
+        check_outcome("equal ones", 0, *recipe, "--val-dir", "val", "-o", "equal", "--epochs", 8, "--lr", 0.01, "--seed", 5)
+        with open("equal/log.jsonl", encoding="utf-8") as f:
+            epochs = [e for e in map(json.loads, f) if e["event"] == "epoch"]
+        highest = [e for i, e in enumerate(epochs) if i and e["val_acc1"] == max(x["val_acc1"] for x in epochs[:i])]
+        check({e["best"] for e in highest} == {True, False}, f"no equal accuracies with a lower and a higher loss: {highest}")
 
         outcome, text = check_outcome("again", 0, "--resume", "done/last.pth")
         check("last_epoch" not in outcome and outcome["best"]["checkpoint"] == "done/best.pth", f"again: {outcome}")
