@@ -22,14 +22,28 @@ struct anx_plan {
 
 /* ---- devices -------------------------------------------------------------------------------------------- */
 
-anx_status anx_device_open_backend(const anx_backend *backend, int ordinal, const anx_device_options *options,
-                                   anx_device **out, anx_error *err) {
+static anx_status check_version(const anx_backend *backend, anx_error *err) {
     /* Nothing but the first member may be read before this: a plugin's table may have another layout. */
-    if (backend->abi_version != ANX_BACKEND_ABI_VERSION)
-        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the backend speaks interface version %u, this program %u",
-                             backend->abi_version, ANX_BACKEND_ABI_VERSION);
+    if (backend->abi_version == ANX_BACKEND_ABI_VERSION) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the backend speaks interface version %u, this program %u",
+                         backend->abi_version, ANX_BACKEND_ABI_VERSION);
+}
+
+const anx_backend *anx_backend_load(const anx_backend *backend, anx_error *err) {
+    if (check_version(backend, err) != ANX_OK) return NULL;
+    if (backend->load == NULL) return backend;
+    const anx_backend *loaded = backend->load(err);
+    return loaded != NULL && check_version(loaded, err) == ANX_OK ? loaded : NULL;
+}
+
+anx_status anx_device_open_backend(const anx_backend *known, int ordinal, const anx_device_options *options,
+                                   anx_device **out, anx_error *err) {
+    anx_error own = ANX_ERROR_INIT;
+    if (err == NULL) err = &own; /* its status is what is returned */
+    const anx_backend *backend = anx_backend_load(known, err);
+    if (backend == NULL) return err->status;
     const int count = backend->device_count(err);
-    if (count < 1) return err != NULL && err->status != ANX_OK ? err->status : ANX_ERR_NOT_FOUND;
+    if (count < 1) return err->status != ANX_OK ? err->status : ANX_ERR_NOT_FOUND;
     if (ordinal < 0 || ordinal >= count)
         return anx_error_set(err, ANX_ERR_NOT_FOUND, "there is no device %s:%d; the last one is %s:%d", backend->name,
                              ordinal, backend->name, count - 1);
@@ -86,6 +100,25 @@ void anx_device_describe(const anx_device *device, anx_device_info *out) {
 
 anx_status anx_device_sync(anx_device *device, anx_error *err) {
     return device->backend->device_sync(device->impl, err);
+}
+
+void *anx_device_host_alloc(anx_device *device, size_t bytes, anx_error *err) {
+    void *memory = NULL;
+    if (device->backend->host_alloc != NULL) {
+        if (device->backend->host_alloc(device->impl, bytes, &memory, err) != ANX_OK) return NULL;
+    } else if (posix_memalign(&memory, 64, bytes) != 0) {
+        anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for %zu bytes", bytes);
+        return NULL;
+    }
+    return memory;
+}
+
+void anx_device_host_free(anx_device *device, void *memory) {
+    if (memory == NULL) return;
+    if (device->backend->host_free != NULL)
+        device->backend->host_free(device->impl, memory);
+    else
+        free(memory);
 }
 
 /* ---- plans ---------------------------------------------------------------------------------------------- */
@@ -184,7 +217,8 @@ static bool value_is_valid(const anx_plan *plan, anx_value value) {
     case ANX_VALUE_OUTPUT:
     case ANX_VALUE_GRAD: return value.index >= ANX_NODE_INPUT && value.index < plan->graph->n_nodes;
     case ANX_VALUE_PARAM:
-    case ANX_VALUE_PARAM_GRAD: return value.index >= 0 && value.index < plan->graph->n_params;
+    case ANX_VALUE_PARAM_GRAD:
+    case ANX_VALUE_MOMENTUM: return value.index >= 0 && value.index < plan->graph->n_params;
     case ANX_VALUE_MASK:
         return value.index >= 0 && value.index < plan->graph->n_nodes &&
                plan->graph->nodes[value.index].layer->op == ANX_OP_DROPOUT;
@@ -195,8 +229,13 @@ static bool value_is_valid(const anx_plan *plan, anx_value value) {
     return false;
 }
 
+/* Whether index counts parameters, not nodes. */
+static bool is_of_param(anx_value value) {
+    return value.kind == ANX_VALUE_PARAM || value.kind == ANX_VALUE_PARAM_GRAD || value.kind == ANX_VALUE_MOMENTUM;
+}
+
 int anx_plan_value_shape(const anx_plan *plan, anx_value value, int64_t shape[4]) {
-    if (value.kind == ANX_VALUE_PARAM || value.kind == ANX_VALUE_PARAM_GRAD) {
+    if (is_of_param(value)) {
         const anx_param *p = &plan->graph->params[value.index];
         memcpy(shape, p->shape, sizeof p->shape);
         return p->rank;
@@ -205,8 +244,7 @@ int anx_plan_value_shape(const anx_plan *plan, anx_value value, int64_t shape[4]
 }
 
 static const char *value_name(const anx_plan *plan, anx_value value) {
-    if (value.kind == ANX_VALUE_PARAM || value.kind == ANX_VALUE_PARAM_GRAD)
-        return plan->graph->params[value.index].name;
+    if (is_of_param(value)) return plan->graph->params[value.index].name;
     return value.index == ANX_NODE_INPUT ? "input" : plan->graph->nodes[value.index].layer->name;
 }
 
@@ -227,8 +265,15 @@ static anx_status check_host(const anx_plan *plan, anx_value value, const anx_te
                          anx_shape_format(host->rank, host->shape, got, sizeof got));
 }
 
+static anx_status check_momentum(const anx_plan *plan, anx_value value, anx_error *err) {
+    if (value.kind != ANX_VALUE_MOMENTUM || anx_plan_has_sgd(plan)) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED, "plans of device '%s' keep no momentum",
+                         plan->device->backend->name);
+}
+
 anx_status anx_plan_write(anx_plan *plan, anx_value value, const anx_tensor *host, anx_error *err) {
     anx_status status = check_host(plan, value, host, err);
+    if (status == ANX_OK) status = check_momentum(plan, value, err);
     if (status == ANX_OK) status = anx_training_check_value(plan->training, plan, value, host, err);
     if (status == ANX_OK) status = plan->device->backend->plan_write(plan->impl, value, host, err);
     if (status == ANX_OK && plan->training != NULL) anx_training_wrote(plan->training, value);
@@ -237,6 +282,7 @@ anx_status anx_plan_write(anx_plan *plan, anx_value value, const anx_tensor *hos
 
 anx_status anx_plan_read(anx_plan *plan, anx_value value, anx_tensor *host, anx_error *err) {
     anx_status status = check_host(plan, value, host, err);
+    if (status == ANX_OK) status = check_momentum(plan, value, err);
     if (status == ANX_OK) status = anx_training_check_value(plan->training, plan, value, NULL, err);
     return status != ANX_OK ? status : plan->device->backend->plan_read(plan->impl, value, host, err);
 }
@@ -275,6 +321,29 @@ float *anx_plan_host_pointer(anx_plan *plan, anx_value value) {
     float *const address = backend->plan_host_pointer(plan->impl, value);
     if (address != NULL && plan->training != NULL) anx_training_wrote(plan->training, value); /* as it may be, now */
     return address;
+}
+
+/* ---- training where the values lie ----------------------------------------------------------------------- */
+
+bool anx_plan_has_sgd(const anx_plan *plan) {
+    return plan->mode == ANX_PLAN_TRAIN && plan->device->backend->plan_sgd_step != NULL;
+}
+
+anx_status anx_plan_sgd_step(anx_plan *plan, const anx_sgd_options *const *options, bool *has_momentum,
+                             anx_error *err) {
+    if (anx_plan_has_sgd(plan)) return plan->device->backend->plan_sgd_step(plan->impl, options, has_momentum, err);
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED, "plans of device '%s' take no steps of SGD by themselves",
+                         plan->device->backend->name);
+}
+
+bool anx_plan_draws_masks(const anx_plan *plan) {
+    return plan->mode == ANX_PLAN_TRAIN && plan->device->backend->plan_draw_masks != NULL;
+}
+
+anx_status anx_plan_draw_masks(anx_plan *plan, const double *dropout, uint64_t seed, anx_error *err) {
+    if (anx_plan_draws_masks(plan)) return plan->device->backend->plan_draw_masks(plan->impl, dropout, seed, err);
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED, "device '%s' has no generator of its own for dropout masks",
+                         plan->device->backend->name);
 }
 
 anx_status anx_plan_forward(anx_plan *plan, const anx_tensor *input, anx_tensor *logits, anx_error *err) {

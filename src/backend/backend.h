@@ -14,11 +14,12 @@
 #ifndef ANX_SRC_BACKEND_BACKEND_H
 #define ANX_SRC_BACKEND_BACKEND_H
 
+#include "src/backend/sgd_options.h"
 #include "src/base/tensor.h"
 #include "src/model/graph.h"
 
 /* Raised whenever anything in this header changes for a plugin; checked before any other member is used. */
-#define ANX_BACKEND_ABI_VERSION 3u
+#define ANX_BACKEND_ABI_VERSION 4u
 
 typedef struct anx_device anx_device;
 typedef struct anx_plan anx_plan;
@@ -48,8 +49,10 @@ typedef enum anx_value_kind {
                         it is written or computed. Of several readers the last overwrites it, the others add */
     ANX_VALUE_PARAM_GRAD, /* train: gradient by PARAM; read only, 0 until it is computed */
     ANX_VALUE_MASK,       /* train: factors (0 or 1/(1-p)) of dropout node `index`, in its output's shape */
-    ANX_VALUE_ARGMAX      /* train: winners of max-pool node `index`, int64 index into the H*W input plane, in its
+    ANX_VALUE_ARGMAX,     /* train: winners of max-pool node `index`, int64 index into the H*W input plane, in its
                              output's shape; known after forward, and may be written before backward */
+    ANX_VALUE_MOMENTUM    /* train, where plan_sgd_step is: SGD's momentum buffer of a trained PARAM; 0 until it is
+                             written or a step sets it */
 } anx_value_kind;
 
 typedef struct anx_value {
@@ -78,6 +81,11 @@ typedef struct anx_device_info {
     anx_math_mode math; /* what it computes with: a device may do better than it was allowed to, never worse */
     bool deterministic; /* the same input gives the same bits, run after run */
     bool pytorch_bits;  /* float32 in PyTorch's own order of summation: bit-equality may be demanded */
+    /* Of a device with memory of its own; 0 and NULL for others. */
+    uint64_t memory_bytes, free_bytes;
+    const char *capability; /* compute capability, "9.0" */
+    const char *libraries;  /* one a line: name, version, path */
+    const char *notes;      /* what is set on this machine that may change its arithmetic, one a line; "" if nothing */
 } anx_device_info;
 
 typedef struct anx_plan_desc {
@@ -105,6 +113,11 @@ typedef struct anx_backend {
     uint32_t abi_version; /* ANX_BACKEND_ABI_VERSION; always the first member */
     const char *name;     /* "cpu": the part of a device name before ':' */
     const char *summary;  /* one line */
+    /*
+     * Of a backend that lives in a plugin: opens it, once, and gives the table in it; nothing else but the members
+     * above is set in this one. NULL for those built in. Errors: NOT_FOUND, UNSUPPORTED (another interface version).
+     */
+    const struct anx_backend *(*load)(anx_error *err);
 
     /* Number of usable devices; 0 with a described reason in err (status DEVICE or NOT_FOUND) where there is none. */
     int (*device_count)(anx_error *err);
@@ -134,12 +147,32 @@ typedef struct anx_backend {
     /* (optional) host address of a value stored as contiguous float32 in host-visible memory, to fill or read in
        place; NULL where it is not stored so. */
     float *(*plan_host_pointer)(void *plan, anx_value value);
+
+    /*
+     * (optional, both or none) host memory that the device copies from and to by itself, so that a write of it returns
+     * at once and a read into it needs no second copy. bytes > 0.
+     */
+    anx_status (*host_alloc)(void *device, size_t bytes, void **out, anx_error *err);
+    void (*host_free)(void *device, void *memory);
+    /*
+     * (optional) train plans: SGD where parameters, gradients and momentum lie. options: n_params, NULL where the
+     * parameter stays as it is; has_momentum: n_params, whether there is a momentum to go on from, which the step sets
+     * where the options have one. Rounds as the device does: one rounding or two where src/train/sgd.h says which.
+     */
+    anx_status (*plan_sgd_step)(void *plan, const anx_sgd_options *const *options, bool *has_momentum, anx_error *err);
+    /*
+     * (optional) train plans: fills every MASK from the device's own generator; dropout: n_nodes, the probability of
+     * each dropout node. The same seed, the same masks.
+     */
+    anx_status (*plan_draw_masks)(void *plan, const double *dropout, uint64_t seed, anx_error *err);
 } anx_backend;
 
 /* ---- for callers ---------------------------------------------------------------------------------------- */
 
-/* Backends built in, in order of listing; NULL past the end. */
+/* Backends known, in order of listing; NULL past the end. One that lives in a plugin is not loaded by this. */
 const anx_backend *anx_backend_at(int i);
+/* The backend's whole table, loaded where it lives in a plugin, its interface version checked; NULL: see err. */
+const anx_backend *anx_backend_load(const anx_backend *backend, anx_error *err);
 
 /*
  * Opens a device: "auto", "cpu", "exact", "reference", or a backend's name with ":ORDINAL". options may be NULL.
@@ -151,6 +184,12 @@ anx_status anx_device_open_backend(const anx_backend *backend, int ordinal, cons
                                    anx_device **out, anx_error *err);
 void anx_device_close(anx_device *device);
 void anx_device_describe(const anx_device *device, anx_device_info *out);
+/*
+ * Host memory for what is often written and read, of a kind that the device copies fastest; 64-byte aligned. NULL:
+ * see err. Freed before the device is closed.
+ */
+void *anx_device_host_alloc(anx_device *device, size_t bytes, anx_error *err);
+void anx_device_host_free(anx_device *device, void *memory);
 anx_status anx_device_sync(anx_device *device, anx_error *err);
 
 /* The caller destroys the plan before closing the device. */
@@ -178,6 +217,11 @@ anx_status anx_plan_run(anx_plan *plan, anx_error *err); /* all groups */
  */
 anx_status anx_plan_run_groups_backward(anx_plan *plan, int first, int count, anx_error *err);
 float *anx_plan_host_pointer(anx_plan *plan, anx_value value);
+/* Whether plan_sgd_step, plan_draw_masks are there; see anx_backend. Errors of both: UNSUPPORTED; DEVICE. */
+bool anx_plan_has_sgd(const anx_plan *plan);
+anx_status anx_plan_sgd_step(anx_plan *plan, const anx_sgd_options *const *options, bool *has_momentum, anx_error *err);
+bool anx_plan_draws_masks(const anx_plan *plan);
+anx_status anx_plan_draw_masks(anx_plan *plan, const double *dropout, uint64_t seed, anx_error *err);
 
 /* Write input, run up to the logits, read them, synchronise. input (N, C, H, W), logits (N, classes), float32. */
 anx_status anx_plan_forward(anx_plan *plan, const anx_tensor *input, anx_tensor *logits, anx_error *err);

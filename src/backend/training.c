@@ -88,7 +88,8 @@ bool anx_training_has_value(const anx_training *t, anx_value value) {
     if (value.kind == ANX_VALUE_OUTPUT || value.kind == ANX_VALUE_PARAM) return true;
     if (t == NULL) return false;
     if (value.kind == ANX_VALUE_GRAD) return value.index == ANX_NODE_INPUT ? t->all_trained : t->has_grad[value.index];
-    return value.kind != ANX_VALUE_PARAM_GRAD || t->has_param_grad[value.index];
+    const bool trained_only = value.kind == ANX_VALUE_PARAM_GRAD || value.kind == ANX_VALUE_MOMENTUM;
+    return !trained_only || t->has_param_grad[value.index];
 }
 
 static const char *name_of(const anx_plan *plan, int node) {
@@ -109,6 +110,12 @@ static anx_status check_param_grad(const anx_training *t, const anx_graph *graph
         return anx_error_set(err, ANX_ERR_UNSUPPORTED, "'%s' is not trained, so no gradient by it is computed", name);
     if (reading) return ANX_OK;
     return anx_error_set(err, ANX_ERR_UNSUPPORTED, "the gradient by '%s' is computed, not written", name);
+}
+
+static anx_status check_momentum(const anx_training *t, const anx_graph *graph, int param, anx_error *err) {
+    if (t->has_param_grad[param]) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED, "'%s' is not trained, so it has no momentum",
+                         graph->params[param].name);
 }
 
 /* The group that covers the node. */
@@ -147,6 +154,8 @@ anx_status anx_training_check_value(const anx_training *t, const anx_plan *plan,
     case ANX_VALUE_PARAM_GRAD:
         return in_layer(plan, graph->params[value.index].node,
                         check_param_grad(t, graph, value.index, host == NULL, err), err);
+    case ANX_VALUE_MOMENTUM:
+        return in_layer(plan, graph->params[value.index].node, check_momentum(t, graph, value.index, err), err);
     case ANX_VALUE_ARGMAX: return in_layer(plan, value.index, check_argmax(t, plan, value.index, host, err), err);
     default: return ANX_OK;
     }

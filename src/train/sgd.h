@@ -16,14 +16,8 @@
 #ifndef ANX_SRC_TRAIN_SGD_H
 #define ANX_SRC_TRAIN_SGD_H
 
+#include "src/backend/sgd_options.h"
 #include "src/train/kernels.h"
-
-/* The options of a parameter group. PyTorch's defaults: everything 0 or false but lr, 0.001. */
-typedef struct anx_sgd_options {
-    double lr, momentum, dampening, weight_decay;
-    bool nesterov; /* wants momentum > 0 and dampening 0 */
-    bool maximize;
-} anx_sgd_options;
 
 /* INVALID_ARGUMENT for what SGD's constructor refuses, and for numbers that are not finite floats. */
 anx_status anx_sgd_options_check(const anx_sgd_options *options, anx_error *err);

@@ -97,6 +97,7 @@ static anx_status transfer(anx_dnnl_plan *plan, anx_value value, void *host, boo
         return write ? anx_dnnl_param_write(plan, value.index, host, err)
                      : anx_dnnl_param_read(plan, value.index, host, err);
     case ANX_VALUE_PARAM_GRAD: return anx_dnnl_param_grad_exchange(plan, value.index, host, write, err);
+    case ANX_VALUE_MOMENTUM: break;
     }
     return anx_error_set(err, ANX_ERR_INTERNAL, "a value of kind %d", (int)value.kind);
 }
@@ -186,7 +187,8 @@ float *anx_dnnl_plan_host_pointer(void *impl, anx_value value) {
     case ANX_VALUE_MASK: return plain_data(plan, value.index, anx_dnnl_value_of(plan, value.index)->extra_buffer);
     case ANX_VALUE_PARAM: return param_data(plan, value.index);
     case ANX_VALUE_PARAM_GRAD: return param_grad_data(plan, value.index);
-    case ANX_VALUE_ARGMAX: return NULL; /* not floats */
+    case ANX_VALUE_ARGMAX:
+    case ANX_VALUE_MOMENTUM: return NULL; /* not floats; not kept */
     }
     return NULL;
 }

@@ -86,7 +86,8 @@ static stored stored_value(const anx_exact_plan *plan, anx_value value) {
     case ANX_VALUE_MASK: return (stored){&v->layout, plan->nodes[value.index].mask};
     case ANX_VALUE_PARAM:
     case ANX_VALUE_PARAM_GRAD:
-    case ANX_VALUE_ARGMAX: break;
+    case ANX_VALUE_ARGMAX:
+    case ANX_VALUE_MOMENTUM: break;
     }
     return (stored){NULL, NULL};
 }
@@ -226,7 +227,8 @@ static float *plan_host_pointer(void *opaque, anx_value value) {
     switch (value.kind) {
     case ANX_VALUE_PARAM: return linear_param(plan, value.index);
     case ANX_VALUE_PARAM_GRAD: return plan->params[value.index].grad;
-    case ANX_VALUE_ARGMAX: return NULL;
+    case ANX_VALUE_ARGMAX:
+    case ANX_VALUE_MOMENTUM: return NULL;
     case ANX_VALUE_OUTPUT:
     case ANX_VALUE_GRAD:
     case ANX_VALUE_MASK: break;
