@@ -6,7 +6,8 @@
 #include "tests/fakecuda/core/report.h"
 
 static fake_object *objects;
-static size_t n_objects, max_objects = (size_t)1 << 22;
+static _Atomic size_t n_objects; /* read without the lock */
+static size_t max_objects = (size_t)1 << 22;
 static int n_of_kind[FAKE_KINDS];
 
 const char *fake_kind_name(fake_kind kind) {

@@ -27,22 +27,18 @@ typedef enum fake_kind {
 } fake_kind;
 
 typedef struct fake_object fake_object;
-struct fake_op;
 
-/* Work is numbered through, across all streams. */
 typedef struct fake_stream {
-    int slot;
+    int slot;      /* of its queue */
     bool blocking; /* orders itself with the NULL stream */
-    struct fake_op *first, **last;
-    uint64_t latest;   /* number of the last piece of work queued */
-    uint64_t *ordered; /* by slot: work up to this number comes before whatever is queued next */
 } fake_stream;
 
+/* Work is numbered through, across all streams. */
 typedef struct fake_event {
     bool timing, recorded;
     fake_object *stream;
     uint64_t number;   /* of the work that records it */
-    uint64_t *ordered; /* as the stream's, when it was recorded */
+    uint64_t *ordered; /* by queue: work up to this number came before */
     uint64_t done;     /* the number that was reached last, and when */
     double seconds;
 } fake_event;

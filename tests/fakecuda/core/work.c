@@ -25,7 +25,16 @@ typedef struct fake_op {
     alignas(max_align_t) unsigned char arguments[];
 } fake_op;
 
-static fake_object *streams[MAX_STREAMS]; /* by slot; NULL: free */
+/* What a stream has to do. */
+typedef struct queue {
+    fake_object *stream; /* NULL: the slot is free */
+    fake_op *first, **last;
+    uint64_t latest;               /* number of the last piece of work queued */
+    uint64_t ordered[MAX_STREAMS]; /* by slot: work up to this number comes before whatever is queued next */
+} queue;
+
+static queue queues[MAX_STREAMS];
+static int n_queues; /* slots that were ever used */
 static fake_object *null_streams[FAKE_MAX_DEVICES];
 static uint64_t last_number;
 
@@ -39,15 +48,18 @@ static void *allocate(size_t bytes) {
 
 static fake_object *new_stream(bool blocking) {
     int slot = 0;
-    while (slot < MAX_STREAMS && streams[slot] != NULL) slot++;
+    while (slot < n_queues && queues[slot].stream != NULL) slot++;
     if (slot == MAX_STREAMS) fake_misuse("start", "more than %d streams", (int)MAX_STREAMS);
     fake_object *stream = fake_object_create(FAKE_STREAM);
     stream->stream.slot = slot;
     stream->stream.blocking = blocking;
-    stream->stream.last = &stream->stream.first;
-    stream->stream.ordered = allocate(MAX_STREAMS * sizeof *stream->stream.ordered);
-    streams[slot] = stream;
+    if (slot == n_queues) n_queues++;
+    queues[slot] = (queue){.stream = stream, .last = &queues[slot].first};
     return stream;
+}
+
+static queue *queue_of(const fake_object *stream) {
+    return &queues[stream->stream.slot];
 }
 
 fake_object *fake_stream_create(unsigned flags) {
@@ -69,8 +81,7 @@ fake_object *fake_stream_get(const char *function, const void *stream) {
 
 void fake_stream_destroy(fake_object *stream) {
     fake_stream_finish(stream);
-    free(stream->stream.ordered);
-    streams[stream->stream.slot] = NULL;
+    queue_of(stream)->stream = NULL;
     fake_object_destroy(stream);
 }
 
@@ -110,11 +121,11 @@ static void run(fake_op *op) {
 }
 
 static void finish_until(fake_object *stream, uint64_t number) {
-    fake_stream *s = &stream->stream;
-    while (s->first != NULL && s->first->number <= number) {
-        fake_op *op = s->first;
-        s->first = op->next;
-        if (s->first == NULL) s->last = &s->first;
+    queue *q = queue_of(stream);
+    while (q->first != NULL && q->first->number <= number) {
+        fake_op *op = q->first;
+        q->first = op->next;
+        if (q->first == NULL) q->last = &q->first;
         run(op);
     }
 }
@@ -124,8 +135,9 @@ void fake_stream_finish(fake_object *stream) {
 }
 
 void fake_device_finish(void) {
-    for (int i = 0; i < MAX_STREAMS; i++)
-        if (streams[i] != NULL && streams[i]->device == fake_current_device()) fake_stream_finish(streams[i]);
+    for (int i = 0; i < n_queues; i++)
+        if (queues[i].stream != NULL && queues[i].stream->device == fake_current_device())
+            fake_stream_finish(queues[i].stream);
 }
 
 /* ---- queueing ------------------------------------------------------------------------------------------------------
@@ -133,10 +145,11 @@ void fake_device_finish(void) {
 
 static fake_op *enqueue(fake_object *stream, size_t argument_bytes) {
     fake_op *op = allocate(sizeof *op + argument_bytes);
+    queue *q = queue_of(stream);
     op->number = ++last_number;
-    *stream->stream.last = op;
-    stream->stream.last = &op->next;
-    stream->stream.latest = op->number;
+    *q->last = op;
+    q->last = &op->next;
+    q->latest = op->number;
     return op;
 }
 
@@ -147,25 +160,26 @@ static void merge(uint64_t *ordered, const uint64_t *more) {
 
 /* What is queued on `stream` from now on comes after the work of `other` up to a number. */
 static void order(fake_object *stream, fake_object *other, uint64_t number, const uint64_t *others_order) {
-    fake_stream *s = &stream->stream;
+    uint64_t *ordered = queue_of(stream)->ordered;
     if (other == stream) return;
     fake_op *op = enqueue(stream, 0);
     op->after = other;
     op->after_number = number;
-    merge(s->ordered, others_order);
-    if (other->alive && number > s->ordered[other->stream.slot]) s->ordered[other->stream.slot] = number;
+    merge(ordered, others_order);
+    if (other->alive && number > ordered[other->stream.slot]) ordered[other->stream.slot] = number;
 }
 
 /* The NULL stream waits for every blocking stream, and they for it. */
 static void order_with_null(fake_object *stream) {
     if (!stream->stream.blocking) return;
     fake_object *null = null_streams[stream->device];
-    for (int i = 0; i < MAX_STREAMS; i++) {
-        fake_object *other = streams[i];
+    for (int i = 0; i < n_queues; i++) {
+        const queue *q = &queues[i];
+        fake_object *other = q->stream;
         if (other == NULL || other == stream || other->device != stream->device || !other->stream.blocking) continue;
         if (stream != null && other != null) continue;
-        if (other->stream.first == NULL || other->stream.latest <= stream->stream.ordered[i]) continue;
-        order(stream, other, other->stream.latest, other->stream.ordered);
+        if (q->first == NULL || q->latest <= queue_of(stream)->ordered[i]) continue;
+        order(stream, other, q->latest, q->ordered);
     }
 }
 
@@ -185,11 +199,11 @@ static void check_aliases(const fake_work *work) {
 static void check_races(const fake_work *work) {
     const unsigned writes = FAKE_WRITE | FAKE_WORKSPACE;
     uintptr_t shared;
-    for (int slot = 0; slot < MAX_STREAMS; slot++) {
-        const fake_object *other = streams[slot];
+    for (int slot = 0; slot < n_queues; slot++) {
+        const fake_object *other = queues[slot].stream;
         if (other == NULL || other == work->stream) continue;
-        for (const fake_op *op = other->stream.first; op != NULL; op = op->next) {
-            if (op->number <= work->stream->stream.ordered[slot]) continue;
+        for (const fake_op *op = queues[slot].first; op != NULL; op = op->next) {
+            if (op->number <= queue_of(work->stream)->ordered[slot]) continue;
             for (int i = 0; i < work->n_regions; i++)
                 for (int k = 0; k < op->n_regions; k++) {
                     const fake_region *a = &work->regions[i], *b = &op->regions[k];
@@ -240,7 +254,7 @@ void fake_event_record(fake_object *event, fake_object *stream) {
     e->recorded = true;
     e->stream = stream;
     e->number = op->number;
-    memcpy(e->ordered, stream->stream.ordered, MAX_STREAMS * sizeof *e->ordered);
+    memcpy(e->ordered, queue_of(stream)->ordered, MAX_STREAMS * sizeof *e->ordered);
     e->ordered[stream->stream.slot] = op->number;
 }
 
