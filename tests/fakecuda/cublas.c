@@ -82,7 +82,8 @@ unsigned cublasSetWorkspace_v2(struct cublasContext *h, void *ws, size_t bytes) 
     FAKE_ENTER(h);
     FAKE_TRACE("%s, %s, %zu", fake_name(h), fake_name(ws), bytes);
     NEED_HANDLE(h, INVALID_VALUE);
-    fake_work check = {.name = call.name};
+    fake_work check;
+    fake_work_begin(&check, call.name, NULL);
     if (ws != NULL) fake_work_add(&check, fake_region_flat(ws, bytes, FAKE_WORKSPACE));
     if ((uintptr_t)ws % 256 != 0) return INVALID_VALUE;
     handle->library.workspace = ws;
@@ -112,9 +113,8 @@ unsigned cublasSetAtomicsMode(struct cublasContext *h, unsigned mode) {
 /* ---- work
  * --------------------------------------------------------------------------------------------------------------- */
 
-static fake_work begin(const fake_call *call, const fake_object *handle) {
-    const fake_library *l = &handle->library;
-    return (fake_work){.name = call->name, .stream = fake_stream_get(call->name, l->stream)};
+static void begin(fake_work *work, const fake_call *call, const fake_object *handle) {
+    fake_work_begin(work, call->name, fake_stream_get(call->name, handle->library.stream));
 }
 
 /* A matrix of so many rows and columns. */
@@ -201,7 +201,8 @@ unsigned cublasSgemm_v2(struct cublasContext *h, unsigned ta, unsigned tb, int m
     const fake_library *l = &handle->library;
     const float by = fake_scalar(call.name, alpha), keep = fake_scalar(call.name, beta);
     const bool reads = by != 0.0f && k != 0;
-    fake_work work = begin(&call, handle);
+    fake_work work;
+    begin(&work, &call, handle);
     if (reads) {
         fake_work_add(&work, matrix(A, a_rows, ta ? m : k, lda, FAKE_READ));
         fake_work_add(&work, matrix(B, b_rows, tb ? k : n, ldb, FAKE_READ));
@@ -250,7 +251,8 @@ unsigned cublasSaxpy_v2(struct cublasContext *h, int n, const float *alpha, cons
     need_positive(call.name, incx);
     need_positive(call.name, incy);
     const axpy a = {n, incx, incy, fake_scalar(call.name, alpha), x, y};
-    fake_work work = begin(&call, handle);
+    fake_work work;
+    begin(&work, &call, handle);
     fake_work_add(&work, vector(x, n, incx, FAKE_READ));
     fake_work_add(&work, vector(y, n, incy, FAKE_READ | FAKE_WRITE));
     return launch(&work, run_axpy, &a, sizeof a);
@@ -271,7 +273,8 @@ unsigned cublasSscal_v2(struct cublasContext *h, int n, const float *alpha, floa
     if (n <= 0) return 0;
     need_positive(call.name, incx);
     const axpy a = {.n = n, .incy = incx, .alpha = fake_scalar(call.name, alpha), .y = x};
-    fake_work work = begin(&call, handle);
+    fake_work work;
+    begin(&work, &call, handle);
     fake_work_add(&work, vector(x, n, incx, FAKE_READ | FAKE_WRITE));
     return launch(&work, run_scal, &a, sizeof a);
 }
@@ -306,7 +309,8 @@ unsigned cublasSdgmm(struct cublasContext *h, unsigned side, int m, int n, const
     if (m == 0 || n == 0) return 0;
     need_positive(call.name, incx);
     const diagonal d = {side == ANX_CU_BLAS_SIDE_RIGHT, m, n, lda, incx, ldc, A, x, C};
-    fake_work work = begin(&call, handle);
+    fake_work work;
+    begin(&work, &call, handle);
     fake_work_add(&work, matrix(A, m, n, lda, FAKE_READ | FAKE_IN_PLACE));
     fake_work_add(&work, vector(x, d.right ? n : m, incx, FAKE_READ));
     fake_work_add(&work, matrix(C, m, n, ldc, FAKE_WRITE));
@@ -355,7 +359,8 @@ unsigned cublasSgeam(struct cublasContext *h, unsigned ta, unsigned tb, int m, i
     if (m == 0 || n == 0) return 0;
     const sum s = {ta != 0, tb != 0, m, n, lda, ldb, ldc, fake_scalar(call.name, alpha), fake_scalar(call.name, beta),
                    A,       B,       C};
-    fake_work work = begin(&call, handle);
+    fake_work work;
+    begin(&work, &call, handle);
     if (s.alpha != 0.0f) add_summand(&work, &s, s.ta, A, lda, C);
     if (s.beta != 0.0f) add_summand(&work, &s, s.tb, B, ldb, C);
     fake_work_add(&work, matrix(C, m, n, ldc, FAKE_WRITE));

@@ -244,7 +244,8 @@ unsigned cudaMemcpyAsync(void *dst, const void *src, size_t bytes, unsigned kind
     FAKE_TRACE("%s, %s, %zu, %u, %s", fake_name(dst), fake_name(src), bytes, kind, fake_name(s));
     NEED_DEVICE(INVALID_VALUE);
     if (kind > 4) return result(INVALID_DIRECTION);
-    fake_work work = {.name = call.name, .stream = fake_stream_get(call.name, s)};
+    fake_work work;
+    fake_work_begin(&work, call.name, fake_stream_get(call.name, s));
     if (bytes == 0) return 0;
     if (dst == NULL || src == NULL) return result(INVALID_VALUE);
     check_kind(call.name, dst, src, kind);
@@ -261,7 +262,8 @@ unsigned cudaMemsetAsync(void *p, int value, size_t bytes, struct CUstream_st *s
     FAKE_ENTER(NULL);
     FAKE_TRACE("%s, %d, %zu, %s", fake_name(p), value, bytes, fake_name(s));
     NEED_DEVICE(INVALID_VALUE);
-    fake_work work = {.name = call.name, .stream = fake_stream_get(call.name, s)};
+    fake_work work;
+    fake_work_begin(&work, call.name, fake_stream_get(call.name, s));
     if (bytes == 0) return 0;
     if (!fake_is_device_address(p)) fake_misuse(call.name, "%s is no memory of a device", fake_name(p));
     const copy c = {.dst = p, .bytes = bytes, .value = value};

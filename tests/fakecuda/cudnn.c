@@ -210,8 +210,8 @@ void dnn_blend(const dnn_operand *o, float alpha, const float *r, float beta) {
 /* ---- work
  * -------------------------------------------------------------------------------------------------------------- */
 
-fake_work dnn_begin(const fake_call *call, const fake_object *handle) {
-    return (fake_work){.name = call->name, .stream = fake_stream_get(call->name, handle->library.stream)};
+void dnn_begin(fake_work *work, const fake_call *call, const fake_object *handle) {
+    fake_work_begin(work, call->name, fake_stream_get(call->name, handle->library.stream));
 }
 
 void dnn_touches(fake_work *work, const dnn_operand *o, unsigned access) {

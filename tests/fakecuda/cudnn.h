@@ -58,7 +58,7 @@ const float *dnn_packed(const dnn_operand *o, float **own);
 /* y = alpha r + beta y, r without gaps. beta = 0: y is not read. */
 void dnn_blend(const dnn_operand *y, float alpha, const float *r, float beta);
 
-fake_work dnn_begin(const fake_call *call, const fake_object *handle);
+void dnn_begin(fake_work *work, const fake_call *call, const fake_object *handle);
 void dnn_touches(fake_work *work, const dnn_operand *o, unsigned access);
 /* What is written, and read first unless beta is 0. */
 void dnn_result(fake_work *work, const dnn_operand *o, float beta);

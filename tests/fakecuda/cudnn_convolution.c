@@ -276,7 +276,8 @@ unsigned cudnnConvolutionForward(struct cudnnContext *h, const void *alpha, stru
                      .beta = fake_scalar(call.name, beta)};
     const unsigned status = prepare(&r, forward_algorithms, COUNT(forward_algorithms), "forward", &c);
     if (status != 0) return status;
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &c.x, FAKE_READ);
     fake_work_add(&work, filter_region(&c.conv, c.w, FAKE_READ));
     touches_workspace(&work, &r);
@@ -360,7 +361,8 @@ unsigned cudnnConvolutionBiasActivationForward(struct cudnnContext *h, const voi
     if (status == 0 && (dnn_check_floats(z_tensor) != 0 || !dnn_same_extents(z_tensor, y_tensor)))
         status = DNN_BAD_PARAM;
     if (status != 0) return status;
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &c.x, FAKE_READ);
     fake_work_add(&work, filter_region(&c.conv, c.w, FAKE_READ));
     if (c.z_alpha != 0.0f) dnn_touches(&work, &c.z, FAKE_READ | FAKE_IN_PLACE);
@@ -406,7 +408,8 @@ unsigned cudnnConvolutionBackwardData(struct cudnnContext *h, const void *alpha,
                      .beta = fake_scalar(call.name, beta)};
     const unsigned status = prepare(&r, data_algorithms, COUNT(data_algorithms), "data", &c);
     if (status != 0) return status;
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     fake_work_add(&work, filter_region(&c.conv, c.w, FAKE_READ));
     dnn_touches(&work, &c.y, FAKE_READ);
     touches_workspace(&work, &r);
@@ -449,7 +452,8 @@ unsigned cudnnConvolutionBackwardFilter(struct cudnnContext *h, const void *alph
                      .beta = fake_scalar(call.name, beta)};
     const unsigned status = prepare(&r, filter_algorithms, COUNT(filter_algorithms), "filter", &c);
     if (status != 0) return status;
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &c.x, FAKE_READ);
     dnn_touches(&work, &c.y, FAKE_READ);
     touches_workspace(&work, &r);
@@ -492,7 +496,8 @@ unsigned cudnnConvolutionBackwardBias(struct cudnnContext *h, const void *alpha,
         return DNN_BAD_PARAM;
     if (!b_tensor->packed) return DNN_NOT_SUPPORTED;
     const bias_sum b = {dnn_operand_of(y_tensor, dy), db, fake_scalar(call.name, alpha), fake_scalar(call.name, beta)};
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &b.dy, FAKE_READ);
     const dnn_operand result = dnn_operand_of(b_tensor, db);
     dnn_result(&work, &result, b.beta);

@@ -68,7 +68,8 @@ unsigned cudnnAddTensor(struct cudnnContext *h, const void *alpha, struct cudnnT
                      .y = dnn_operand_of(c, C),
                      .alpha = fake_scalar(call.name, alpha),
                      .beta = fake_scalar(call.name, beta)};
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &l.x, FAKE_READ);
     dnn_result(&work, &l.y, l.beta);
     return dnn_launch(&work, run_add, &l, sizeof l);
@@ -100,7 +101,8 @@ unsigned cudnnTransformTensor(struct cudnnContext *h, const void *alpha, struct 
                      .y = dnn_operand_of(y_tensor, y),
                      .alpha = fake_scalar(call.name, alpha),
                      .beta = fake_scalar(call.name, beta)};
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &l.x, FAKE_READ);
     dnn_result(&work, &l.y, l.beta);
     return dnn_launch(&work, run_transform, &l, sizeof l);
@@ -152,7 +154,8 @@ unsigned cudnnActivationForward(struct cudnnContext *h, struct cudnnActivationSt
                      .alpha = fake_scalar(call.name, alpha),
                      .beta = fake_scalar(call.name, beta),
                      .nan = activation->nan};
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &l.x, FAKE_READ | FAKE_IN_PLACE);
     dnn_result(&work, &l.y, l.beta);
     return dnn_launch(&work, run_relu, &l, sizeof l);
@@ -206,7 +209,8 @@ unsigned cudnnActivationBackward(struct cudnnContext *h, struct cudnnActivationS
                      .alpha = fake_scalar(call.name, alpha),
                      .beta = fake_scalar(call.name, beta),
                      .nan = activation->nan};
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &l.y, FAKE_READ);
     dnn_touches(&work, &l.dy, FAKE_READ | FAKE_IN_PLACE);
     dnn_touches(&work, &l.x, FAKE_READ);
@@ -311,7 +315,8 @@ unsigned cudnnPoolingForward(struct cudnnContext *h, struct cudnnPoolingStruct *
                      .alpha = fake_scalar(call.name, alpha),
                      .beta = fake_scalar(call.name, beta),
                      .pooling = *pooling};
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &l.x, FAKE_READ);
     dnn_result(&work, &l.y, l.beta);
     return dnn_launch(&work, run_pooling, &l, sizeof l);
@@ -403,7 +408,8 @@ unsigned cudnnPoolingBackward(struct cudnnContext *h, struct cudnnPoolingStruct 
                      .alpha = fake_scalar(call.name, alpha),
                      .beta = fake_scalar(call.name, beta),
                      .pooling = *pooling};
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &l.y, FAKE_READ);
     dnn_touches(&work, &l.dy, FAKE_READ);
     dnn_touches(&work, &l.x, FAKE_READ);
@@ -476,7 +482,8 @@ unsigned cudnnSoftmaxForward(struct cudnnContext *h, unsigned algo, unsigned mod
                      .beta = fake_scalar(call.name, beta),
                      .mode = algo,
                      .nan = mode};
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &l.x, FAKE_READ | FAKE_IN_PLACE);
     dnn_result(&work, &l.y, l.beta);
     return dnn_launch(&work, run_softmax, &l, sizeof l);
@@ -533,7 +540,8 @@ unsigned cudnnSoftmaxBackward(struct cudnnContext *h, unsigned algo, unsigned mo
                      .beta = fake_scalar(call.name, beta),
                      .mode = algo,
                      .nan = mode};
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &l.y, FAKE_READ);
     dnn_touches(&work, &l.dy, FAKE_READ | FAKE_IN_PLACE);
     dnn_result(&work, &l.dx, l.beta);
@@ -602,7 +610,8 @@ unsigned cudnnSetDropoutDescriptor(struct cudnnDropoutStruct *d, struct cudnnCon
     if (state_bytes < STATE_BYTES) return DNN_BAD_PARAM;
     *dropout = (fake_dropout){true, p, states};
     const seeding s = {states, seed};
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     fake_work_add(&work, fake_region_flat(states, STATE_BYTES, FAKE_WRITE));
     return dnn_launch(&work, run_seeding, &s, sizeof s);
 }
@@ -666,7 +675,8 @@ unsigned cudnnDropoutForward(struct cudnnContext *h, struct cudnnDropoutStruct *
                         .states = dropout->states,
                         .reserve = reserve,
                         .reserve_bytes = reserve_bytes};
-    fake_work work = dnn_begin(&call, handle);
+    fake_work work;
+    dnn_begin(&work, &call, handle);
     dnn_touches(&work, &d.x, FAKE_READ | FAKE_IN_PLACE);
     dnn_result(&work, &d.y, 0.0f);
     fake_work_add(&work, fake_region_flat(d.states, STATE_BYTES, FAKE_READ | FAKE_WRITE));

@@ -69,7 +69,10 @@ static uintptr_t run_at(const fake_region *r, size_t i) {
 }
 
 uintptr_t fake_region_end(const fake_region *r) {
-    return count_runs(r) == 0 ? r->at : run_at(r, count_runs(r) - 1) + r->run;
+    if (r->run == 0) return r->at;
+    uintptr_t last = r->at;
+    for (int i = 0; i < 3; i++) last += (r->n[i] - 1) * r->stride[i];
+    return last + r->run;
 }
 
 bool fake_regions_equal(const fake_region *a, const fake_region *b) {
@@ -127,9 +130,13 @@ bool fake_regions_overlap(const fake_region *a, const fake_region *b, uintptr_t 
 
 /* ---- checks ---------------------------------------------------------------------------------------------------- */
 
+static const char *name_of(uintptr_t at) {
+    return fake_name((const void *)at);
+}
+
 static void check_host(const char *function, const fake_region *r, const fake_block *block) {
-    const char *name = fake_name((const void *)r->at);
-    if ((r->access & FAKE_HOST) == 0) fake_misuse(function, "%s is memory of the host where a device's belongs", name);
+    if ((r->access & FAKE_HOST) == 0)
+        fake_misuse(function, "%s is memory of the host where a device's belongs", name_of(r->at));
     if (fake_is_pinned_address((const void *)r->at) && block == NULL)
         fake_misuse(function, "%p is no address that was ever given out", (void *)r->at);
 }
@@ -137,23 +144,23 @@ static void check_host(const char *function, const fake_region *r, const fake_bl
 void fake_region_check_bounds(const char *function, const fake_region *r) {
     if (count_runs(r) == 0) return;
     const fake_block *block = fake_block_below(r->at);
-    const char *name = fake_name((const void *)r->at);
     if (!fake_is_device_address((const void *)r->at)) {
         check_host(function, r, block);
         if (block == NULL) return;
     } else if (block == NULL) {
         fake_misuse(function, "%p is a device's address that was never given out", (void *)r->at);
     }
-    if (!block->alive && r->at - block->at < block->span) fake_misuse(function, "%s was freed before", name);
+    if (!block->alive && r->at - block->at < block->span) fake_misuse(function, "%s was freed before", name_of(r->at));
     const size_t offset = r->at - block->at, bytes = fake_region_end(r) - r->at;
     if (offset > block->bytes || bytes > block->bytes - offset)
-        fake_misuse(function, "%s: %zu bytes from there on run past the end of its %zu bytes", name, bytes,
+        fake_misuse(function, "%s: %zu bytes from there on run past the end of its %zu bytes", name_of(r->at), bytes,
                     block->bytes);
-    if (!block->pinned && block->device != fake_current_device())
-        fake_misuse(function, "%s is memory of device %d, and the current one is %d", name, block->device,
+    if (block->pinned) return;
+    if (block->device != fake_current_device())
+        fake_misuse(function, "%s is memory of device %d, and the current one is %d", name_of(r->at), block->device,
                     fake_current_device());
-    if (!block->pinned && (r->access & FAKE_HOST) == 0 && r->at % sizeof(float) != 0)
-        fake_misuse(function, "%s is not aligned for floats", name);
+    if ((r->access & FAKE_HOST) == 0 && r->at % sizeof(float) != 0)
+        fake_misuse(function, "%s is not aligned for floats", name_of(r->at));
 }
 
 static const uint8_t *first_unlike(const uint8_t *p, size_t n, uint8_t value) {
@@ -175,7 +182,7 @@ void fake_region_check_written(const char *function, const fake_region *r) {
         const uintptr_t at = run_at(r, i);
         const uint8_t *fates = fake_fates(at), *bad = first_unlike(fates, n_fates(at, r->run), FAKE_WRITTEN);
         if (bad == NULL) continue;
-        fake_misuse(function, "reads %s, which %s", fake_name((const void *)(at / 4 * 4 + (size_t)(bad - fates) * 4)),
+        fake_misuse(function, "reads %s, which %s", name_of(at / 4 * 4 + (size_t)(bad - fates) * 4),
                     *bad == FAKE_SCRIBBLED ? "served as a workspace since it was written" : "was never written");
     }
 }

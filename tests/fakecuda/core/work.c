@@ -215,6 +215,12 @@ static void check_races(const fake_work *work) {
     }
 }
 
+void fake_work_begin(fake_work *work, const char *name, fake_object *stream) {
+    work->name = name;
+    work->stream = stream;
+    work->n_regions = 0;
+}
+
 void fake_work_add(fake_work *work, fake_region region) {
     if (region.run == 0) return;
     if (work->n_regions == FAKE_MAX_REGIONS) fake_misuse(work->name, "too many operands for the double");

@@ -29,6 +29,7 @@ FAKE_EXPORT fake_object *fake_stream_create(unsigned flags);
 FAKE_EXPORT fake_object *fake_stream_get(const char *function, const void *stream);
 FAKE_EXPORT void fake_stream_destroy(fake_object *stream);
 
+FAKE_EXPORT void fake_work_begin(fake_work *work, const char *name, fake_object *stream);
 FAKE_EXPORT void fake_work_add(fake_work *work, fake_region region);
 /* Checks the regions and queues it; the arguments are copied. Dropped where the device is broken. */
 FAKE_EXPORT void fake_work_launch(fake_work *work, fake_run *run, const void *arguments, size_t bytes);
