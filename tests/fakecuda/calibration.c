@@ -378,6 +378,60 @@ static void cudnn(const anx_cuda_api *api, FILE *out) {
         fprintf(out, "cudnn: %u is %s\n", codes[k], api->cudnnGetErrorString(codes[k]));
 }
 
+/* Everything that wants a handle, without one. */
+static void cudnn_without_handle(const anx_cuda_api *api, FILE *out) {
+    const float one = 1.0f;
+    float p[4] = {0};
+    size_t bytes = 0;
+    struct cudnnTensorStruct *x = NULL;
+    struct cudnnFilterStruct *w = NULL;
+    struct cudnnConvolutionStruct *c = NULL;
+    struct cudnnActivationStruct *a = NULL;
+    struct cudnnPoolingStruct *pool = NULL;
+    struct cudnnDropoutStruct *d = NULL;
+    api->cudnnCreateTensorDescriptor(&x);
+    api->cudnnCreateFilterDescriptor(&w);
+    api->cudnnCreateConvolutionDescriptor(&c);
+    api->cudnnCreateActivationDescriptor(&a);
+    api->cudnnCreatePoolingDescriptor(&pool);
+    api->cudnnCreateDropoutDescriptor(&d);
+    api->cudnnSetTensor4dDescriptor(x, 0, 0, 1, 1, 1, 1);
+    api->cudnnSetFilter4dDescriptor(w, 0, 0, 1, 1, 1, 1);
+    api->cudnnSetConvolution2dDescriptor(c, 0, 0, 1, 1, 1, 1, 1, 0);
+    api->cudnnSetActivationDescriptor(a, 1, 1, 0.0);
+    api->cudnnSetPooling2dDescriptor(pool, 3, 1, 1, 1, 0, 0, 1, 1);
+    fprintf(out, "no handle: destroy %u, stream %u\n", api->cudnnDestroy(NULL), api->cudnnSetStream(NULL, NULL));
+    fprintf(out, "no handle: workspaces %u %u %u\n",
+            api->cudnnGetConvolutionForwardWorkspaceSize(NULL, x, w, c, x, 1, &bytes),
+            api->cudnnGetConvolutionBackwardDataWorkspaceSize(NULL, w, x, c, x, 1, &bytes),
+            api->cudnnGetConvolutionBackwardFilterWorkspaceSize(NULL, x, x, c, w, 1, &bytes));
+    fprintf(out, "no handle: convolutions %u %u %u %u\n",
+            api->cudnnConvolutionForward(NULL, &one, x, p, w, p, c, 1, NULL, 0, &one, x, p),
+            api->cudnnConvolutionBackwardData(NULL, &one, w, p, x, p, c, 1, NULL, 0, &one, x, p),
+            api->cudnnConvolutionBackwardFilter(NULL, &one, x, p, x, p, c, 1, NULL, 0, &one, w, p),
+            api->cudnnConvolutionBackwardBias(NULL, &one, x, p, &one, x, p));
+    fprintf(
+        out, "no handle: fused %u\n",
+        api->cudnnConvolutionBiasActivationForward(NULL, &one, x, p, w, p, c, 1, NULL, 0, &one, x, p, x, p, a, x, p));
+    fprintf(out, "no handle: sums %u %u\n", api->cudnnAddTensor(NULL, &one, x, p, &one, x, p),
+            api->cudnnTransformTensor(NULL, &one, x, p, &one, x, p));
+    fprintf(out, "no handle: activations %u %u\n", api->cudnnActivationForward(NULL, a, &one, x, p, &one, x, p),
+            api->cudnnActivationBackward(NULL, a, &one, x, p, x, p, x, p, &one, x, p));
+    fprintf(out, "no handle: pooling %u %u\n", api->cudnnPoolingForward(NULL, pool, &one, x, p, &one, x, p),
+            api->cudnnPoolingBackward(NULL, pool, &one, x, p, x, p, x, p, &one, x, p));
+    fprintf(out, "no handle: softmax %u %u\n", api->cudnnSoftmaxForward(NULL, 1, 0, &one, x, p, &one, x, p),
+            api->cudnnSoftmaxBackward(NULL, 1, 0, &one, x, p, x, p, &one, x, p));
+    fprintf(out, "no handle: dropout %u %u %u\n", api->cudnnDropoutGetStatesSize(NULL, &bytes),
+            api->cudnnSetDropoutDescriptor(d, NULL, 0.5f, NULL, 0, 1),
+            api->cudnnDropoutForward(NULL, d, x, p, x, p, p, 4));
+    api->cudnnDestroyTensorDescriptor(x);
+    api->cudnnDestroyFilterDescriptor(w);
+    api->cudnnDestroyConvolutionDescriptor(c);
+    api->cudnnDestroyActivationDescriptor(a);
+    api->cudnnDestroyPoolingDescriptor(pool);
+    api->cudnnDestroyDropoutDescriptor(d);
+}
+
 typedef void part(const anx_cuda_api *api, FILE *out);
 
 void calibration_run(const anx_cuda_api *api, FILE *out) {
@@ -392,7 +446,8 @@ void calibration_run(const anx_cuda_api *api, FILE *out) {
                                   dropout,
                                   without_device,
                                   cublas,
-                                  cudnn};
+                                  cudnn,
+                                  cudnn_without_handle};
     for (size_t i = 0; i < COUNT(parts); i++) {
         parts[i](api, out);
         fflush(out);
