@@ -188,6 +188,14 @@ static bool reduces_precision(const fake_library *l) {
     return l->math != ANX_CU_BLAS_PEDANTIC_MATH && fake_option.emulate;
 }
 
+/*
+ * Atomics sum in any order. So may a handle that has no workspace of its own, when there are several streams: which
+ * part of cuBLAS's own it gets is then a matter of chance.
+ */
+static bool is_reproducible(const fake_library *l) {
+    return l->atomics == ANX_CU_BLAS_ATOMICS_NOT_ALLOWED && (l->workspace != NULL || fake_stream_count() < 2);
+}
+
 unsigned cublasSgemm_v2(struct cublasContext *h, unsigned ta, unsigned tb, int m, int n, int k, const float *alpha,
                         const float *A, int lda, const float *B, int ldb, const float *beta, float *C, int ldc) {
     FAKE_ENTER(h);
@@ -210,7 +218,7 @@ unsigned cublasSgemm_v2(struct cublasContext *h, unsigned ta, unsigned tb, int m
     fake_work_add(&work, matrix(C, m, n, ldc, keep != 0.0f ? FAKE_READ | FAKE_WRITE : FAKE_WRITE));
     fake_work_add(&work, fake_region_flat(l->workspace, l->workspace_bytes, FAKE_WORKSPACE));
     const product p = {.gemm = {tb != 0, ta != 0, n, m, k, by, B, ldb, A, lda, keep, C, ldc},
-                       .precision = {.tf32 = reduces_precision(l), .noise = l->atomics != 0},
+                       .precision = {.tf32 = reduces_precision(l), .noise = !is_reproducible(l)},
                        .a_rows = b_rows, /* the transposes' product has the operands exchanged */
                        .a_columns = tb ? k : n,
                        .b_rows = a_rows,

@@ -341,7 +341,7 @@ static bool pool_back(const layer *l, const float *x, const float *y, const floa
             const window w = window_at(l, i, k);
             if (takes_maximum(&l->pooling)) {
                 const long at = origin(x, width, &w, *y);
-                fits = fits && (at >= 0 || w.bottom == w.top || w.right == w.left);
+                fits = fits && (at >= 0 || *y == -INFINITY); /* which an empty window yields, or one of NaNs */
                 if (at >= 0) dx[at] += *dy;
                 continue;
             }

@@ -404,6 +404,112 @@ static void test_product_in_tf32(void) {
     kit_fini(&k);
 }
 
+/* Two equal products, with or without a second stream and a workspace. */
+static bool products_agree(bool second_stream, bool workspace, unsigned atomics) {
+    enum { N = 16 };
+    kit k;
+    kit_init(&k, &api);
+    struct CUstream_st *other = NULL;
+    float x[N * N], out[2][N * N];
+    kit_fill(x, N * N, 1);
+    float *p = kit_upload(&k, x, N * N), *q = kit_floats(&k, N * N);
+    if (second_stream) MUST(api.cudaStreamCreateWithFlags(&other, ANX_CU_STREAM_NON_BLOCKING));
+    if (workspace) MUST(api.cublasSetWorkspace_v2(k.blas, kit_floats(&k, 1024), 4096));
+    MUST(api.cublasSetAtomicsMode(k.blas, atomics));
+    for (int i = 0; i < 2; i++) {
+        MUST(api.cublasSgemm_v2(k.blas, 0, 0, N, N, N, &kit_one, p, N, p, N, &kit_zero, q, N));
+        kit_download(&k, out[i], q, N * N);
+    }
+    if (second_stream) MUST(api.cudaStreamDestroy(other));
+    kit_fini(&k);
+    return memcmp(out[0], out[1], sizeof out[0]) == 0;
+}
+
+static void test_products_agree_where_cublas_promises_it(void) {
+    CU_ASSERT(products_agree(false, false, ANX_CU_BLAS_ATOMICS_NOT_ALLOWED));
+    CU_ASSERT(products_agree(true, true, ANX_CU_BLAS_ATOMICS_NOT_ALLOWED));
+    CU_ASSERT(!products_agree(true, false, ANX_CU_BLAS_ATOMICS_NOT_ALLOWED));
+    CU_ASSERT(!products_agree(false, true, ANX_CU_BLAS_ATOMICS_ALLOWED));
+}
+
+/* ---- order
+ * ------------------------------------------------------------------------------------------------------------- */
+
+enum { STREAMS = 4, BUFFERS = 5, STEPS = 300, LENGTH = 8 };
+
+/* One step: buffer `to` += alpha times buffer `from`, or times alpha where the two are one. */
+typedef struct step {
+    int stream, from, to;
+    float alpha;
+} step;
+
+static step random_step(unsigned *seed) {
+    float r[4];
+    kit_fill(r, 4, *seed);
+    *seed = *seed * 1664525u + 1013904223u;
+    const step s = {(int)((r[0] + 1.0f) * STREAMS / 2), (int)((r[1] + 1.0f) * BUFFERS / 2),
+                    (int)((r[2] + 1.0f) * BUFFERS / 2), r[3]};
+    return s;
+}
+
+static void step_on_host(const step *s, float buffers[BUFFERS][LENGTH]) {
+    for (int i = 0; i < LENGTH; i++)
+        buffers[s->to][i] =
+            s->from == s->to ? s->alpha * buffers[s->to][i] : fmaf(s->alpha, buffers[s->from][i], buffers[s->to][i]);
+}
+
+static void step_on_device(const kit *k, const step *s, float *const *buffers) {
+    if (s->from == s->to)
+        MUST(api.cublasSscal_v2(k->blas, LENGTH, &s->alpha, buffers[s->to], 1));
+    else
+        MUST(api.cublasSaxpy_v2(k->blas, LENGTH, &s->alpha, buffers[s->from], 1, buffers[s->to], 1));
+}
+
+static bool conflict(const step *a, const step *b) {
+    return a->to == b->to || a->from == b->to || a->to == b->from;
+}
+
+/* Steps on several streams, each waiting for the earlier ones that touch what it touches, are as good as a row of them.
+ */
+static void test_events_order_as_they_promise(void) {
+    static step steps[STEPS];
+    static struct CUevent_st *events[STEPS];
+    struct CUstream_st *streams[STREAMS];
+    float host[BUFFERS][LENGTH], out[LENGTH], *device[BUFFERS];
+    unsigned seed = 12345;
+    kit k;
+    kit_init(&k, &api);
+    for (int i = 0; i < BUFFERS; i++) {
+        kit_fill(host[i], LENGTH, (unsigned)i);
+        device[i] = kit_upload(&k, host[i], LENGTH);
+    }
+    for (int i = 0; i < STREAMS; i++)
+        MUST(api.cudaStreamCreateWithFlags(&streams[i], i == 0 ? 0 : ANX_CU_STREAM_NON_BLOCKING));
+    for (int i = 0; i < STEPS; i++) {
+        steps[i] = random_step(&seed);
+        step_on_host(&steps[i], host);
+        for (int j = 0; j < i; j++)
+            if (conflict(&steps[i], &steps[j]) && steps[i].stream != steps[j].stream)
+                MUST(api.cudaStreamWaitEvent(streams[steps[i].stream], events[j], 0));
+        MUST(api.cublasSetStream_v2(k.blas, streams[steps[i].stream]));
+        step_on_device(&k, &steps[i], device);
+        MUST(api.cudaEventCreateWithFlags(&events[i], ANX_CU_EVENT_NO_TIMING));
+        MUST(api.cudaEventRecord(events[i], streams[steps[i].stream]));
+        if (i % 97 == 96) MUST(api.cudaEventSynchronize(events[i - 50]));
+    }
+    for (int i = STREAMS - 1; i >= 0; i--) MUST(api.cudaStreamSynchronize(streams[i]));
+    for (int i = 0; i < BUFFERS; i++) {
+        kit_download(&k, out, device[i], LENGTH);
+        CU_ASSERT_EQUAL(memcmp(out, host[i], sizeof out), 0);
+    }
+    for (int i = 0; i < STEPS; i++) MUST(api.cudaEventDestroy(events[i]));
+    for (int i = 0; i < STREAMS; i++) MUST(api.cudaStreamDestroy(streams[i]));
+    kit_fini(&k);
+}
+
+/* ---- vectors
+ * ------------------------------------------------------------------------------------------------------------ */
+
 static void test_vectors(void) {
     kit k;
     kit_init(&k, &api);
@@ -669,6 +775,8 @@ int main(int argc, char **argv) {
         {"products of matrices", test_products_of_matrices},
         {"an unread operand may hold anything", test_an_unread_operand_may_hold_anything},
         {"product in TF32", test_product_in_tf32},
+        {"products agree where cuBLAS promises it", test_products_agree_where_cublas_promises_it},
+        {"events order as they promise", test_events_order_as_they_promise},
         {"vectors", test_vectors},
         {"matrices element by element", test_matrices_element_by_element},
         {"ReLU", test_relu},

@@ -85,6 +85,15 @@ void fake_stream_destroy(fake_object *stream) {
     fake_object_destroy(stream);
 }
 
+int fake_stream_count(void) {
+    int count = 0;
+    for (int i = 0; i < n_queues; i++) {
+        const fake_object *stream = queues[i].stream;
+        count += stream != NULL && stream->id != 0 && stream->device == fake_current_device();
+    }
+    return count;
+}
+
 /* ---- running ------------------------------------------------------------------------------------------------------
  */
 

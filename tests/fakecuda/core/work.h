@@ -28,6 +28,8 @@ FAKE_EXPORT fake_object *fake_stream_create(unsigned flags);
 /* NULL: the current device's NULL stream. A misuse if it is none, or another device's. */
 FAKE_EXPORT fake_object *fake_stream_get(const char *function, const void *stream);
 FAKE_EXPORT void fake_stream_destroy(fake_object *stream);
+/* Of the current device, its NULL stream not among them. */
+FAKE_EXPORT int fake_stream_count(void);
 
 FAKE_EXPORT void fake_work_begin(fake_work *work, const char *name, fake_object *stream);
 FAKE_EXPORT void fake_work_add(fake_work *work, fake_region region);
