@@ -54,9 +54,12 @@ static const struct {
                          "same layers (float32 engines differ by a factor of 7, TF32 by 1,000)"},
     [ANX_BOUND_RANK] = {"rank", "the same classes in the same order, apart from margins of at most 512 u s "
                                 "(s: standard deviation of the image's logits), which rounding may turn"},
-    [ANX_BOUND_UPDATE] = {"update",
-                          "from the same state: |momentum - truth| <= gamma G + 2u (|mu buf| + |buf'|), gamma = n u / "
-                          "(1 - n u) of the gradient's n terms; |value - truth| <= lr |delta momentum| + 2u |p'|"},
+    [ANX_BOUND_UPDATE] =
+        {"update",
+         "from the same state: |momentum - truth| <= gamma G + 2u (|mu buf| + |buf'|), gamma = n u / "
+         "(1 - n u) of the gradient's n terms; |value - truth| <= lr |delta momentum| + 2u |p'|. Of a step that "
+         "the device takes itself, from its own gradients: 4u S and 6u lr S + 4u (|p| + lr S), S = "
+         "|mu buf| + |g| + |wd p|, whatever the order"},
     [ANX_BOUND_ENVELOPE] = {"envelope",
                             "at most 8 times the largest drift of PyTorch's own right runs (other threads, order "
                             "within the batch, an ulp in the first parameters, float64, without oneDNN) so far; of all "

@@ -27,6 +27,7 @@ const anx_train_options anx_train_defaults = {
     .augment = "torchvision-basic",
     .order = "pytorch",
     .dropout = -1.0,
+    .dropout_masks = "pytorch",
     .device = "auto",
     .save_minutes = 15,
 };

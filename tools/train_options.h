@@ -39,7 +39,7 @@ typedef struct anx_train_setting {
     const char *help; /* lines */
 } anx_train_setting;
 
-enum { ANX_TRAIN_SETTINGS = 41 };
+enum { ANX_TRAIN_SETTINGS = 42 };
 
 typedef struct anx_train_options {
     const char *data, *val_dir;
@@ -60,7 +60,8 @@ typedef struct anx_train_options {
     double lr_warmup_decay;
     const char *freeze, *lr_group; /* globs, GLOB=LR, a line each */
     const char *augment, *order;
-    double dropout; /* < 0: as the architecture has it */
+    double dropout;            /* < 0: as the architecture has it */
+    const char *dropout_masks; /* "pytorch", "device" */
     double label_smoothing;
     uint64_t seed;
     /* this run */

@@ -70,6 +70,7 @@ static void show_recipe(FILE *to, const anx_train_setup *s) {
             s->scheduler != NULL ? anx_scheduler_class(s->scheduler->options.kind) : "no scheduler");
     if (o->label_smoothing > 0.0) fprintf(to, ", label smoothing %g", o->label_smoothing);
     if (o->dropout >= 0.0) fprintf(to, ", dropout %g", o->dropout);
+    if (strcmp(o->dropout_masks, "device") == 0) fputs(", dropout masks the device's own", to);
     fprintf(to, "\n            augmentation %s, order %s, seed %" PRIu64 "\n", o->augment, o->order, o->seed);
 }
 
