@@ -21,8 +21,8 @@ anx_status anx_cublas_init(anx_cublas *blas, const anx_cuda_api *api, struct CUs
     if (status == ANX_OK) status = CHECK(blas, cublasSetMathMode(blas->handle, math_mode(math)), "set its mode", err);
     if (status == ANX_OK) status = CHECK(blas, cublasSetAtomicsMode(blas->handle, atomics), "set its mode", err);
     if (status == ANX_OK)
-        status = anx_cuda_check(api, api->cudaMalloc(&blas->workspace, WORKSPACE_BYTES),
-                                "allocate 32 MiB for cuBLAS", err);
+        status =
+            anx_cuda_check(api, api->cudaMalloc(&blas->workspace, WORKSPACE_BYTES), "allocate 32 MiB for cuBLAS", err);
     /* After the stream, which takes a workspace away again. */
     if (status == ANX_OK)
         status = CHECK(blas, cublasSetWorkspace_v2(blas->handle, blas->workspace, WORKSPACE_BYTES), "take memory", err);
@@ -88,8 +88,8 @@ anx_status anx_cublas_add(const anx_cublas *blas, int64_t n, float a, const floa
 anx_status anx_cublas_combine(const anx_cublas *blas, int64_t n, float a, const float *x, float b, const float *y,
                               float *out, anx_error *err) {
     const int rows = ANX_CUBLAS_ROW, columns = (int)(n / ANX_CUBLAS_ROW);
-    return CHECK(blas,
-                 cublasSgeam(blas->handle, ANX_CU_BLAS_N, ANX_CU_BLAS_N, rows, columns, &a, x, rows, &b, y, rows, out,
-                             rows),
-                 "add", err);
+    return CHECK(
+        blas,
+        cublasSgeam(blas->handle, ANX_CU_BLAS_N, ANX_CU_BLAS_N, rows, columns, &a, x, rows, &b, y, rows, out, rows),
+        "add", err);
 }

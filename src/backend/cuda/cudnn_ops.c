@@ -61,8 +61,7 @@ anx_status anx_cudnn_tensor_create(const anx_cudnn *dnn, int64_t n, int64_t c, i
     struct cudnnTensorStruct *t = NULL;
     anx_status status = CHECK(dnn, cudnnCreateTensorDescriptor(&t), "describe a tensor", err);
     if (status != ANX_OK) return status;
-    status = CHECK(dnn,
-                   cudnnSetTensor4dDescriptor(t, ANX_CU_NCHW, ANX_CU_FLOAT, (int)n, (int)c, (int)h, (int)w),
+    status = CHECK(dnn, cudnnSetTensor4dDescriptor(t, ANX_CU_NCHW, ANX_CU_FLOAT, (int)n, (int)c, (int)h, (int)w),
                    "describe a tensor", err);
     if (status == ANX_OK)
         *out = t;
@@ -170,10 +169,11 @@ static anx_status gather_candidates(anx_cudnn_conv *c, direction d, anx_error *e
             c->candidates[d][c->n_candidates[d]++] = (candidate){a->id, bytes};
     }
     if (c->n_candidates[d] > 0) return ANX_OK;
-    return anx_error_set(err, ANX_ERR_DEVICE,
-                         "cuDNN has no deterministic algorithm for this convolution, %s, in the arithmetic asked for: %s "
-                         "(%u)",
-                         directions[d].name, c->dnn->api->cudnnGetErrorString(refused), refused);
+    return anx_error_set(
+        err, ANX_ERR_DEVICE,
+        "cuDNN has no deterministic algorithm for this convolution, %s, in the arithmetic asked for: %s "
+        "(%u)",
+        directions[d].name, c->dnn->api->cudnnGetErrorString(refused), refused);
 }
 
 size_t anx_cudnn_conv_workspace_bytes(const anx_cudnn_conv *c) {
@@ -214,11 +214,11 @@ static anx_status describe_convolution(anx_cudnn_conv *c, const anx_node *node, 
     const unsigned math = c->dnn->math == ANX_MATH_FLOAT32 ? ANX_CU_FMA_MATH : ANX_CU_DEFAULT_MATH;
     anx_status status = CHECK(c->dnn, cudnnCreateConvolutionDescriptor(&c->conv), what, err);
     if (status == ANX_OK)
-        status = CHECK(c->dnn,
-                       cudnnSetConvolution2dDescriptor(c->conv, p->pad_h, p->pad_w, p->stride_h, p->stride_w,
-                                                       p->dilation_h, p->dilation_w, ANX_CU_CROSS_CORRELATION,
-                                                       ANX_CU_FLOAT),
-                       what, err);
+        status =
+            CHECK(c->dnn,
+                  cudnnSetConvolution2dDescriptor(c->conv, p->pad_h, p->pad_w, p->stride_h, p->stride_w, p->dilation_h,
+                                                  p->dilation_w, ANX_CU_CROSS_CORRELATION, ANX_CU_FLOAT),
+                  what, err);
     if (status == ANX_OK) status = CHECK(c->dnn, cudnnSetConvolutionGroupCount(c->conv, p->groups), what, err);
     if (status == ANX_OK) status = CHECK(c->dnn, cudnnSetConvolutionMathType(c->conv, math), what, err);
     return status;
@@ -227,9 +227,9 @@ static anx_status describe_convolution(anx_cudnn_conv *c, const anx_node *node, 
 /* That the library means the same convolution as the graph. */
 static anx_status check_extents(const anx_cudnn_conv *c, const anx_node *node, int64_t batch, anx_error *err) {
     int got[4] = {0};
-    const anx_status status = CHECK(
-        c->dnn, cudnnGetConvolution2dForwardOutputDim(c->conv, c->x, c->w, &got[0], &got[1], &got[2], &got[3]),
-        "tell the size of a convolution's output", err);
+    const anx_status status =
+        CHECK(c->dnn, cudnnGetConvolution2dForwardOutputDim(c->conv, c->x, c->w, &got[0], &got[1], &got[2], &got[3]),
+              "tell the size of a convolution's output", err);
     if (status != ANX_OK) return status;
     if (got[0] == batch && got[1] == node->out.dim[0] && got[2] == node->out.dim[1] && got[3] == node->out.dim[2])
         return ANX_OK;
@@ -269,9 +269,9 @@ anx_status anx_cudnn_conv_create(const anx_cudnn *dnn, const anx_cudnn_conv_spec
  */
 static unsigned run_fused(const anx_cudnn_conv *c, const candidate *a, const anx_cudnn_conv_memory *m) {
     struct cudnnActivationStruct *activation = c->relu ? c->dnn->relu : c->dnn->identity;
-    return c->dnn->api->cudnnConvolutionBiasActivationForward(
-        c->dnn->handle, &one, c->x, m->x, c->w, m->w, c->conv, a->id, m->workspace, a->workspace_bytes, &zero, c->y,
-        m->y, c->bias, m->b, activation, c->y, m->y);
+    return c->dnn->api->cudnnConvolutionBiasActivationForward(c->dnn->handle, &one, c->x, m->x, c->w, m->w, c->conv,
+                                                              a->id, m->workspace, a->workspace_bytes, &zero, c->y,
+                                                              m->y, c->bias, m->b, activation, c->y, m->y);
 }
 
 static unsigned run_plain(const anx_cudnn_conv *c, const candidate *a, const anx_cudnn_conv_memory *m) {
@@ -363,7 +363,8 @@ static anx_status take_fastest(anx_cudnn_conv *c, direction d, runner run, const
     }
     stopwatch_fini(c->dnn, &s);
     if (status == ANX_OK && best < 0)
-        status = anx_error_set(err, ANX_ERR_DEVICE, "cuDNN runs none of the algorithms that it offers for a convolution");
+        status =
+            anx_error_set(err, ANX_ERR_DEVICE, "cuDNN runs none of the algorithms that it offers for a convolution");
     if (status != ANX_OK) return status;
     const candidate taken = c->candidates[d][best];
     c->candidates[d][best] = c->candidates[d][0];
@@ -549,10 +550,10 @@ anx_status anx_cudnn_pool_forward(const anx_cudnn_pool *p, const float *x, float
     anx_status status = ANX_OK;
     for (int i = 0; i < p->n_parts && status == ANX_OK; i++) {
         const part *q = &p->parts[i];
-        status = CHECK(p->dnn,
-                       cudnnPoolingForward(p->dnn->handle, q->pooling, &one, q->x, x + q->x_first, &zero, q->y,
-                                           y + q->y_first),
-                       "pool", err);
+        status = CHECK(
+            p->dnn,
+            cudnnPoolingForward(p->dnn->handle, q->pooling, &one, q->x, x + q->x_first, &zero, q->y, y + q->y_first),
+            "pool", err);
     }
     return status;
 }
@@ -591,10 +592,10 @@ anx_status anx_cudnn_relu_backward(const anx_cudnn *dnn, struct cudnnTensorStruc
 
 anx_status anx_cudnn_softmax_forward(const anx_cudnn *dnn, struct cudnnTensorStruct *t, const float *x, float *y,
                                      anx_error *err) {
-    return CHECK(dnn,
-                 cudnnSoftmaxForward(dnn->handle, ANX_CU_SOFTMAX_ACCURATE, ANX_CU_SOFTMAX_INSTANCE, &one, t, x, &zero,
-                                     t, y),
-                 "compute a softmax", err);
+    return CHECK(
+        dnn,
+        cudnnSoftmaxForward(dnn->handle, ANX_CU_SOFTMAX_ACCURATE, ANX_CU_SOFTMAX_INSTANCE, &one, t, x, &zero, t, y),
+        "compute a softmax", err);
 }
 
 anx_status anx_cudnn_softmax_backward(const anx_cudnn *dnn, struct cudnnTensorStruct *t, const float *y,
@@ -621,8 +622,7 @@ anx_status anx_cudnn_bias_gradient(const anx_cudnn *dnn, struct cudnnTensorStruc
 anx_status anx_cudnn_mask_bytes(const anx_cudnn *dnn, struct cudnnTensorStruct *t, size_t *states, size_t *reserve,
                                 anx_error *err) {
     anx_status status = CHECK(dnn, cudnnDropoutGetStatesSize(dnn->handle, states), "size its generator", err);
-    if (status == ANX_OK)
-        status = CHECK(dnn, cudnnDropoutGetReserveSpaceSize(t, reserve), "size its dropout", err);
+    if (status == ANX_OK) status = CHECK(dnn, cudnnDropoutGetReserveSpaceSize(t, reserve), "size its dropout", err);
     return status;
 }
 

@@ -39,7 +39,7 @@ typedef struct anx_cudnn_conv anx_cudnn_conv;
 typedef struct anx_cudnn_conv_spec {
     const anx_node *node; /* a CONV2D */
     int64_t batch;
-    bool relu;                  /* followed by a ReLU: y is that one's output */
+    bool relu;                 /* followed by a ReLU: y is that one's output */
     bool dx_wanted, dw_wanted; /* the way back */
 } anx_cudnn_conv_spec;
 

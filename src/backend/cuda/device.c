@@ -41,8 +41,8 @@ static void note_environment(anx_cuda_device *d) {
         const char *value = getenv(names[i]);
         char line[256];
         if (value == NULL || *value == '\0' || strcmp(value, "0") == 0) continue;
-        snprintf(line, sizeof line, "%s is set to '%.64s', which may lower the precision of NVIDIA's libraries", names[i],
-                 value);
+        snprintf(line, sizeof line, "%s is set to '%.64s', which may lower the precision of NVIDIA's libraries",
+                 names[i], value);
         append(d->notes, sizeof d->notes, line);
     }
 }
@@ -58,7 +58,7 @@ static const char *cudnn_version(const anx_cuda_libraries *l, char *buf, size_t 
 
 static void describe_libraries(anx_cuda_device *d) {
     const anx_cuda_libraries *l = &d->libraries;
-    char version[64], line[ANX_CUDA_MAX_PATH + 64];
+    char version[64], line[ANX_CUDA_MAX_PATH + 128];
     cudnn_version(l, version, sizeof version);
     const int runtime = l->runtime_version, driver = l->driver_version;
     snprintf(d->library, sizeof d->library, "CUDA %d.%d, cuBLAS %d.%d.%d, cuDNN %s", runtime / 1000,
@@ -82,8 +82,8 @@ static anx_status describe_gpu(anx_cuda_device *d, anx_error *err) {
     enum { PROPERTIES_BYTES = 8192, NAME_BYTES = 256 };
     char *properties = calloc(1, PROPERTIES_BYTES);
     if (properties == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
-    anx_status status = CHECK(
-        d, cudaGetDeviceProperties((struct cudaDeviceProp *)(void *)properties, d->ordinal), "describe the GPU", err);
+    anx_status status = CHECK(d, cudaGetDeviceProperties((struct cudaDeviceProp *)(void *)properties, d->ordinal),
+                              "describe the GPU", err);
     if (status == ANX_OK) snprintf(d->isa, sizeof d->isa, "%.*s", NAME_BYTES, properties);
     free(properties);
     int major = 0, minor = 0;

@@ -17,12 +17,12 @@ typedef struct anx_cuda_device {
     anx_cublas blas;
     anx_cudnn dnn;
     size_t memory_bytes;
-    char name[32];                    /* "cuda:0" */
-    char isa[300];                    /* the GPU's name */
-    char capability[16];              /* "9.0" */
-    char library[128];                /* versions in one line */
-    char text_of_libraries[4096];     /* versions and paths, one a line */
-    char notes[1024];                 /* what the environment sets that may lower precision */
+    char name[32];                /* "cuda:0" */
+    char isa[300];                /* the GPU's name */
+    char capability[16];          /* "9.0" */
+    char library[128];            /* versions in one line */
+    char text_of_libraries[4096]; /* versions and paths, one a line */
+    char notes[1024];             /* what the environment sets that may lower precision */
 } anx_cuda_device;
 
 /* For an anx_backend table; see backend.h. */

@@ -16,11 +16,11 @@ typedef struct dnn_library {
     const char *further[5]; /* loaded later by itself; opened before, so that they come from the same folder */
 } dnn_library;
 
-static const dnn_library dnn_9 = {9,
-                                  "libcudnn.so.9",
-                                  {"libcudnn_graph.so.9", "libcudnn_ops.so.9", "libcudnn_cnn.so.9"},
-                                  {"libcudnn_engines_runtime_compiled.so.9", "libcudnn_engines_precompiled.so.9",
-                                   "libcudnn_heuristic.so.9"}};
+static const dnn_library dnn_9 = {
+    9,
+    "libcudnn.so.9",
+    {"libcudnn_graph.so.9", "libcudnn_ops.so.9", "libcudnn_cnn.so.9"},
+    {"libcudnn_engines_runtime_compiled.so.9", "libcudnn_engines_precompiled.so.9", "libcudnn_heuristic.so.9"}};
 static const dnn_library dnn_8 = {
     8,
     "libcudnn.so.8",
@@ -124,15 +124,15 @@ static bool refuse_driver(attempt *a, unsigned code) {
     const int driver = l->driver_version, runtime = l->runtime_version;
     if (driver == 0) {
         anx_error_set(a->err, ANX_ERR_DEVICE,
-                      "no NVIDIA driver is installed: %s (CUDA %d.%d) finds no libcuda.so.1 that works", l->runtime_path,
-                      runtime / 1000, runtime % 1000 / 10);
+                      "no NVIDIA driver is installed: %s (CUDA %d.%d) finds no libcuda.so.1 that works",
+                      l->runtime_path, runtime / 1000, runtime % 1000 / 10);
     } else {
         a->progress = FOUND_DRIVER;
-        anx_error_set(a->err, ANX_ERR_DEVICE,
-                      "the NVIDIA driver is too old: it is made for CUDA %d.%d, and %s is CUDA %d.%d; update the driver "
-                      "or use CUDA %d's libraries",
-                      driver / 1000, driver % 1000 / 10, l->runtime_path, runtime / 1000, runtime % 1000 / 10,
-                      driver / 1000);
+        anx_error_set(
+            a->err, ANX_ERR_DEVICE,
+            "the NVIDIA driver is too old: it is made for CUDA %d.%d, and %s is CUDA %d.%d; update the driver "
+            "or use CUDA %d's libraries",
+            driver / 1000, driver % 1000 / 10, l->runtime_path, runtime / 1000, runtime % 1000 / 10, driver / 1000);
     }
     if (a->err != NULL) a->err->native_code = (long long)code;
     return false;
@@ -149,15 +149,17 @@ static bool refuse_devices(attempt *a, unsigned code) {
                       visible != NULL ? "; CUDA_VISIBLE_DEVICES is '" : "", visible != NULL ? visible : "",
                       visible != NULL ? "'" : "");
     else if (code == ANX_CU_STUB_LIBRARY)
-        anx_error_set(a->err, ANX_ERR_DEVICE,
-                      "the libcuda.so.1 that %s finds is the stub which programs are linked with, not a driver; take its "
-                      "folder out of LD_LIBRARY_PATH",
-                      l->runtime_path);
+        anx_error_set(
+            a->err, ANX_ERR_DEVICE,
+            "the libcuda.so.1 that %s finds is the stub which programs are linked with, not a driver; take its "
+            "folder out of LD_LIBRARY_PATH",
+            l->runtime_path);
     else if (code == ANX_CU_DRIVER_MISMATCH)
-        anx_error_set(a->err, ANX_ERR_DEVICE,
-                      "the NVIDIA driver's kernel module and its library (CUDA %d.%d) are of different versions: load the "
-                      "module anew, or start the machine again",
-                      l->driver_version / 1000, l->driver_version % 1000 / 10);
+        anx_error_set(
+            a->err, ANX_ERR_DEVICE,
+            "the NVIDIA driver's kernel module and its library (CUDA %d.%d) are of different versions: load the "
+            "module anew, or start the machine again",
+            l->driver_version / 1000, l->driver_version % 1000 / 10);
     else
         anx_error_set(a->err, ANX_ERR_DEVICE, "the NVIDIA driver (CUDA %d.%d) fails to count the GPUs: %s (%s, %u)",
                       l->driver_version / 1000, l->driver_version % 1000 / 10, l->api.cudaGetErrorString(code),
@@ -203,8 +205,9 @@ static bool open_cublas(attempt *a) {
     for (int i = 0; i < 3; i++)
         if (l->api.cublasGetProperty(properties[i], &l->cublas_version[i]) != 0) l->cublas_version[i] = -1;
     if (l->cublas_version[0] == a->g->major) return true;
-    anx_error_set(a->err, ANX_ERR_DEVICE, "cuBLAS does not fit CUDA's runtime: %s is version %d.%d.%d, %s is CUDA %d.%d",
-                  l->cublas_path, l->cublas_version[0], l->cublas_version[1], l->cublas_version[2], l->runtime_path,
+    anx_error_set(a->err, ANX_ERR_DEVICE,
+                  "cuBLAS does not fit CUDA's runtime: %s is version %d.%d.%d, %s is CUDA %d.%d", l->cublas_path,
+                  l->cublas_version[0], l->cublas_version[1], l->cublas_version[2], l->runtime_path,
                   l->runtime_version / 1000, l->runtime_version % 1000 / 10);
     return false;
 }
@@ -275,8 +278,7 @@ static bool check_cudnn_versions(attempt *a, const dnn_library *dnn) {
     if (cuda / 1000 != (size_t)a->g->major) {
         anx_error_set(a->err, ANX_ERR_DEVICE,
                       "cuDNN does not fit CUDA's runtime: %s is cuDNN %s for CUDA %zu, %s is CUDA %d.%d", l->cudnn_path,
-                      version, cuda / 1000, l->runtime_path, l->runtime_version / 1000,
-                      l->runtime_version % 1000 / 10);
+                      version, cuda / 1000, l->runtime_path, l->runtime_version / 1000, l->runtime_version % 1000 / 10);
         return false;
     }
     unsigned (*const checks[])(void) = {api->cudnnOpsVersionCheck,      api->cudnnCnnVersionCheck,
@@ -285,8 +287,8 @@ static bool check_cudnn_versions(attempt *a, const dnn_library *dnn) {
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
         const unsigned code = checks[i] != NULL ? checks[i]() : 0;
         if (code == 0) continue;
-        anx_error_set(a->err, ANX_ERR_DEVICE, "the parts of cuDNN %s beside %s are of different versions: %s (%u)", version,
-                      l->cudnn_path, api->cudnnGetErrorString(code), code);
+        anx_error_set(a->err, ANX_ERR_DEVICE, "the parts of cuDNN %s beside %s are of different versions: %s (%u)",
+                      version, l->cudnn_path, api->cudnnGetErrorString(code), code);
         return false;
     }
     return true;

@@ -48,20 +48,23 @@ static anx_status place_outputs(anx_cuda_plan *plan, size_t *offsets, size_t *by
     if (buffers == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     for (int g = 0; g < plan->n_groups; g++) {
         const int result = plan->groups[g].nodes[plan->groups[g].n_nodes - 1];
-        buffers[g] = (anx_buffer){.bytes = floats(plan->values[result].elems), .first = g, .last = last_reader(plan, result)};
+        buffers[g] =
+            (anx_buffer){.bytes = floats(plan->values[result].elems), .first = g, .last = last_reader(plan, result)};
     }
     const bool good = anx_memory_plan(buffers, plan->n_groups, 256, bytes);
     for (int g = 0; g < plan->n_groups && good; g++) offsets[g] = buffers[g].offset / sizeof(float);
     free(buffers);
-    return good ? ANX_OK : anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "a batch of %lld overflows the address space",
-                                         (long long)plan->batch);
+    return good ? ANX_OK
+                : anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "a batch of %lld overflows the address space",
+                                (long long)plan->batch);
 }
 
 static anx_status want_outputs(anx_cuda_plan *plan, anx_error *err) {
     anx_status status = ANX_OK;
     for (int i = 0; i < plan->graph->n_nodes && status == ANX_OK; i++)
         if (plan->values[i].kept && plan->values[i].storage == i)
-            status = anx_cuda_memory_want(&plan->memory, floats(plan->values[i].elems), true, &plan->values[i].data, err);
+            status =
+                anx_cuda_memory_want(&plan->memory, floats(plan->values[i].elems), true, &plan->values[i].data, err);
     return status;
 }
 
@@ -77,8 +80,7 @@ static anx_status want_scratch(anx_cuda_plan *plan, anx_error *err) {
         if (plan->nodes[i].adds && plan->values[source].elems > partial) partial = plan->values[source].elems;
     }
     anx_status status = anx_cuda_memory_want(&plan->memory, floats(unmasked), true, &plan->unmasked, err);
-    return status != ANX_OK ? status
-                            : anx_cuda_memory_want(&plan->memory, floats(partial), true, &plan->partial, err);
+    return status != ANX_OK ? status : anx_cuda_memory_want(&plan->memory, floats(partial), true, &plan->partial, err);
 }
 
 static anx_status want_gradients(anx_cuda_plan *plan, const bool *trained, bool *has_grad, anx_error *err) {
@@ -217,8 +219,7 @@ static anx_status clear_arenas(anx_cuda_plan *plan, anx_error *err) {
     return status != ANX_OK ? status : clear(plan, plan->momentum_arena, bytes, err);
 }
 
-static anx_status lower_all(anx_cuda_plan *plan, const bool *trained, bool *has_grad, size_t *offsets,
-                            anx_error *err) {
+static anx_status lower_all(anx_cuda_plan *plan, const bool *trained, bool *has_grad, size_t *offsets, anx_error *err) {
     const bool infer = plan->mode == ANX_PLAN_INFER;
     size_t bytes = 0;
     anx_status status = want_params(plan, trained, err);
@@ -227,7 +228,8 @@ static anx_status lower_all(anx_cuda_plan *plan, const bool *trained, bool *has_
     if (status == ANX_OK) status = anx_cuda_memory_want(&plan->memory, bytes, true, &plan->infer_arena, err);
     if (status == ANX_OK && plan->mode == ANX_PLAN_TRAIN) status = want_gradients(plan, trained, has_grad, err);
     for (int g = 0; g < plan->n_groups && status == ANX_OK; g++)
-        status = in_layer(plan, plan->groups[g].nodes[0], lower_node(plan, plan->groups[g].nodes[0], has_grad, err), err);
+        status =
+            in_layer(plan, plan->groups[g].nodes[0], lower_node(plan, plan->groups[g].nodes[0], has_grad, err), err);
     if (status == ANX_OK)
         status = anx_cuda_memory_want(&plan->memory, plan->workspace_bytes, true, &plan->workspace, err);
     if (status == ANX_OK) status = anx_cuda_memory_allocate(&plan->memory, plan->device, plan->batch, err);
@@ -256,7 +258,8 @@ static anx_status settle_conv(anx_cuda_plan *plan, const anx_group *group, anx_e
     const int node = group->nodes[0], result = group->nodes[group->n_nodes - 1];
     const anx_node *nd = &plan->graph->nodes[node];
     const int source = nd->inputs[0];
-    float *x = anx_cuda_output(plan, source), *dy = plan->nodes[node].relu ? plan->unmasked : anx_cuda_grad(plan, result);
+    float *x = anx_cuda_output(plan, source),
+          *dy = plan->nodes[node].relu ? plan->unmasked : anx_cuda_grad(plan, result);
     const bool trains = plan->mode == ANX_PLAN_TRAIN && dy != NULL;
     anx_status status = clear(plan, x, floats(anx_cuda_elems(plan, source)), err);
     if (status == ANX_OK && trains) status = clear(plan, dy, floats(plan->values[result].elems), err);
@@ -276,7 +279,8 @@ anx_status anx_cuda_settle(anx_cuda_plan *plan, anx_error *err) {
     anx_status status = ANX_OK;
     for (int g = 0; g < plan->n_groups && status == ANX_OK; g++) {
         const int node = plan->groups[g].nodes[0];
-        if (plan->nodes[node].conv != NULL) status = in_layer(plan, node, settle_conv(plan, &plan->groups[g], err), err);
+        if (plan->nodes[node].conv != NULL)
+            status = in_layer(plan, node, settle_conv(plan, &plan->groups[g], err), err);
     }
     return status != ANX_OK ? status : clear_gradients(plan, err); /* measuring wrote some */
 }

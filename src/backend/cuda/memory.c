@@ -46,10 +46,11 @@ static anx_status too_large(const anx_cuda_memory *memory, const anx_cuda_device
     long long fits = room > 0.0 ? (long long)(room * (double)batch / per_batch) : 0;
     if (fits >= batch) fits = batch - 1; /* it would, were the free memory in one piece */
     if (fits >= 1)
-        anx_error_set(err, ANX_ERR_OUT_OF_MEMORY,
-                      "a batch of %lld asks for %.1f MiB of memory on %s, where %.1f MiB are free; a batch of %lld would "
-                      "fit",
-                      (long long)batch, mib(fixed + per_batch), device->name, mib(have), fits);
+        anx_error_set(
+            err, ANX_ERR_OUT_OF_MEMORY,
+            "a batch of %lld asks for %.1f MiB of memory on %s, where %.1f MiB are free; a batch of %lld would "
+            "fit",
+            (long long)batch, mib(fixed + per_batch), device->name, mib(have), fits);
     else
         anx_error_set(err, ANX_ERR_OUT_OF_MEMORY,
                       "a batch of %lld asks for %.1f MiB of memory on %s, where %.1f MiB are free: too little for one "

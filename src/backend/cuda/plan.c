@@ -160,7 +160,7 @@ anx_status anx_cuda_plan_run(void *impl, int first, int count, anx_error *err) {
     for (int g = first; g < first + count && status == ANX_OK; g++) {
         const anx_group *group = &plan->groups[g];
         status = plan->mode == ANX_PLAN_INFER && reads_input(group) ? run_on_input(plan, group, err)
-                                                                     : anx_cuda_run_group(plan, group, err);
+                                                                    : anx_cuda_run_group(plan, group, err);
     }
     return status;
 }
@@ -183,12 +183,14 @@ static anx_status prepare_masks(anx_cuda_plan *plan, anx_error *err) {
     for (int i = 0; i < plan->graph->n_nodes && status == ANX_OK; i++) {
         if (plan->nodes[i].mask == NULL) continue;
         size_t reserve = 0;
-        status = anx_cudnn_mask_bytes(&plan->device->dnn, plan->nodes[i].tensor, &plan->mask_states_bytes, &reserve, err);
+        status =
+            anx_cudnn_mask_bytes(&plan->device->dnn, plan->nodes[i].tensor, &plan->mask_states_bytes, &reserve, err);
         if (reserve > plan->mask_reserve_bytes) plan->mask_reserve_bytes = reserve;
         if (anx_cuda_elems(plan, i) > most) most = anx_cuda_elems(plan, i);
     }
     anx_cuda_memory *memory = &plan->mask_memory;
-    if (status == ANX_OK) status = anx_cuda_memory_want(memory, plan->mask_states_bytes, false, &plan->mask_states, err);
+    if (status == ANX_OK)
+        status = anx_cuda_memory_want(memory, plan->mask_states_bytes, false, &plan->mask_states, err);
     if (status == ANX_OK)
         status = anx_cuda_memory_want(memory, plan->mask_reserve_bytes, true, &plan->mask_reserve, err);
     if (status == ANX_OK)

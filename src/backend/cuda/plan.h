@@ -13,12 +13,12 @@
 
 /* The output of a node. */
 typedef struct anx_cuda_value {
-    int storage;      /* the node whose memory it shares; its own index where it has memory of its own */
-    bool kept;        /* false for what lies inside a fused group */
-    float *data;      /* own storage alone */
-    float *grad;      /* train, own storage alone: the gradient by it; NULL where none is computed */
-    bool grad_begun;  /* of several readers: one has written the gradient in this pass */
-    int64_t elems;    /* of the whole batch */
+    int storage;     /* the node whose memory it shares; its own index where it has memory of its own */
+    bool kept;       /* false for what lies inside a fused group */
+    float *data;     /* own storage alone */
+    float *grad;     /* train, own storage alone: the gradient by it; NULL where none is computed */
+    bool grad_begun; /* of several readers: one has written the gradient in this pass */
+    int64_t elems;   /* of the whole batch */
 } anx_cuda_value;
 
 /* What a node computes with. */
@@ -63,7 +63,7 @@ typedef struct anx_cuda_plan {
     /* The network's input. Infer: uploads go to the buffers in turn, beside work on the other. */
     float *inputs[ANX_CUDA_INPUTS];
     struct CUevent_st *arrived[ANX_CUDA_INPUTS], *released[ANX_CUDA_INPUTS]; /* infer alone */
-    int input;     /* the one written last */
+    int input;                                                               /* the one written last */
     bool awaiting; /* its upload has not been waited for by work */
     /* The library's generator of masks; made when first asked for. */
     float *mask_states, *mask_reserve, *mask_ones;

@@ -6,10 +6,9 @@
 
 anx_status anx_cuda_copy(const anx_cuda_plan *plan, float *to, const float *from, int64_t elems, anx_error *err) {
     const anx_cuda_api *api = plan->device->api;
-    return anx_cuda_check(api,
-                          api->cudaMemcpyAsync(to, from, (size_t)elems * sizeof *to, ANX_CU_DEVICE_TO_DEVICE,
-                                               plan->device->stream),
-                          "copy", err);
+    return anx_cuda_check(
+        api, api->cudaMemcpyAsync(to, from, (size_t)elems * sizeof *to, ANX_CU_DEVICE_TO_DEVICE, plan->device->stream),
+        "copy", err);
 }
 
 static anx_status run_conv(anx_cuda_plan *plan, int node, const float *x, float *y, anx_error *err) {

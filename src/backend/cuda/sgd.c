@@ -1,6 +1,6 @@
 /*
- * torch.optim.SGD on the arenas, by cuBLAS: the arithmetic of src/train/sgd.h, but that cuBLAS decides whether a product
- * and a sum are rounded once or twice.
+ * torch.optim.SGD on the arenas, by cuBLAS: the arithmetic of src/train/sgd.h, but that cuBLAS decides whether a
+ * product and a sum are rounded once or twice.
  */
 #include "src/backend/cuda/plan.h"
 

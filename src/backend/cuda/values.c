@@ -51,9 +51,9 @@ static anx_status upload_input(anx_cuda_plan *plan, const float *host, size_t by
     anx_status status =
         anx_cuda_check(api, api->cudaStreamWaitEvent(uploads, plan->released[next], 0), "wait for work", err);
     if (status == ANX_OK)
-        status = anx_cuda_check(
-            api, api->cudaMemcpyAsync(plan->inputs[next], host, bytes, ANX_CU_HOST_TO_DEVICE, uploads), "write memory",
-            err);
+        status =
+            anx_cuda_check(api, api->cudaMemcpyAsync(plan->inputs[next], host, bytes, ANX_CU_HOST_TO_DEVICE, uploads),
+                           "write memory", err);
     if (status == ANX_OK)
         status = anx_cuda_check(api, api->cudaEventRecord(plan->arrived[next], uploads), "record an event", err);
     if (status != ANX_OK) return status;
@@ -113,7 +113,8 @@ anx_status anx_cuda_plan_read(void *impl, anx_value value, anx_tensor *host, anx
     if (status == ANX_OK) status = read_floats(plan, value, narrow.data, anx_tensor_bytes(&narrow), err);
     if (status == ANX_OK) status = anx_cuda_device_sync(plan->device, err);
     const float *from = narrow.data;
-    for (int64_t i = 0; status == ANX_OK && i < anx_tensor_elems(host); i++) ((double *)host->data)[i] = (double)from[i];
+    for (int64_t i = 0; status == ANX_OK && i < anx_tensor_elems(host); i++)
+        ((double *)host->data)[i] = (double)from[i];
     anx_tensor_fini(&narrow);
     return status;
 }

@@ -17,34 +17,32 @@ typedef struct planes {
 
 static planes planes_of(const anx_cuda_plan *plan, int node) {
     const anx_node *nd = &plan->graph->nodes[node];
-    return (planes){plan->batch * nd->in.dim[0], nd->in.dim[1],  nd->in.dim[2],
-                    nd->out.dim[1],              nd->out.dim[2], &nd->layer->u.pool};
+    return (planes){plan->batch * nd->in.dim[0], nd->in.dim[1], nd->in.dim[2], nd->out.dim[1], nd->out.dim[2],
+                    &nd->layer->u.pool};
 }
 
 static anx_status download(const anx_cuda_plan *plan, float *to, const float *from, int64_t elems, anx_error *err) {
     const anx_cuda_api *api = plan->device->api;
-    const anx_status status = anx_cuda_check(api,
-                                             api->cudaMemcpyAsync(to, from, (size_t)elems * sizeof *to,
-                                                                  ANX_CU_DEVICE_TO_HOST, plan->device->stream),
-                                             "read memory", err);
+    const anx_status status = anx_cuda_check(
+        api, api->cudaMemcpyAsync(to, from, (size_t)elems * sizeof *to, ANX_CU_DEVICE_TO_HOST, plan->device->stream),
+        "read memory", err);
     return status != ANX_OK ? status : anx_cuda_device_sync(plan->device, err);
 }
 
 static anx_status upload(const anx_cuda_plan *plan, float *to, const float *from, int64_t elems, anx_error *err) {
     const anx_cuda_api *api = plan->device->api;
-    const anx_status status = anx_cuda_check(api,
-                                             api->cudaMemcpyAsync(to, from, (size_t)elems * sizeof *to,
-                                                                  ANX_CU_HOST_TO_DEVICE, plan->device->stream),
-                                             "write memory", err);
+    const anx_status status = anx_cuda_check(
+        api, api->cudaMemcpyAsync(to, from, (size_t)elems * sizeof *to, ANX_CU_HOST_TO_DEVICE, plan->device->stream),
+        "write memory", err);
     return status != ANX_OK ? status : anx_cuda_device_sync(plan->device, err);
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------- */
 
 typedef struct question {
-    float *dy, *dx;            /* host: (N, C, OH, OW), (N, C, H, W) */
+    float *dy, *dx; /* host: (N, C, OH, OW), (N, C, H, W) */
     float *device_dy, *device_dx;
-    int period_h, period_w;    /* windows so far apart share no element */
+    int period_h, period_w; /* windows so far apart share no element */
 } question;
 
 /* 1 for the windows of one class, 0 for all others. */
@@ -103,11 +101,10 @@ static anx_status find_winners(anx_cuda_plan *plan, int node, int64_t *out, anx_
                   .period_h = (p.pool->kernel_h + p.pool->stride_h - 1) / p.pool->stride_h,
                   .period_w = (p.pool->kernel_w + p.pool->stride_w - 1) / p.pool->stride_w};
     anx_cuda_memory memory = {.pieces = NULL};
-    anx_status status = q.dy == NULL || q.dx == NULL ? anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory") : ANX_OK;
-    if (status == ANX_OK)
-        status = anx_cuda_memory_want(&memory, (size_t)to * sizeof(float), true, &q.device_dy, err);
-    if (status == ANX_OK)
-        status = anx_cuda_memory_want(&memory, (size_t)in * sizeof(float), true, &q.device_dx, err);
+    anx_status status =
+        q.dy == NULL || q.dx == NULL ? anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory") : ANX_OK;
+    if (status == ANX_OK) status = anx_cuda_memory_want(&memory, (size_t)to * sizeof(float), true, &q.device_dy, err);
+    if (status == ANX_OK) status = anx_cuda_memory_want(&memory, (size_t)in * sizeof(float), true, &q.device_dx, err);
     if (status == ANX_OK) status = anx_cuda_memory_allocate(&memory, plan->device, plan->batch, err);
     if (status == ANX_OK) status = ask_for_all(plan, node, &q, out, err);
     anx_cuda_memory_free(&memory, plan->device);
@@ -139,7 +136,8 @@ anx_status anx_cuda_winners_write(anx_cuda_plan *plan, int node, const int64_t *
 anx_status anx_cuda_winners_backward(const anx_cuda_plan *plan, int node, const float *dy, float *dx, anx_error *err) {
     const planes p = planes_of(plan, node);
     const int64_t in = p.in_h * p.in_w, to = p.out_h * p.out_w;
-    float *host_dy = calloc((size_t)(p.n * to), sizeof *host_dy), *host_dx = calloc((size_t)(p.n * in), sizeof *host_dx);
+    float *host_dy = calloc((size_t)(p.n * to), sizeof *host_dy),
+          *host_dx = calloc((size_t)(p.n * in), sizeof *host_dx);
     anx_status status = host_dy == NULL || host_dx == NULL ? anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory")
                                                            : download(plan, host_dy, dy, p.n * to, err);
     if (status == ANX_OK) {
