@@ -22,6 +22,22 @@ struct anx_plan {
 
 /* ---- devices -------------------------------------------------------------------------------------------- */
 
+static const char *const math_modes[] = {
+    [ANX_MATH_FLOAT32] = "float32", [ANX_MATH_TF32] = "tf32", [ANX_MATH_FAST] = "fast"};
+
+const char *anx_math_mode_name(anx_math_mode mode) {
+    return (size_t)mode < sizeof math_modes / sizeof math_modes[0] ? math_modes[mode] : "unknown";
+}
+
+bool anx_math_mode_find(const char *name, anx_math_mode *out) {
+    for (size_t i = 0; i < sizeof math_modes / sizeof math_modes[0]; i++) {
+        if (strcmp(math_modes[i], name) != 0) continue;
+        *out = (anx_math_mode)i;
+        return true;
+    }
+    return false;
+}
+
 static anx_status check_version(const anx_backend *backend, anx_error *err) {
     /* Nothing but the first member may be read before this: a plugin's table may have another layout. */
     if (backend->abi_version == ANX_BACKEND_ABI_VERSION) return ANX_OK;

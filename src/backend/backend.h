@@ -169,6 +169,11 @@ typedef struct anx_backend {
 
 /* ---- for callers ---------------------------------------------------------------------------------------- */
 
+/* "float32", "tf32", "fast". */
+const char *anx_math_mode_name(anx_math_mode mode);
+/* The mode of that name into *out; false where there is none. */
+bool anx_math_mode_find(const char *name, anx_math_mode *out);
+
 /* Backends known, in order of listing; NULL past the end. One that lives in a plugin is not loaded by this. */
 const anx_backend *anx_backend_at(int i);
 /* The backend that a device's name ("cpu", "cuda:1") begins with, as listed; NULL if none is named so. */
