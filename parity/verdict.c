@@ -219,14 +219,6 @@ anx_status anx_verdicts_create(anx_verdicts **out, anx_error *err) {
     return ANX_OK;
 }
 
-static void device_facts_fini(anx_device_facts *d) {
-    free(d->backend);
-    free(d->device);
-    free(d->library);
-    free(d->isa);
-    free(d->arithmetic);
-}
-
 static void checkpoint_facts_fini(anx_checkpoint_facts *c) {
     free(c->path);
     free(c->format);
@@ -256,8 +248,8 @@ void anx_verdicts_destroy(anx_verdicts *list) {
     for (size_t i = 0; i < list->n_judged; i++) anx_judged_fini(&list->judged[i]);
     for (size_t i = 0; i < list->n_top5; i++) free(list->top5[i].input);
     for (size_t i = 0; i < list->n_durations; i++) free(list->durations[i].name);
-    device_facts_fini(&list->device);
-    device_facts_fini(&list->exact);
+    anx_device_facts_fini(&list->device);
+    anx_device_facts_fini(&list->exact);
     checkpoint_facts_fini(&list->checkpoint);
     free(list->environment);
     free(list->fixtures);

@@ -39,7 +39,7 @@ typedef struct anx_train_setting {
     const char *help; /* lines */
 } anx_train_setting;
 
-enum { ANX_TRAIN_SETTINGS = 42 };
+enum { ANX_TRAIN_SETTINGS = 43 };
 
 typedef struct anx_train_options {
     const char *data, *val_dir;
@@ -68,7 +68,8 @@ typedef struct anx_train_options {
     int64_t max_steps; /* 0: no limit */
     bool skip_bad, accept_bad_crc;
     const char *device;
-    int64_t threads; /* 0: what affinity and cgroup allow */
+    const char *math; /* "float32", "tf32", "fast" */
+    int64_t threads;  /* 0: what affinity and cgroup allow */
     /* what it leaves */
     const char *log, *json;
     int64_t print_freq;  /* 0: as many as a log of moderate size has */

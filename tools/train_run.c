@@ -177,6 +177,7 @@ static anx_status create_log(session *s, anx_train_options *o, const char *time,
     const anx_train_start start = {.version = ANX_VERSION,
                                    .device = setup->info.device,
                                    .threads = setup->info.threads,
+                                   .engine = &setup->info,
                                    .arch = setup->graph->arch->name,
                                    .classes = setup->graph->num_classes,
                                    .train_images = setup->train->n_samples,
@@ -203,6 +204,7 @@ static anx_status open_log(session *s, anx_train_options *o, anx_error *err) {
                                      .version = ANX_VERSION,
                                      .device = s->run.setup.info.device,
                                      .threads = s->run.setup.info.threads,
+                                     .engine = &s->run.setup.info,
                                      .time = now};
     if (s->goes_on && anx_train_is_file(path))
         return anx_train_log_resume(path, &resume, s->run.setup.n_groups, &s->run.log, err);

@@ -13,6 +13,7 @@ static const char *const warmups[] = {"constant", "linear", NULL};
 static const char *const optimizers[] = {"sgd", "sgd_nesterov", NULL};
 static const char *const augmentations[] = {"torchvision-basic", "hflip", "none", NULL};
 static const char *const masks[] = {"pytorch", "device", NULL};
+static const char *const maths[] = {"float32", "tf32", "fast", NULL};
 static const char *const orders[] = {"pytorch", "independent", NULL};
 
 #define AT(field) offsetof(anx_train_options, field)
@@ -105,6 +106,9 @@ static const anx_train_setting table[] = {
      "stop after N steps of the whole run, at an epoch's end after its evaluation;\n"
      "--resume goes on from there"},
     {"device", 0, "NAME", ROLE(TEXT), ROLE(KEPT), AT(device), 0, 0, false, NULL, NULL},
+    {"math", 0, "MODE", ROLE(CHOICE), ROLE(DECIDES), AT(math), 0, 0, false, maths,
+     "what the device may compute with; one that has no such choice stays with\n"
+     "what it has"},
     {"threads", 0, "N", ROLE(INTEGER), ROLE(PASSING), AT(threads), 1, 4096, false, NULL,
      "(default: what affinity, cgroup and OMP_NUM_THREADS allow)"},
     {"accept-bad-crc", 0, NULL, ROLE(FLAG), ROLE(PASSING), AT(accept_bad_crc), 0, 0, false, NULL,

@@ -339,7 +339,8 @@ static anx_status make_input(anx_train_setup *s, anx_error *err) {
 }
 
 static anx_status open_device(anx_train_setup *s, anx_error *err) {
-    const anx_device_options options = {.threads = (int)s->options->threads};
+    anx_device_options options = {.threads = (int)s->options->threads};
+    anx_math_mode_find(s->options->math, &options.math);
     const anx_status status = anx_device_open(s->options->device, &options, &s->device, err);
     if (status == ANX_OK) anx_device_describe(s->device, &s->info);
     return status;
