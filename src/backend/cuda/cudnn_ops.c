@@ -452,6 +452,16 @@ void anx_cudnn_pool_destroy(anx_cudnn_pool *p) {
     free(p);
 }
 
+/* That the library makes of a part what the graph says. */
+static anx_status check_part(const anx_cudnn *dnn, const part *q, int64_t rows, int64_t columns, anx_error *err) {
+    int n = 0, c = 0, h = 0, w = 0;
+    const anx_status status = CHECK(dnn, cudnnGetPooling2dForwardOutputDim(q->pooling, q->x, &n, &c, &h, &w),
+                                    "tell the size of a pooling's output", err);
+    if (status != ANX_OK || (h == rows && w == columns)) return status;
+    return anx_error_set(err, ANX_ERR_INTERNAL, "cuDNN pools to %d x %d, the graph says %lld x %lld", h, w,
+                         (long long)rows, (long long)columns);
+}
+
 static anx_status describe_pooling(const anx_cudnn *dnn, part *q, unsigned mode, const int window[2], const int pad[2],
                                    const int stride[2], anx_error *err) {
     anx_status status = CHECK(dnn, cudnnCreatePoolingDescriptor(&q->pooling), "describe a pooling", err);
@@ -480,12 +490,13 @@ static anx_status add_part(anx_cudnn_pool *p, const anx_node *node, int64_t batc
     anx_status status = create_strided(p->dnn, in_extent, in_stride, &q->x, err);
     if (status == ANX_OK) status = create_strided(p->dnn, out_extent, out_stride, &q->y, err);
     if (status == ANX_OK) status = describe_pooling(p->dnn, q, mode, window, pad, stride, err);
-    return status;
+    return status != ANX_OK ? status : check_part(p->dnn, q, rows->count, columns->count, err);
 }
 
 /* Whether cuDNN's own rule makes the same windows of a side: padding at both ends, rounding down. */
 static bool is_plain(const side *s) {
-    return s->kernel > 0 && s->out == (s->in + 2 * (int64_t)s->pad - s->kernel) / s->stride + 1;
+    const int64_t padded = s->in + 2 * (int64_t)s->pad;
+    return s->kernel > 0 && padded >= s->kernel && s->out == (padded - s->kernel) / s->stride + 1;
 }
 
 static anx_status add_whole(anx_cudnn_pool *p, const anx_node *node, int64_t batch, unsigned mode, const side sides[2],
@@ -497,7 +508,7 @@ static anx_status add_whole(anx_cudnn_pool *p, const anx_node *node, int64_t bat
     anx_status status = anx_cudnn_tensor_create(p->dnn, batch, in[0], in[1], in[2], &q->x, err);
     if (status == ANX_OK) status = anx_cudnn_tensor_create(p->dnn, batch, out[0], out[1], out[2], &q->y, err);
     if (status == ANX_OK) status = describe_pooling(p->dnn, q, mode, window, pad, stride, err);
-    return status;
+    return status != ANX_OK ? status : check_part(p->dnn, q, out[1], out[2], err);
 }
 
 static anx_status add_parts(anx_cudnn_pool *p, const anx_node *node, int64_t batch, unsigned mode, const side sides[2],
