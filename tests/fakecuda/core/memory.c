@@ -6,9 +6,7 @@
 #include "tests/fakecuda/core/options.h"
 #include "tests/fakecuda/core/report.h"
 
-/* clang-format off */
-enum { PAGE = 4096, GAP = 4 * PAGE, MAX_BLOCKS = 1 << 20 };
-/* clang-format on */
+enum { PAGE = 4096, GAP = 4 * PAGE, FIRST = 2 << 20, MAX_BLOCKS = 1 << 20 };
 
 /* A span of addresses, given out from the bottom up. */
 typedef struct space {
@@ -56,6 +54,7 @@ static bool reserve_spans(size_t span) {
 }
 
 static void reserve_blocks(space *s) {
+    s->next = FIRST; /* so that what lies before the first allocation is known as a device's, too */
     s->blocks = reserve(MAX_BLOCKS * sizeof *s->blocks, PROT_READ | PROT_WRITE);
     if (s->blocks == NULL) fake_misuse("start", "no address space for the table of allocations");
 }

@@ -64,7 +64,8 @@ static void on_fault(int signal_number, siginfo_t *info, void *context) {
     } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
         old->sa_handler(signal_number);
     } else {
-        signal(signal_number, SIG_DFL); /* the faulting instruction runs again, and ends the process */
+        signal(signal_number, SIG_DFL);               /* the faulting instruction runs again, and ends the process */
+        if (info->si_code <= 0) raise(signal_number); /* no instruction: someone sent it */
     }
 }
 
