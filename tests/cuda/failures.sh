@@ -2,7 +2,8 @@
 # failures.sh LIFE DOUBLE_DIR [EVERY]: a whole life of a device (cuda_life) on the double, with a failure put in: each
 # call by itself, with the error that is typical of it; each function's first, middle and last call with each of its
 # errors; each piece of work failing late; each allocation refused. Whatever fails, the life ends with its sentence, or
-# well where only clean-up failed; nothing is leaked (87), misused (86), or hung. EVERY: only every n-th call.
+# well where only clean-up failed; nothing is leaked (87), misused (86), or hung. EVERY: only every n-th call,
+# and each function's middle one.
 set -uo pipefail
 life=$1 double=$2 every=${3:-1}
 work=$(mktemp -d)
@@ -47,11 +48,15 @@ list() {
         *) codes="1001 2000 3000 5000" ;;
         esac
         for code in $codes; do
-            for n in 1 $(((count + 1) / 2)) "$count"; do echo "FAKECUDA_FAIL=$name:$n=$code"; done | sort -u
+            if [ "$every" = 1 ]; then
+                for n in 1 $(((count + 1) / 2)) "$count"; do echo "FAKECUDA_FAIL=$name:$n=$code"; done | sort -u
+            else
+                echo "FAKECUDA_FAIL=$name:$(((count + 1) / 2))=$code"
+            fi
         done
     done <"$work/functions"
     for ((n = 1; n <= 400; n += every)); do echo "FAKECUDA_ASYNC=$n=700"; done
-    for ((n = 1; n <= 120; n++)); do echo "FAKECUDA_ALLOC_FAIL=$n"; done
+    for ((n = 1; n <= 120; n += every > 4 ? 4 : every)); do echo "FAKECUDA_ALLOC_FAIL=$n"; done
     for n in 1000 100000 33000000 33700000 34000000 34500000 35000000 36000000; do echo "FAKECUDA_MEM=$n"; done
 }
 

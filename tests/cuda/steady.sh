@@ -58,5 +58,27 @@ cudnnConvolutionBiasActivationForward 5
 cudnnPoolingBackward 3
 cudnnPoolingForward 3" "$(calls train 1 3)"
 
+# A batch that does not fit is refused with one that does; that one does fit, and it is not a timid guess.
+export FAKECUDA_COMPUTE=off FAKECUDA_MEM=2000000000
+for mode in infer train; do
+    said=$("$steady" "$mode" 1 4096 2>&1)
+    [ $? != 0 ] || { echo "$mode: a batch of 4096 fits"; failed=1; }
+    fits=$(sed -n 's/.*asks for .* MiB of memory on cuda:0, where .* MiB are free; a batch of \([0-9]*\) would fit.*/\1/p' <<<"$said")
+    if [ -z "$fits" ]; then
+        echo "$mode: no batch that would fit: $said"
+        failed=1
+        continue
+    fi
+    "$steady" "$mode" 1 "$fits" >/dev/null 2>&1 || { echo "$mode: $fits do not fit"; failed=1; }
+    "$steady" "$mode" 1 $((fits * 5 / 4)) >/dev/null 2>&1 && { echo "$mode: more than $fits fit"; failed=1; }
+done
+said=$(FAKECUDA_MEM=250000000 "$steady" infer 1 1 2>&1)
+case $said in *"too little for one image"*) ;; *)
+    echo "one image in 250 MB: $said"
+    failed=1
+    ;;
+esac
+unset FAKECUDA_MEM
+
 echo "a forward pass costs the host $(FAKECUDA_COMPUTE=off "$steady" infer 2000) microseconds at batch 1"
 exit $failed
