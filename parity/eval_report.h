@@ -6,6 +6,7 @@
 
 #include "loaders/dataset/dataset.h"
 #include "loaders/file.h"
+#include "parity/device_facts.h"
 #include "parity/evaluate.h"
 
 /* Which of the dataset's images were evaluated. */

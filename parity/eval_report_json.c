@@ -10,18 +10,11 @@ enum { schema_version = 1 };
 
 static void add_run(anx_json *j, cJSON *o, const anx_eval_report *r) {
     static const char *const selections[] = {"all", "first", "sample"};
-    const anx_device_info *d = r->device;
     anx_json_add_integer(j, o, "schema", schema_version);
     anx_json_add_text(j, o, "version", ANX_VERSION);
     anx_json_add_bool(j, o, "interrupted", r->interrupted);
     anx_json_add_text(j, o, "cpu", r->cpu);
-    cJSON *device = anx_json_add_object(j, o, "device");
-    anx_json_add_text(j, device, "backend", d->backend);
-    anx_json_add_text(j, device, "device", d->device);
-    anx_json_add_text(j, device, "library", d->library);
-    anx_json_add_text(j, device, "isa", d->isa);
-    anx_json_add_text(j, device, "arithmetic", d->arithmetic);
-    anx_json_add_integer(j, device, "threads", d->threads);
+    anx_json_add_device(j, o, "device", r->device);
     cJSON *checkpoint = anx_json_add_object(j, o, "checkpoint");
     anx_json_add_text(j, checkpoint, "path", r->checkpoint->path);
     anx_json_add_text(j, checkpoint, "format", r->checkpoint->format);

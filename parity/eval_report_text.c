@@ -32,11 +32,10 @@ static void put_selection(const anx_text_report *t, const anx_eval_report *r) {
 static void put_head(const anx_text_report *t, const anx_eval_report *r) {
     const anx_device_info *d = r->device;
     const anx_dataset *s = r->dataset;
-    char hex[ANX_SHA256_HEX], images[32];
+    char hex[ANX_SHA256_HEX], images[32], words[ANX_DEVICE_WORDS];
     anx_report_put_fact(t, "anx-eval", "%s", ANX_VERSION);
-    anx_report_put_fact(t, "engine", "%s, %s: %s%s%s%s%s, %d thread%s", r->cpu, d->device, d->library,
-                        d->library[0] != '\0' ? ", " : "", d->isa, d->isa[0] != '\0' ? ", " : "", d->arithmetic,
-                        d->threads, d->threads == 1 ? "" : "s");
+    anx_report_put_fact(t, "engine", "%s, %s: %s", r->cpu, d->device, anx_device_format(d, words));
+    anx_report_put_device_lines(t, d);
     anx_report_put_fact(t, "checkpoint", "%s: %s; %s, %" PRId64 " class%s, their weights' SHA-256 %.16s...",
                         r->checkpoint->path, r->checkpoint->format, r->model->graph->arch->name,
                         r->model->graph->num_classes, r->model->graph->num_classes == 1 ? "" : "es",

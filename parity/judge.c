@@ -258,15 +258,16 @@ static anx_status open_model(anx_judge_run *run, anx_error *err) {
 
 static anx_status open_devices(anx_judge_run *run, anx_error *err) {
     const anx_judge_options *o = run->options;
-    const anx_device_options options = {.threads = run->threads};
+    const anx_device_options float32 = {.threads = run->threads};
+    const anx_device_options options = {.threads = run->threads, .math = o->math};
     anx_device_info exact;
-    anx_status status = anx_device_open("exact", &options, &run->exact, err);
+    anx_status status = anx_device_open("exact", &float32, &run->exact, err);
     if (status != ANX_OK) return status;
     anx_device_describe(run->exact, &exact);
-    if ((status = anx_judge_describe_device(&exact, &run->list->exact, err)) != ANX_OK) return status;
+    if ((status = anx_device_facts_copy(&exact, &run->list->exact, err)) != ANX_OK) return status;
     if (o->against != NULL) {
-        run->info =
-            (anx_device_info){.backend = "dump", .device = o->against, .library = "", .isa = "", .arithmetic = ""};
+        run->info = (anx_device_info){
+            .backend = "dump", .device = o->against, .library = "", .isa = "", .arithmetic = "", .deterministic = true};
     } else if (o->device != NULL)
         run->judged = o->device;
     else {
@@ -275,7 +276,7 @@ static anx_status open_devices(anx_judge_run *run, anx_error *err) {
     }
     if (status != ANX_OK) return status;
     if (run->judged != NULL) anx_device_describe(run->judged, &run->info);
-    return anx_judge_describe_device(&run->info, &run->list->device, err);
+    return anx_device_facts_copy(&run->info, &run->list->device, err);
 }
 
 static anx_status check_options(const anx_judge_options *o, anx_error *err) {

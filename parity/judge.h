@@ -50,6 +50,7 @@ typedef struct anx_judge_options {
     const char *against;         /* safetensors of somebody else's activations; instead of a device */
     anx_device *device;          /* the judged engine, opened by the caller, */
     const char *device_name;     /* ... or its name; NULL: "auto" */
+    anx_math_mode math;          /* what a device opened by name may compute with */
     int threads;                 /* <= 0: anx_threads_available() */
     const char *points;          /* globs over point names, comma separated; NULL: all */
     bool full;                   /* every recording, not the quick ones alone */

@@ -54,17 +54,6 @@ anx_status anx_judge_describe_environment(anx_judge_run *run, anx_error *err) {
     return status;
 }
 
-anx_status anx_judge_describe_device(const anx_device_info *info, anx_device_facts *out, anx_error *err) {
-    anx_status status = copy_text(&out->backend, info->backend, err);
-    if (status == ANX_OK) status = copy_text(&out->device, info->device, err);
-    if (status == ANX_OK) status = copy_text(&out->library, info->library, err);
-    if (status == ANX_OK) status = copy_text(&out->isa, info->isa, err);
-    if (status == ANX_OK) status = copy_text(&out->arithmetic, info->arithmetic, err);
-    out->threads = info->threads;
-    out->pytorch_bits = info->pytorch_bits;
-    return status;
-}
-
 static anx_status recognise_official(anx_judge_run *run, anx_checkpoint_facts *facts, anx_error *err) {
     const anx_official_table *table = run->options->official != NULL ? run->options->official : &anx_official_published;
     const anx_official_file *official = NULL;

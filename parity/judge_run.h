@@ -90,7 +90,6 @@ anx_basis anx_judge_case_basis(const anx_judge_case *c, int node);
 
 /* Facts for the head of the report. */
 anx_status anx_judge_describe_environment(anx_judge_run *run, anx_error *err);
-anx_status anx_judge_describe_device(const anx_device_info *info, anx_device_facts *out, anx_error *err);
 anx_status anx_judge_describe_checkpoint(anx_judge_run *run, anx_error *err);
 /* Also the row for a fixture that was asked for. cases_run of the added fact is raised by the caller. */
 anx_status anx_judge_describe_fixture(anx_judge_run *run, const anx_fixture *fixture, const anx_fixture_match *match,

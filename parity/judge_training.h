@@ -6,11 +6,11 @@
  * learning rate, generator; on a device with PyTorch's bits logits, loss, gradients, momentum, parameters too
  *   train-operators  at chosen steps: each group of the device by itself, fed what exact had, its gradients against
  *                    the same gradients in double
- *   train-update     at these steps: SGD on the device's own gradients, to the bit; and on those of the injected
- *                    operators, from the recorded state, within what the gradients' bounds leave (teacher forcing)
- *   train-free       the device's own run of a recorded envelope's length, within that; what is not judged but
- *                    explains it: winners of max-pools that differ
- * A device with PyTorch's bits replays and needs nothing else, where recordings apply.
+ *   train-update     at these steps: SGD on the device's own gradients, to the bit, or where the device takes the step
+ *                    itself (anx_plan_has_sgd) within what rounding leaves; and on those of the injected operators,
+ * from the recorded state, within what the gradients' bounds leave (teacher forcing) train-free       the device's own
+ * run of a recorded envelope's length, within that; what is not judged but explains it: winners of max-pools that
+ * differ A device with PyTorch's bits replays and needs nothing else, where recordings apply.
  */
 #ifndef ANX_PARITY_JUDGE_TRAINING_H
 #define ANX_PARITY_JUDGE_TRAINING_H
@@ -91,14 +91,15 @@ anx_status anx_judge_training_operators(anx_judge_scenario *s, const anx_trained
 /* Teacher forcing of one parameter: adds the row of its update from an injected gradient. */
 anx_status anx_judge_training_forced(anx_judge_scenario *s, const anx_trained_values *before,
                                      const anx_training_gradient *gradient, anx_error *err);
-/* The trainer's own step from the state before: its SGD to the bit, rows of train-update; what is left of the
-   end-to-end gradients' agreement, for information. */
+/* The trainer's own step from the state before: its SGD to the bit or within a bound, rows of train-update; what is
+   left of the end-to-end gradients' agreement, for information. */
 anx_status anx_judge_training_own_step(anx_judge_scenario *s, const anx_trained_values *before, anx_trainer *trainer,
                                        anx_error *err);
 
-/* Winners of max-pools, of windows with a positive maximum, that differ between the last steps of two plays' plans. */
-anx_status anx_training_count_flips(anx_trainer *judged, anx_trainer *standard, const anx_graph *graph, int64_t *flips,
-                                    int64_t *windows, anx_error *err);
+/* Winners of max-pools, of windows with a positive maximum, that differ between the last steps of the judged device's
+   trainer and of the standard's. */
+anx_status anx_training_count_flips(const anx_judge_scenario *s, anx_trainer *judged, int64_t *flips, int64_t *windows,
+                                    anx_error *err);
 
 /* The judged device's free run beside the standard's. */
 typedef struct anx_training_free {

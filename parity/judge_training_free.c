@@ -17,20 +17,22 @@ static const double spread = 8;
 
 /* ---- winners ----------------------------------------------------------------------------------------------- */
 
-static anx_status read_winners(anx_plan *plan, anx_value value, anx_tensor *out, anx_error *err) {
+static anx_status read_winners(anx_device *device, anx_plan *plan, anx_value value, anx_tensor *out, anx_error *err) {
     int64_t shape[4];
     const int rank = anx_plan_value_shape(plan, value, shape);
     anx_status status = anx_tensor_alloc(value.kind == ANX_VALUE_ARGMAX ? ANX_I64 : ANX_F32, rank, shape, out, err);
-    return status == ANX_OK ? anx_plan_read(plan, value, out, err) : status;
+    if (status == ANX_OK) status = anx_plan_read(plan, value, out, err);
+    return status == ANX_OK ? anx_device_sync(device, err) : status;
 }
 
-static anx_status count_node(anx_plan *judged, anx_plan *standard, int node, int64_t *flips, int64_t *windows,
-                             anx_error *err) {
+static anx_status count_node(const anx_judge_scenario *s, anx_trainer *trainer, int node, int64_t *flips,
+                             int64_t *windows, anx_error *err) {
+    anx_plan *judged = anx_trainer_plan(trainer), *standard = anx_trainer_plan(s->standard->trainer);
     const anx_value winners = {ANX_VALUE_ARGMAX, node};
     anx_tensor a = ANX_TENSOR_INIT, b = ANX_TENSOR_INIT, y = ANX_TENSOR_INIT;
-    anx_status status = read_winners(judged, winners, &a, err);
-    if (status == ANX_OK) status = read_winners(standard, winners, &b, err);
-    if (status == ANX_OK) status = read_winners(standard, anx_value_output(node), &y, err);
+    anx_status status = read_winners(s->options.device, judged, winners, &a, err);
+    if (status == ANX_OK) status = read_winners(s->run->exact, standard, winners, &b, err);
+    if (status == ANX_OK) status = read_winners(s->run->exact, standard, anx_value_output(node), &y, err);
     if (status == ANX_OK) {
         const int64_t n = anx_tensor_elems(&y), *got = a.data, *right = b.data;
         const float *value = y.data;
@@ -45,13 +47,14 @@ static anx_status count_node(anx_plan *judged, anx_plan *standard, int node, int
     return status;
 }
 
-anx_status anx_training_count_flips(anx_trainer *judged, anx_trainer *standard, const anx_graph *graph, int64_t *flips,
-                                    int64_t *windows, anx_error *err) {
+anx_status anx_training_count_flips(const anx_judge_scenario *s, anx_trainer *judged, int64_t *flips, int64_t *windows,
+                                    anx_error *err) {
+    const anx_graph *graph = s->options.graph;
     anx_status status = ANX_OK;
     *flips = *windows = 0;
     for (int node = 0; node < graph->n_nodes && status == ANX_OK; node++)
         if (graph->nodes[node].layer->op == ANX_OP_MAX_POOL2D)
-            status = count_node(anx_trainer_plan(judged), anx_trainer_plan(standard), node, flips, windows, err);
+            status = count_node(s, judged, node, flips, windows, err);
     return status;
 }
 
@@ -88,12 +91,14 @@ anx_status anx_training_free_note(const anx_judge_scenario *s, anx_training_play
                                   anx_error *err) {
     const anx_graph *graph = s->options.graph;
     const anx_tensor *got = anx_trainer_params(judged->trainer), *right = anx_trainer_params(s->standard->trainer);
+    anx_status status = anx_trainer_fetch(judged->trainer, err);
+    if (status == ANX_OK) status = anx_trainer_fetch(s->standard->trainer, err);
+    if (status != ANX_OK) return status;
     for (int i = 0; i < graph->n_params; i++)
         f->difference[f->steps * graph->n_params + i] =
             norm_of_difference(got[i].data, right[i].data, anx_param_elems(&graph->params[i]), s->run->threads);
     f->loss[f->steps] = judged->stopped ? INFINITY : (double)judged->result.loss - (double)s->standard->result.loss;
-    const anx_status status =
-        anx_training_count_flips(judged->trainer, s->standard->trainer, graph, &f->flips[f->steps], &f->windows, err);
+    status = anx_training_count_flips(s, judged->trainer, &f->flips[f->steps], &f->windows, err);
     f->steps += status == ANX_OK;
     return status;
 }

@@ -36,22 +36,6 @@ static anx_tensor host_of(const anx_plan *plan, anx_value value, void *data) {
     return anx_tensor_view(value.kind == ANX_VALUE_ARGMAX ? ANX_I64 : ANX_F32, rank, shape, data);
 }
 
-/* A value of a plan on the host, as the device gives it; owned. */
-static anx_status read_value(anx_plan *plan, anx_value value, anx_tensor *out, anx_error *err) {
-    const anx_tensor like = host_of(plan, value, NULL);
-    anx_status status = anx_tensor_alloc(like.dtype, like.rank, like.shape, out, err);
-    return status == ANX_OK ? anx_plan_read(plan, value, out, err) : status;
-}
-
-/* From the standard's plan into the judged one. */
-static anx_status inject(anx_plan *from, anx_plan *to, anx_value value, anx_error *err) {
-    anx_tensor t = ANX_TENSOR_INIT;
-    anx_status status = read_value(from, value, &t, err);
-    if (status == ANX_OK) status = anx_plan_write(to, value, &t, err);
-    anx_tensor_fini(&t);
-    return status;
-}
-
 typedef struct injection {
     anx_judge_scenario *s;
     const anx_trained_values *before;
@@ -59,6 +43,25 @@ typedef struct injection {
     anx_plan *plan, *standard;
     char input[128]; /* for rows: scenario and step */
 } injection;
+
+/* A value of one of the two plans on the host, as the device gives it; owned. */
+static anx_status read_value(const injection *in, anx_plan *plan, anx_value value, anx_tensor *out, anx_error *err) {
+    const anx_tensor like = host_of(plan, value, NULL);
+    anx_status status = anx_tensor_alloc(like.dtype, like.rank, like.shape, out, err);
+    if (status == ANX_OK) status = anx_plan_read(plan, value, out, err);
+    return status == ANX_OK ? anx_device_sync(plan == in->plan ? in->s->options.device : in->s->run->exact, err)
+                            : status;
+}
+
+/* From the standard's plan into the judged one. */
+static anx_status inject(const injection *in, anx_value value, anx_error *err) {
+    anx_tensor t = ANX_TENSOR_INIT;
+    anx_status status = read_value(in, in->standard, value, &t, err);
+    if (status == ANX_OK) status = anx_plan_write(in->plan, value, &t, err);
+    if (status == ANX_OK) status = anx_device_sync(in->s->options.device, err);
+    anx_tensor_fini(&t);
+    return status;
+}
 
 static anx_status add_row(const injection *in, anx_judged *j, anx_error *err) {
     const anx_status status = anx_verdicts_add(in->s->run->list, j, err);
@@ -95,9 +98,9 @@ static anx_status judge_winners(const injection *in, int node, anx_error *err) {
     anx_judged j = {0};
     char point[POINT_SIZE];
     int64_t wrong = 0, idle = 0;
-    anx_status status = read_value(in->plan, winners, &got, err);
-    if (status == ANX_OK) status = read_value(in->standard, winners, &right, err);
-    if (status == ANX_OK) status = read_value(in->standard, anx_value_output(node), &y, err);
+    anx_status status = read_value(in, in->plan, winners, &got, err);
+    if (status == ANX_OK) status = read_value(in, in->standard, winners, &right, err);
+    if (status == ANX_OK) status = read_value(in, in->standard, anx_value_output(node), &y, err);
     if (status != ANX_OK) goto out;
     const int64_t n = anx_tensor_elems(&y), *a = got.data, *b = right.data;
     const float *value = y.data;
@@ -141,17 +144,17 @@ static anx_status forward_group(const injection *in, int g, anx_error *err) {
     const anx_group *group = anx_plan_group(in->plan, g);
     anx_status status = ANX_OK;
     for (int i = 0; i < group->n_inputs && status == ANX_OK; i++)
-        status = inject(in->standard, in->plan, anx_value_output(group->inputs[i]), err);
+        status = inject(in, anx_value_output(group->inputs[i]), err);
     for (int i = 0; i < group->n_nodes && status == ANX_OK; i++)
         if (in->graph->nodes[group->nodes[i]].layer->op == ANX_OP_DROPOUT)
-            status = inject(in->standard, in->plan, (anx_value){ANX_VALUE_MASK, group->nodes[i]}, err);
+            status = inject(in, (anx_value){ANX_VALUE_MASK, group->nodes[i]}, err);
     if (status == ANX_OK) status = anx_plan_run_groups(in->plan, g, 1, err);
     if (status == ANX_OK) status = anx_device_sync(in->s->options.device, err);
     for (int i = 0; i < group->n_nodes && status == ANX_OK; i++) {
         const int node = group->nodes[i];
         if (in->graph->nodes[node].layer->op != ANX_OP_MAX_POOL2D) continue;
         status = judge_winners(in, node, err);
-        if (status == ANX_OK) status = inject(in->standard, in->plan, (anx_value){ANX_VALUE_ARGMAX, node}, err);
+        if (status == ANX_OK) status = inject(in, (anx_value){ANX_VALUE_ARGMAX, node}, err);
     }
     return status;
 }
@@ -226,7 +229,7 @@ static anx_status judge_param(const injection *in, int node, int param, sums *s,
     if (param == ANX_NO_PARAM || s->truth == NULL) return ANX_OK;
     anx_tensor got = ANX_TENSOR_INIT;
     const float *gauge = narrowed(s);
-    anx_status status = read_value(in->plan, (anx_value){ANX_VALUE_PARAM_GRAD, param}, &got, err);
+    anx_status status = read_value(in, in->plan, (anx_value){ANX_VALUE_PARAM_GRAD, param}, &got, err);
     if (status == ANX_OK) status = judge_sums(in, node, in->graph->params[param].name, s, &got, gauge, err);
     const anx_training_gradient gradient = {
         .param = param, .terms = s->terms, .got = got.data, .truth = s->truth, .gauge = gauge};
@@ -241,7 +244,8 @@ static anx_status judge_input_sums(const injection *in, int node, sums *s, anx_e
     char point[POINT_SIZE];
     s->by_input = true;
     anx_tensor got = ANX_TENSOR_INIT;
-    anx_status status = read_value(in->plan, (anx_value){ANX_VALUE_GRAD, in->graph->nodes[node].inputs[0]}, &got, err);
+    anx_status status =
+        read_value(in, in->plan, (anx_value){ANX_VALUE_GRAD, in->graph->nodes[node].inputs[0]}, &got, err);
     if (status == ANX_OK)
         status = judge_sums(in, node, name_point(in, node, "input", point), s, &got, narrowed(s), err);
     anx_tensor_fini(&got);
@@ -287,8 +291,8 @@ static anx_status judge_max_pool(const injection *in, int node, anx_error *err) 
     const int64_t windows = windows_over(p->kernel_h, p->stride_h) * windows_over(p->kernel_w, p->stride_w);
     anx_tensor winners = ANX_TENSOR_INIT, dy = ANX_TENSOR_INIT;
     sums dx = {0};
-    anx_status status = read_value(in->standard, (anx_value){ANX_VALUE_ARGMAX, node}, &winners, err);
-    if (status == ANX_OK) status = read_value(in->standard, (anx_value){ANX_VALUE_GRAD, node}, &dy, err);
+    anx_status status = read_value(in, in->standard, (anx_value){ANX_VALUE_ARGMAX, node}, &winners, err);
+    if (status == ANX_OK) status = read_value(in, in->standard, (anx_value){ANX_VALUE_GRAD, node}, &dy, err);
     if (status == ANX_OK) status = alloc_sums(&dx, n * anx_graph_node_elems(in->graph, nd->inputs[0]), windows, err);
     if (status == ANX_OK) {
         scatter(nd, n, winners.data, dy.data, &dx);
@@ -313,8 +317,8 @@ static anx_status judge_average(const injection *in, int node, anx_error *err) {
     const int64_t windows = overlap(nd->in.dim[1], nd->out.dim[1]) * overlap(nd->in.dim[2], nd->out.dim[2]);
     anx_tensor x = ANX_TENSOR_INIT, dy = ANX_TENSOR_INIT;
     sums dx = {0};
-    anx_status status = read_value(in->standard, anx_value_output(nd->inputs[0]), &x, err);
-    if (status == ANX_OK) status = read_value(in->standard, (anx_value){ANX_VALUE_GRAD, node}, &dy, err);
+    anx_status status = read_value(in, in->standard, anx_value_output(nd->inputs[0]), &x, err);
+    if (status == ANX_OK) status = read_value(in, in->standard, (anx_value){ANX_VALUE_GRAD, node}, &dy, err);
     if (status == ANX_OK)
         status = alloc_sums(&dx, n * anx_graph_node_elems(in->graph, nd->inputs[0]), windows + 1, err);
     for (int gauge = 0; gauge <= 1 && status == ANX_OK; gauge++) {
@@ -338,8 +342,8 @@ static anx_status judge_summing(const injection *in, int node, anx_error *err) {
     const int64_t outputs = conv ? nd->out.dim[0] / nd->conv.groups : nd->out.dim[0];
     anx_tensor x = ANX_TENSOR_INIT, dy = ANX_TENSOR_INIT;
     sums dx = {0}, dweight = {0}, dbias = {0};
-    anx_status status = read_value(in->standard, anx_value_output(nd->inputs[0]), &x, err);
-    if (status == ANX_OK) status = read_value(in->standard, (anx_value){ANX_VALUE_GRAD, node}, &dy, err);
+    anx_status status = read_value(in, in->standard, anx_value_output(nd->inputs[0]), &x, err);
+    if (status == ANX_OK) status = read_value(in, in->standard, (anx_value){ANX_VALUE_GRAD, node}, &dy, err);
     if (status == ANX_OK && has_input_grad(in, node))
         status = alloc_sums(&dx, n * anx_graph_node_elems(in->graph, nd->inputs[0]), outputs * taps, err);
     if (status == ANX_OK && is_trained(in, nd->weight))
@@ -378,8 +382,8 @@ static anx_status judge_passing(const injection *in, int node, anx_error *err) {
     anx_judged j = {0};
     char point[POINT_SIZE];
     anx_status status = begin_row(in, node, name_point(in, node, "input", point), &j, err);
-    if (status == ANX_OK) status = read_value(in->plan, value, &got, err);
-    if (status == ANX_OK) status = read_value(in->standard, value, &right, err);
+    if (status == ANX_OK) status = read_value(in, in->plan, value, &got, err);
+    if (status == ANX_OK) status = read_value(in, in->standard, value, &right, err);
     if (status != ANX_OK) goto out;
     anx_measure(&rule,
                 &(anx_values){.extent = anx_graph_extent(in->graph, nd->inputs[0]),
@@ -403,7 +407,7 @@ static anx_status backward_group(const injection *in, int g, anx_error *err) {
     const int first = group->nodes[0], last = group->nodes[group->n_nodes - 1];
     const anx_op op = in->graph->nodes[first].layer->op;
     if (!in->s->has_grad[last]) return ANX_OK;
-    anx_status status = inject(in->standard, in->plan, (anx_value){ANX_VALUE_GRAD, last}, err);
+    anx_status status = inject(in, (anx_value){ANX_VALUE_GRAD, last}, err);
     if (status == ANX_OK) status = anx_plan_run_groups_backward(in->plan, g, 1, err);
     if (status == ANX_OK) status = anx_device_sync(in->s->options.device, err);
     if (status != ANX_OK) return status;

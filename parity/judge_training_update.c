@@ -1,12 +1,17 @@
 /*
  * SGD, twice. From the gradients of the injected operators and the recorded state (teacher forcing): what the
  * gradients' bound leaves of a bound on momentum and values. And in the trainer's own step: momentum and values are a
- * function of the state before and its own gradients to the bit, on every device (src/train/sgd.h, where the formulas
- * are from; they are written down here once more because a judge does not ask the accused).
+ * function of the state before and its own gradients, to the bit where SGD runs on the host (src/train/sgd.h, where the
+ * formulas are from; they are written down here once more because a judge does not ask the accused).
  *
  * gamma = n u / (1 - n u) for gradients of n terms, G their gauge, g' = g + wd p, d = the direction p is moved in:
  *   |delta buf| <= gamma G + 2u (|mu buf| + |buf'|)        g' and mu buf are rounded, and their sum
  *   |delta p|   <= lr D + 2u |p'|                          D = |delta buf|; with Nesterov (1 + mu) |delta buf| + 2u |d|
+ *
+ * A device that takes the step itself may add the terms in any order, with a fused multiply-add or without. The
+ * gradient is given then, and no term is rounded more than four times on its way into a sum, nor six on its way into d:
+ *   |delta buf| <= 4u S                                    S = |mu buf| + kept (|g| + |wd p|)
+ *   |delta p|   <= 6u lr T + 4u (|p| + lr T)               T = S; with Nesterov |g| + |wd p| + mu S
  */
 #include <inttypes.h>
 #include <math.h>
@@ -152,29 +157,73 @@ anx_status anx_judge_training_forced(anx_judge_scenario *s, const anx_trained_va
 
 /* ---- the trainer's own step ------------------------------------------------------------------------------- */
 
-/* Elements of momentum and values that SGD makes otherwise of the same gradient. */
-typedef struct mismatch {
-    int64_t momentum, values;
-} mismatch;
+/* How momentum and values of a step lie beside what SGD makes of its gradient. */
+typedef struct own_update {
+    int64_t momentum, values; /* elements that are wrong */
+    double worst;             /* of the bound, the largest share; 0 or infinite where bits are demanded */
+} own_update;
 
 static bool same(float a, float b) {
     return memcmp(&a, &b, sizeof a) == 0 || (isnan(a) && isnan(b));
 }
 
-static mismatch compare_update(const factors *f, int64_t n, const float *grad, const float *p, const float *buf,
-                               const float *got_buf, const float *got_p, int threads) {
+/* The state before, its gradient and what came of them; buf and got_buf: NULL where there is no momentum. */
+typedef struct step_values {
+    const float *grad, *p, *buf, *got_buf, *got_p; /* (n) each */
+    int64_t n;
+} step_values;
+
+static own_update compare_bits(const factors *f, const step_values *v, int threads) {
     int64_t momentum = 0, values = 0;
 #pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : momentum, values)
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < v->n; i++) {
         float new_buf = 0, new_p;
-        update_f32(f, grad[i], p[i], buf != NULL ? buf + i : NULL, &new_buf, &new_p);
-        momentum += f->has_momentum && (got_buf == NULL || !same(got_buf[i], new_buf));
-        values += !same(got_p[i], new_p);
+        update_f32(f, v->grad[i], v->p[i], v->buf != NULL ? v->buf + i : NULL, &new_buf, &new_p);
+        momentum += f->has_momentum && (v->got_buf == NULL || !same(v->got_buf[i], new_buf));
+        values += !same(v->got_p[i], new_p);
     }
-    return (mismatch){momentum, values};
+    return (own_update){momentum, values, momentum > 0 || values > 0 ? INFINITY : 0};
 }
 
-static anx_status add_own_row(anx_judge_scenario *s, int param, const mismatch *m, anx_error *err) {
+/* As a share of the bound; more than 1 or infinite: beyond it. Where the right value is not finite, nothing is asked.
+ */
+static double share_of(double got, double right, double bound) {
+    if (!isfinite(right)) return 0;
+    const double error = fabs(got - right);
+    return error == 0 ? 0 : isfinite(error) ? error / bound : INFINITY;
+}
+
+static void bound_element(const factors *f, const step_values *v, int64_t i, double *momentum, double *value) {
+    const double g = v->grad[i], p = v->p[i], decay = f->has_decay ? p * f->decay : 0, minus_lr = f->minus_lr;
+    const double mu = f->momentum, lr = fabs(minus_lr), least = 0x1p-148;
+    const bool goes_on = f->has_momentum && v->buf != NULL;
+    const double held = goes_on ? mu * v->buf[i] : 0, kept = goes_on ? f->kept : 1;
+    const double buf = held + kept * (g + decay), size = fabs(held) + kept * (fabs(g) + fabs(decay));
+    const bool nesterov = f->has_momentum && f->nesterov;
+    const double d = nesterov ? g + decay + mu * buf : buf;
+    const double d_size = nesterov ? fabs(g) + fabs(decay) + mu * size : size;
+    *momentum = !f->has_momentum     ? 0
+                : v->got_buf == NULL ? INFINITY
+                                     : share_of(v->got_buf[i], buf, 4 * u * size + least);
+    *value = share_of(v->got_p[i], p + minus_lr * d,
+                      lr * (6 * u * d_size + least) + 4 * u * (fabs(p) + lr * d_size) + least);
+}
+
+static own_update compare_within(const factors *f, const step_values *v, int threads) {
+    int64_t momentum = 0, values = 0;
+    double most = 0;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : momentum, values) reduction(max : most)
+    for (int64_t i = 0; i < v->n; i++) {
+        double of_momentum, of_value;
+        bound_element(f, v, i, &of_momentum, &of_value);
+        momentum += of_momentum > 1;
+        values += of_value > 1;
+        most = fmax(most, fmax(of_momentum, of_value));
+    }
+    return (own_update){momentum, values, most};
+}
+
+static anx_status add_own_row(anx_judge_scenario *s, int param, const own_update *m, bool bits, anx_error *err) {
     const anx_param *p = &s->options.graph->params[param];
     anx_judged j = {0};
     char point[160];
@@ -182,17 +231,24 @@ static anx_status add_own_row(anx_judge_scenario *s, int param, const mismatch *
     anx_status status = begin_row(s, point, &j, err);
     if (status != ANX_OK) return status;
     j.n_versus = 1;
-    j.versus[0] = comparison_of(ANX_BOUND_BITS, ANX_BASIS_ARITHMETIC, anx_param_elems(p));
-    j.versus[0].over = j.versus[0].different = m->momentum > 0 ? m->momentum : m->values;
-    j.versus[0].worst_fraction = j.versus[0].over > 0 ? INFINITY : 0;
+    j.versus[0] = comparison_of(bits ? ANX_BOUND_BITS : ANX_BOUND_UPDATE, ANX_BASIS_ARITHMETIC, anx_param_elems(p));
+    j.versus[0].over = m->momentum > 0 ? m->momentum : m->values;
+    if (bits) j.versus[0].different = j.versus[0].over;
+    j.versus[0].worst_fraction = m->worst;
     if (j.versus[0].over > 0)
         status = anx_judged_conclude(&j, ANX_VERDICT_FAIL, err,
                                      "the update: %" PRId64 " of %" PRId64 " elements of the %s are not what SGD makes "
-                                     "of the step's own gradients",
-                                     j.versus[0].over, j.versus[0].elems, m->momentum > 0 ? "momentum" : "values");
-    else
+                                     "of the step's own gradients%s",
+                                     j.versus[0].over, j.versus[0].elems, m->momentum > 0 ? "momentum" : "values",
+                                     bits ? "" : ", in whatever order it rounds");
+    else if (bits)
         status = anx_judged_conclude(&j, ANX_VERDICT_PASS, err,
                                      "momentum and values are to the bit what SGD makes of the step's own gradients");
+    else
+        status = anx_judged_conclude(&j, ANX_VERDICT_PASS, err,
+                                     "momentum and values, made by the device itself, are what SGD makes of the step's "
+                                     "own gradients, within %.2g of what rounding leaves",
+                                     m->worst);
     if (status == ANX_OK) status = anx_verdicts_add(s->run->list, &j, err);
     anx_judged_fini(&j);
     return status;
@@ -221,16 +277,22 @@ static anx_status judge_own_param(anx_judge_scenario *s, const anx_trained_value
     const anx_param *p = &s->options.graph->params[param];
     const int64_t n = anx_param_elems(p);
     const factors f = factors_of(s, s->standard->lr);
-    const anx_tensor *momentum = anx_trainer_momentum(trainer, param);
+    const bool bits = !anx_plan_has_sgd(anx_trainer_plan(trainer));
     anx_tensor grad = ANX_TENSOR_INIT, right = ANX_TENSOR_INIT;
     anx_status status = read_grad(trainer, p, param, &grad, err);
     if (status == ANX_OK) status = read_grad(s->standard->trainer, p, param, &right, err);
+    if (status == ANX_OK) status = anx_trainer_fetch(trainer, err);
     if (status == ANX_OK) {
-        const mismatch m = compare_update(&f, n, grad.data, before->params[param].data, before->momentum[param].data,
-                                          momentum != NULL ? momentum->data : NULL,
-                                          anx_trainer_params(trainer)[param].data, s->run->threads);
+        const anx_tensor *momentum = anx_trainer_momentum(trainer, param);
+        const step_values v = {.grad = grad.data,
+                               .p = before->params[param].data,
+                               .buf = before->momentum[param].data,
+                               .got_buf = momentum != NULL ? momentum->data : NULL,
+                               .got_p = anx_trainer_params(trainer)[param].data,
+                               .n = n};
+        const own_update m = bits ? compare_bits(&f, &v, s->run->threads) : compare_within(&f, &v, s->run->threads);
         *apart = distance(grad.data, right.data, n, s->run->threads);
-        status = add_own_row(s, param, &m, err);
+        status = add_own_row(s, param, &m, bits, err);
     }
     anx_tensor_fini(&grad);
     anx_tensor_fini(&right);
@@ -244,8 +306,7 @@ static anx_status add_chain_row(anx_judge_scenario *s, anx_trainer *trainer, dou
     anx_judged j = {0};
     char input[128];
     snprintf(input, sizeof input, "%s, step %lld", s->scenario->name, (long long)s->standard->step);
-    anx_status status =
-        anx_training_count_flips(trainer, s->standard->trainer, s->options.graph, &flips, &windows, err);
+    anx_status status = anx_training_count_flips(s, trainer, &flips, &windows, err);
     if (status == ANX_OK)
         status = anx_judged_init(&j, ANX_JUDGED_GRADIENT, ANX_PATH_TRAIN_FREE, "gradients end to end", input,
                                  s->fixture, err);

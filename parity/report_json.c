@@ -20,14 +20,8 @@ static void add_device(builder *b, cJSON *to, const char *key, const anx_device_
         anx_json_add_text(&b->json, to, key, NULL);
         return;
     }
-    cJSON *o = anx_json_add_object(&b->json, to, key);
-    anx_json_add_text(&b->json, o, "backend", d->backend);
-    anx_json_add_text(&b->json, o, "device", d->device);
-    anx_json_add_text(&b->json, o, "library", d->library);
-    anx_json_add_text(&b->json, o, "isa", d->isa);
-    anx_json_add_text(&b->json, o, "arithmetic", d->arithmetic);
-    anx_json_add_integer(&b->json, o, "threads", d->threads);
-    anx_json_add_bool(&b->json, o, "pytorch_bits", d->pytorch_bits);
+    const anx_device_info info = anx_device_facts_info(d);
+    anx_json_add_device(&b->json, to, key, &info);
 }
 
 static void add_checkpoint(builder *b, cJSON *to) {

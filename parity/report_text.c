@@ -212,15 +212,21 @@ static void put_machine(const anx_text_report *r) {
     free(text);
 }
 
+void anx_report_put_device_lines(const anx_text_report *r, const anx_device_info *info) {
+    char line[ANX_DEVICE_WORDS];
+    for (int i = 0; anx_device_line(info, i, line); i++) anx_report_put_fact(r, "", "%s", line);
+}
+
 static void put_engine(const anx_text_report *r) {
-    const anx_device_facts *d = &r->verdicts->device;
-    if (strcmp(d->backend, "dump") == 0) {
-        anx_report_put_fact(r, "judged", "the activations in %s", d->device);
+    const anx_device_info d = anx_device_facts_info(&r->verdicts->device);
+    char words[ANX_DEVICE_WORDS];
+    if (strcmp(d.backend, "dump") == 0) {
+        anx_report_put_fact(r, "judged", "the activations in %s", d.device);
         return;
     }
-    anx_report_put_fact(r, "judged", "%s: %s%s%s%s%s, %d thread%s%s", d->device, d->library,
-                        d->library[0] != '\0' ? ", " : "", d->isa, d->isa[0] != '\0' ? ", " : "", d->arithmetic,
-                        d->threads, d->threads == 1 ? "" : "s", d->pytorch_bits ? "; claims PyTorch's own bits" : "");
+    anx_report_put_fact(r, "judged", "%s: %s%s", d.device, anx_device_format(&d, words),
+                        d.pytorch_bits ? "; claims PyTorch's own bits" : "");
+    anx_report_put_device_lines(r, &d);
 }
 
 static void put_checkpoint(const anx_text_report *r) {

@@ -44,6 +44,8 @@ void anx_report_put_wrapped_format(const anx_text_report *r, int at, int indent,
 /* A line "label       text", continued under the text; printf style. */
 void anx_report_put_fact(const anx_text_report *r, const char *label, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* What a device has to say beyond one line, a line each, without a label. */
+void anx_report_put_device_lines(const anx_text_report *r, const anx_device_info *info);
 /* "244,409,783" into buf, which is returned. */
 char *anx_report_grouped(int64_t value, char buf[32]);
 

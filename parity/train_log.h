@@ -12,7 +12,7 @@
 #ifndef ANX_PARITY_TRAIN_LOG_H
 #define ANX_PARITY_TRAIN_LOG_H
 
-#include "src/base/status.h"
+#include "parity/device_facts.h"
 
 typedef enum anx_train_option_kind { ANX_TRAIN_TEXT = 0, ANX_TRAIN_NUMBER, ANX_TRAIN_FLAG } anx_train_option_kind;
 
@@ -29,6 +29,7 @@ typedef struct anx_train_start {
     const char *version; /* of anx */
     const char *device;
     int64_t threads;
+    const anx_device_info *engine; /* all that the device tells; NULL: nothing. It is written, not read */
     const char *arch;
     int64_t classes, train_images, val_images;
     const char *weights; /* the file that the run began with; NULL: drawn at random */
@@ -43,6 +44,7 @@ typedef struct anx_train_resume {
     int64_t epoch, step, global_step;
     const char *version, *device;
     int64_t threads;
+    const anx_device_info *engine; /* as of anx_train_start */
     const char *time;
 } anx_train_resume;
 

@@ -187,6 +187,7 @@ static anx_status write_start(anx_train_log_writer *w, const anx_train_start *s,
     put_text(&l, "time", s->time);
     put_text(&l, "device", s->device);
     put_integer(&l, "threads", s->threads);
+    if (s->engine != NULL) anx_json_add_device(&l.json, l.root, "engine", s->engine);
     put_text(&l, "arch", s->arch);
     put_integer(&l, "classes", s->classes);
     put_integer(&l, "train_images", s->train_images);
@@ -240,6 +241,7 @@ static anx_status write_resume(anx_train_log_writer *w, const anx_train_resume *
     put_text(&l, "time", r->time);
     put_text(&l, "device", r->device);
     put_integer(&l, "threads", r->threads);
+    if (r->engine != NULL) anx_json_add_device(&l.json, l.root, "engine", r->engine);
     return finish(&l, w, err);
 }
 

@@ -74,7 +74,8 @@ static anx_status compare_generator(const comparison *c) {
 }
 
 /* A value of the plan where it lies, or read into *own, which the caller releases. */
-static anx_status look_at(anx_plan *plan, anx_value value, anx_tensor *own, anx_error *err) {
+static anx_status look_at(const comparison *c, anx_value value, anx_tensor *own) {
+    anx_plan *plan = anx_trainer_plan(c->play->trainer);
     int64_t shape[4];
     const int rank = anx_plan_value_shape(plan, value, shape);
     float *const in_place = anx_plan_host_pointer(plan, value);
@@ -82,20 +83,20 @@ static anx_status look_at(anx_plan *plan, anx_value value, anx_tensor *own, anx_
         *own = anx_tensor_view(ANX_F32, rank, shape, in_place);
         return ANX_OK;
     }
-    const anx_status status = anx_tensor_alloc(ANX_F32, rank, shape, own, err);
-    return status == ANX_OK ? anx_plan_read(plan, value, own, err) : status;
+    anx_status status = anx_tensor_alloc(ANX_F32, rank, shape, own, c->err);
+    if (status == ANX_OK) status = anx_plan_read(plan, value, own, c->err);
+    return status == ANX_OK ? anx_device_sync(c->play->options.device, c->err) : status;
 }
 
 static anx_status compare_masks(const comparison *c) {
     const anx_graph *graph = c->play->options.graph;
-    anx_plan *plan = anx_trainer_plan(c->play->trainer);
     anx_status status = ANX_OK;
     int m = 0;
     for (int node = 0; node < graph->n_nodes && status == ANX_OK && !c->tally->differs; node++) {
         if (graph->nodes[node].layer->op != ANX_OP_DROPOUT || m == c->recorded->n_masks) continue;
         anx_tensor mask = ANX_TENSOR_INIT;
         anx_digest digest;
-        status = look_at(plan, (anx_value){ANX_VALUE_MASK, node}, &mask, c->err);
+        status = look_at(c, (anx_value){ANX_VALUE_MASK, node}, &mask);
         if (status == ANX_OK) status = anx_tensor_digest(&mask, &digest, c->err);
         anx_tensor_fini(&mask);
         if (status == ANX_OK && !anx_digest_equal(&digest, &c->recorded->masks[c->step * c->recorded->n_masks + m++]))
@@ -130,7 +131,7 @@ static anx_status find_tensor(const comparison *c, anx_training_aspect aspect, i
     if (aspect == ANX_TRAINING_GRADS) {
         if (anx_training_is_frozen(c->play->options.scenario, c->play->options.graph->params[param].name))
             return ANX_OK;
-        return look_at(anx_trainer_plan(trainer), (anx_value){ANX_VALUE_PARAM_GRAD, param}, out, c->err);
+        return look_at(c, (anx_value){ANX_VALUE_PARAM_GRAD, param}, out);
     }
     if (there != NULL) *out = anx_tensor_view(there->dtype, there->rank, there->shape, there->data);
     return ANX_OK;
@@ -198,6 +199,7 @@ anx_status anx_training_compare(const anx_training_play *play, bool all, int thr
     if (status == ANX_OK && !tally->differs && all) compare_loss(&c);
     if (status == ANX_OK && !tally->differs && all)
         status = compare_params(&c, ANX_TRAINING_GRADS, recorded->grads, "the gradient");
+    if (status == ANX_OK && !tally->differs && all) status = anx_trainer_fetch(play->trainer, err);
     if (status == ANX_OK && !tally->differs && all)
         status = compare_params(&c, ANX_TRAINING_MOMENTUM, recorded->momentum, "the update: the momentum");
     if (status == ANX_OK && !tally->differs && all)
@@ -215,6 +217,7 @@ anx_status anx_trained_values_copy(anx_trainer *trainer, const anx_graph *graph,
                             .n_params = graph->n_params};
     anx_status status = ANX_OK;
     if (s.params == NULL || s.momentum == NULL) status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    if (status == ANX_OK) status = anx_trainer_fetch(trainer, err);
     for (int i = 0; i < graph->n_params && status == ANX_OK; i++) {
         const anx_tensor *momentum = anx_trainer_momentum(trainer, i);
         status = anx_tensor_convert(&anx_trainer_params(trainer)[i], ANX_F32, &s.params[i], err);

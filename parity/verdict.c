@@ -54,9 +54,12 @@ static const struct {
                          "same layers (float32 engines differ by a factor of 7, TF32 by 1,000)"},
     [ANX_BOUND_RANK] = {"rank", "the same classes in the same order, apart from margins of at most 512 u s "
                                 "(s: standard deviation of the image's logits), which rounding may turn"},
-    [ANX_BOUND_UPDATE] = {"update",
-                          "from the same state: |momentum - truth| <= gamma G + 2u (|mu buf| + |buf'|), gamma = n u / "
-                          "(1 - n u) of the gradient's n terms; |value - truth| <= lr |delta momentum| + 2u |p'|"},
+    [ANX_BOUND_UPDATE] =
+        {"update",
+         "from the same state: |momentum - truth| <= gamma G + 2u (|mu buf| + |buf'|), gamma = n u / "
+         "(1 - n u) of the gradient's n terms; |value - truth| <= lr |delta momentum| + 2u |p'|. Of a step that "
+         "the device takes itself, from its own gradients: 4u S and 6u lr S + 4u (|p| + lr S), S = "
+         "|mu buf| + |g| + |wd p|, whatever the order"},
     [ANX_BOUND_ENVELOPE] = {"envelope",
                             "at most 8 times the largest drift of PyTorch's own right runs (other threads, order "
                             "within the batch, an ulp in the first parameters, float64, without oneDNN) so far; of all "
@@ -216,14 +219,6 @@ anx_status anx_verdicts_create(anx_verdicts **out, anx_error *err) {
     return ANX_OK;
 }
 
-static void device_facts_fini(anx_device_facts *d) {
-    free(d->backend);
-    free(d->device);
-    free(d->library);
-    free(d->isa);
-    free(d->arithmetic);
-}
-
 static void checkpoint_facts_fini(anx_checkpoint_facts *c) {
     free(c->path);
     free(c->format);
@@ -253,8 +248,8 @@ void anx_verdicts_destroy(anx_verdicts *list) {
     for (size_t i = 0; i < list->n_judged; i++) anx_judged_fini(&list->judged[i]);
     for (size_t i = 0; i < list->n_top5; i++) free(list->top5[i].input);
     for (size_t i = 0; i < list->n_durations; i++) free(list->durations[i].name);
-    device_facts_fini(&list->device);
-    device_facts_fini(&list->exact);
+    anx_device_facts_fini(&list->device);
+    anx_device_facts_fini(&list->exact);
     checkpoint_facts_fini(&list->checkpoint);
     free(list->environment);
     free(list->fixtures);

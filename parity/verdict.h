@@ -9,6 +9,7 @@
 #ifndef ANX_PARITY_VERDICT_H
 #define ANX_PARITY_VERDICT_H
 
+#include "parity/device_facts.h"
 #include "src/base/sha256.h"
 #include "src/model/graph.h"
 
@@ -175,13 +176,6 @@ enum { ANX_JUDGED_NO_NODE = -3 };
 typedef struct anx_fact {
     char *key, *value; /* "oneDNN", "2.6.3"; keys are lower-case words for machines as well as for people */
 } anx_fact;
-
-/* A device, copied from anx_device_info. */
-typedef struct anx_device_facts {
-    char *backend, *device, *library, *isa, *arithmetic;
-    int threads;
-    bool pytorch_bits;
-} anx_device_facts;
 
 typedef struct anx_checkpoint_facts {
     char *path, *format;

@@ -34,6 +34,8 @@ void anx_eval_help(FILE *to) {
     anx_cli_list_devices(to);
     fprintf(to,
             "  --batch N         images that go through the network at once (default %d)\n"
+            "  --math MODE       float32 (default), tf32 or fast: what the device may compute with; one without\n"
+            "                    such a choice stays with what it has\n"
             "  --threads N       threads to use (default: what affinity, cgroup and OMP_NUM_THREADS allow)\n"
             "  --resume FILE     keep what was reached in FILE, and go on from there when it exists\n"
             "  --data-dir DIR    where the data that comes with anx is\n\n"
@@ -68,6 +70,7 @@ enum {
     option_seed,
     option_skip_bad,
     option_batch,
+    option_math,
     option_resume,
     option_data_dir,
     option_expect,
@@ -114,6 +117,7 @@ static int parse_option(int option, anx_eval_options *o) {
     case option_skip_bad: o->skip_bad = true; return ANX_EXIT_OK;
     case 'd': o->device = optarg; return anx_cli_check_device(optarg);
     case option_batch: return parse_count("--batch", max_batch, &o->batch);
+    case option_math: return anx_cli_parse_math(optarg, &o->math);
     case 't': return anx_cli_parse_threads(optarg, &o->threads);
     case option_resume: o->resume = optarg; return ANX_EXIT_OK;
     case option_data_dir: o->data_dir = optarg; return ANX_EXIT_OK;
@@ -165,6 +169,7 @@ int anx_eval_parse(int argc, char **argv, anx_eval_options *out, bool *stop) {
         {"json", required_argument, NULL, option_json},
         {"labels", required_argument, NULL, option_labels},
         {"limit", required_argument, NULL, option_limit},
+        {"math", required_argument, NULL, option_math},
         {"predictions", required_argument, NULL, option_predictions},
         {"resume", required_argument, NULL, option_resume},
         {"sample", required_argument, NULL, option_sample},

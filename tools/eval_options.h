@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "src/backend/backend.h"
+
 typedef struct anx_eval_options {
     const char *val_dir, *labels, *synsets;
     const char *weights; /* NULL: torchvision's published file in torch.hub's cache */
@@ -13,6 +15,7 @@ typedef struct anx_eval_options {
     const char *data_dir;
     const char *predictions, *json, *resume;
     int64_t batch;
+    anx_math_mode math;
     int threads;           /* 0: what affinity and cgroup allow */
     int64_t limit, sample; /* 0: all */
     uint64_t seed;

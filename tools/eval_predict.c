@@ -23,7 +23,9 @@ void anx_eval_predict_help(FILE *to) {
           "  --device NAME     what computes (default auto):\n",
           to);
     anx_cli_list_devices(to);
-    fputs("  --threads N       threads to use (default: what affinity, cgroup and OMP_NUM_THREADS allow)\n"
+    fputs("  --math MODE       float32 (default), tf32 or fast: what the device may compute with; one without\n"
+          "                    such a choice stays with what it has\n"
+          "  --threads N       threads to use (default: what affinity, cgroup and OMP_NUM_THREADS allow)\n"
           "  --data-dir DIR    where the data that comes with anx is: the names of ImageNet's classes\n"
           "  -h, --help        this text\n\n"
           "Examples:\n"
@@ -35,11 +37,12 @@ void anx_eval_predict_help(FILE *to) {
 
 typedef struct predict_options {
     const char *weights, *device, *data_dir;
+    anx_math_mode math;
     int threads;
     bool accept_bad_crc;
 } predict_options;
 
-enum { option_weights = ANX_CLI_FIRST_LONG, option_accept_bad_crc, option_data_dir };
+enum { option_weights = ANX_CLI_FIRST_LONG, option_accept_bad_crc, option_data_dir, option_math };
 
 static int parse_option(int option, predict_options *o) {
     switch (option) {
@@ -47,6 +50,7 @@ static int parse_option(int option, predict_options *o) {
     case option_weights: o->weights = optarg; return ANX_EXIT_OK;
     case option_data_dir: o->data_dir = optarg; return ANX_EXIT_OK;
     case 'd': o->device = optarg; return anx_cli_check_device(optarg);
+    case option_math: return anx_cli_parse_math(optarg, &o->math);
     case 't': return anx_cli_parse_threads(optarg, &o->threads);
     default: return anx_cli_stop_code();
     }
@@ -57,6 +61,7 @@ static int parse_options(int argc, char **argv, predict_options *o, bool *stop) 
         {"accept-bad-crc", no_argument, NULL, option_accept_bad_crc},
         {"data-dir", required_argument, NULL, option_data_dir},
         {"device", required_argument, NULL, 'd'},
+        {"math", required_argument, NULL, option_math},
         {"threads", required_argument, NULL, 't'},
         {"weights", required_argument, NULL, option_weights},
         {NULL, 0, NULL, 0},
@@ -96,7 +101,7 @@ static int print_all(const anx_evaluation *e, char **paths, const anx_class_name
 
 static anx_status predict_all(const predict_options *o, const anx_model *model, char **paths, int n_paths,
                               anx_evaluation *evaluation, anx_error *err) {
-    const anx_device_options device_options = {.threads = o->threads};
+    const anx_device_options device_options = {.threads = o->threads, .math = o->math};
     const anx_image_source source = anx_path_list_source((const char *const *)paths);
     int64_t *files = calloc((size_t)n_paths, sizeof *files);
     anx_device *device = NULL;

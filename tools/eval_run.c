@@ -78,7 +78,7 @@ static anx_status open_dataset(eval_run *r, anx_error *err) {
 }
 
 static anx_status open_device(eval_run *r, anx_error *err) {
-    const anx_device_options options = {.threads = r->options->threads};
+    const anx_device_options options = {.threads = r->options->threads, .math = r->options->math};
     const char *name = r->options->device != NULL ? r->options->device : "auto";
     anx_status status = anx_device_open(name, &options, &r->device, err);
     if (status == ANX_OK) anx_device_describe(r->device, &r->info);
@@ -164,6 +164,8 @@ static anx_status describe_evaluation(eval_run *r, anx_error *err) {
     if (status == ANX_OK)
         status = add_fact(r, err, "engine", "engine", "%s, %s, %s, %d threads", r->info.device, r->info.library,
                           r->info.isa, r->info.threads);
+    if (status == ANX_OK)
+        status = add_fact(r, err, "math", "math of the engine", "%s", anx_math_mode_name(r->info.math));
     if (status == ANX_OK) status = add_fact(r, err, "version", "version of anx", "%s", ANX_VERSION);
     return status;
 }

@@ -28,6 +28,8 @@ void anx_parity_check_help(FILE *to) {
           "  --image FILE      judge this image too (JPEG or PNG; may be repeated)\n"
           "  --train           training too: recorded steps of PyTorch's taken again, every operator's gradients,\n"
           "                    SGD, and twenty steps of the engine's own (a minute or two more, 4 GB)\n"
+          "  --math MODE       float32 (default), tf32 or fast: what the device may compute with; one without\n"
+          "                    such a choice stays with what it has\n"
           "  --points GLOBS    only these points: features.*,logits (quote them from the shell)\n"
           "  --threads N       threads to use (default: what affinity, cgroup and OMP_NUM_THREADS\n"
           "                    allow)\n\n"
@@ -49,6 +51,7 @@ void anx_parity_check_help(FILE *to) {
           "  anx-parity check --full --strict --junit parity.xml alexnet-seed0.pth\n"
           "  anx-parity check --image photo.jpg --device exact my-finetuned.pth\n"
           "  anx-parity check --train --device cpu alexnet-seed0.pth\n"
+          "  anx-parity check --device cuda:1 --math tf32 alexnet-seed0.pth\n"
           "  anx-parity check --against onnxruntime.safetensors alexnet-seed0.pth\n"
           "  anx-parity check --json - alexnet-seed0.pth | jq .verdict\n\n"
           "Exit status: 0 pass, 1 fail, 2 trouble (a bad file, no such device), 64 wrong usage.\n",
@@ -71,6 +74,7 @@ enum {
     option_full,
     option_json,
     option_junit,
+    option_math,
     option_strict,
     option_train
 };
@@ -82,6 +86,7 @@ static int parse_option(int option, check_options *o) {
     case 'i': o->images[o->judge.n_images++] = optarg; return ANX_EXIT_OK;
     case 'd': o->judge.device_name = optarg; return anx_cli_check_device(optarg);
     case 't': return anx_cli_parse_threads(optarg, &o->judge.threads);
+    case option_math: return anx_cli_parse_math(optarg, &o->judge.math);
     case 'p': o->judge.points = optarg; return anx_parity_check_points(optarg);
     case 'v': o->verbose = true; return ANX_EXIT_OK;
     case option_accept_bad_crc: o->judge.accept_bad_crc = true; return ANX_EXIT_OK;
@@ -107,6 +112,7 @@ static int parse_options(int argc, char **argv, check_options *o, bool *stop) {
         {"image", required_argument, NULL, 'i'},
         {"json", required_argument, NULL, option_json},
         {"junit", required_argument, NULL, option_junit},
+        {"math", required_argument, NULL, option_math},
         {"points", required_argument, NULL, 'p'},
         {"strict", no_argument, NULL, option_strict},
         {"threads", required_argument, NULL, 't'},
@@ -124,6 +130,8 @@ static int parse_options(int argc, char **argv, check_options *o, bool *stop) {
     if (optind + 1 < argc) return anx_cli_usage("unexpected argument '%s'", argv[optind + 1]);
     if (o->judge.against != NULL && o->judge.device_name != NULL)
         return anx_cli_usage("--against judges a dump instead of a device: give one or the other");
+    if (o->judge.against != NULL && o->judge.math != ANX_MATH_FLOAT32)
+        return anx_cli_usage("--math is of a device: a dump has been computed already");
     if (o->judge.against != NULL && o->judge.train)
         return anx_cli_usage("--train judges a device: a dump does not train");
     if (anx_cli_is_standard_output(o->json) && anx_cli_is_standard_output(o->junit))

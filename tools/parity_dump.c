@@ -31,7 +31,9 @@ void anx_parity_dump_help(FILE *to) {
           "  --device NAME     what computes (default auto):\n",
           to);
     anx_cli_list_devices(to);
-    fputs("  --threads N       threads to use (default: what affinity, cgroup and OMP_NUM_THREADS\n"
+    fputs("  --math MODE       float32 (default), tf32 or fast: what the device may compute with; one without\n"
+          "                    such a choice stays with what it has\n"
+          "  --threads N       threads to use (default: what affinity, cgroup and OMP_NUM_THREADS\n"
           "                    allow)\n"
           "  -h, --help        this text\n\n"
           "Examples:\n"
@@ -45,6 +47,7 @@ void anx_parity_dump_help(FILE *to) {
 
 typedef struct dump_options {
     const char *checkpoint, *image, *input, *output, *points, *device;
+    anx_math_mode math;
     int threads;
     bool force, accept_bad_crc;
 } dump_options;
@@ -58,6 +61,7 @@ static int parse_option(int option, dump_options *o) {
     case 'f': o->force = true; return ANX_EXIT_OK;
     case 'p': o->points = optarg; return anx_parity_check_points(optarg);
     case 'd': o->device = optarg; return anx_cli_check_device(optarg);
+    case 'm': return anx_cli_parse_math(optarg, &o->math);
     case 't': return anx_cli_parse_threads(optarg, &o->threads);
     default: return anx_cli_stop_code();
     }
@@ -65,15 +69,11 @@ static int parse_option(int option, dump_options *o) {
 
 static int parse_options(int argc, char **argv, dump_options *o, bool *stop) {
     static const struct option options[] = {
-        {"accept-bad-crc", no_argument, NULL, 'c'},
-        {"device", required_argument, NULL, 'd'},
-        {"force", no_argument, NULL, 'f'},
-        {"image", required_argument, NULL, 'i'},
-        {"input", required_argument, NULL, 'n'},
-        {"output", required_argument, NULL, 'o'},
-        {"points", required_argument, NULL, 'p'},
-        {"threads", required_argument, NULL, 't'},
-        {NULL, 0, NULL, 0},
+        {"accept-bad-crc", no_argument, NULL, 'c'}, {"device", required_argument, NULL, 'd'},
+        {"force", no_argument, NULL, 'f'},          {"image", required_argument, NULL, 'i'},
+        {"input", required_argument, NULL, 'n'},    {"math", required_argument, NULL, 'm'},
+        {"output", required_argument, NULL, 'o'},   {"points", required_argument, NULL, 'p'},
+        {"threads", required_argument, NULL, 't'},  {NULL, 0, NULL, 0},
     };
     *stop = true;
     int option;
@@ -229,6 +229,7 @@ static anx_status write_points(const dumping *d, const anx_model *model, const a
         {o->image != NULL ? "image" : "input", o->image != NULL ? o->image : o->input},
         {"isa", info.isa},
         {"library", info.library},
+        {"math", anx_math_mode_name(info.math)},
         {"threads", threads},
     };
     return anx_safetensors_write(o->output, &d->points, metadata, sizeof metadata / sizeof metadata[0], o->force, err);
@@ -238,7 +239,7 @@ static anx_status dump(const dump_options *o, dumping *d, anx_error *err) {
     anx_checkpoint *checkpoint = NULL;
     anx_model *model = NULL, *sized = NULL;
     anx_device *device = NULL;
-    const anx_device_options device_options = {.threads = o->threads};
+    const anx_device_options device_options = {.threads = o->threads, .math = o->math};
     const anx_checkpoint_options checkpoint_options = {.accept_bad_crc = o->accept_bad_crc};
     anx_status status = anx_checkpoint_open(o->checkpoint, &checkpoint_options, &checkpoint, err);
     if (status == ANX_OK) status = anx_model_bind(checkpoint, NULL, 0, 0, &model, err);

@@ -37,7 +37,8 @@ static anx_status note_non_finite(anx_train_run *r, int64_t step, int64_t global
 
 anx_status anx_train_check_finite(anx_train_run *r, anx_error *err) {
     anx_nonfinite found;
-    if (anx_trainer_is_finite(r->setup.trainer, &found)) return ANX_OK;
+    const anx_status status = anx_trainer_fetch(r->setup.trainer, err);
+    if (status != ANX_OK || anx_trainer_is_finite(r->setup.trainer, &found)) return status;
     return note_non_finite(r, r->progress.step, r->progress.global_step, r->last_loss, found.name, err);
 }
 
@@ -59,7 +60,8 @@ anx_status anx_train_save_last(anx_train_run *r, anx_error *err) {
 static void keep_reached(anx_train_run *r) {
     anx_nonfinite found;
     r->kept = r->progress.step == 0 ||
-              (anx_trainer_is_finite(r->setup.trainer, &found) && anx_train_save_last(r, NULL) == ANX_OK);
+              (anx_trainer_fetch(r->setup.trainer, NULL) == ANX_OK && anx_trainer_is_finite(r->setup.trainer, &found) &&
+               anx_train_save_last(r, NULL) == ANX_OK);
 }
 
 static anx_status save_in_time(anx_train_run *r, anx_error *err) {
@@ -218,6 +220,8 @@ static anx_status after_batch(void *context, const anx_evaluation *so_far, anx_e
 static anx_status evaluate(anx_train_run *r, anx_evaluation *evaluation, anx_error *err) {
     anx_train_setup *s = &r->setup;
     const int n = s->graph->n_params;
+    const anx_status fetched = anx_trainer_fetch(s->trainer, err);
+    if (fetched != ANX_OK) return fetched;
     anx_tensor *params = calloc((size_t)n, sizeof *params);
     if (params == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     memcpy(params, anx_trainer_params(s->trainer), (size_t)n * sizeof *params); /* views, while no step is taken */

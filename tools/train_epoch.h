@@ -41,7 +41,7 @@ anx_status anx_train_steps_of_epoch(anx_train_run *run, anx_error *err);
  */
 anx_status anx_train_validate(anx_train_run *run, anx_accuracy *out, anx_error *err);
 
-/* run->stopped where a parameter or its momentum is not finite, which is logged. Errors: those of the log. */
+/* run->stopped where a parameter or its momentum is not finite, which is logged. Errors: those of the log; DEVICE. */
 anx_status anx_train_check_finite(anx_train_run *run, anx_error *err);
 /* last.pth, whatever was interrupted meanwhile: an interruption stops the run. Errors: those of anx_train_save. */
 anx_status anx_train_save_last(anx_train_run *run, anx_error *err);

@@ -27,7 +27,9 @@ const anx_train_options anx_train_defaults = {
     .augment = "torchvision-basic",
     .order = "pytorch",
     .dropout = -1.0,
+    .dropout_masks = "pytorch",
     .device = "auto",
+    .math = "float32",
     .save_minutes = 15,
 };
 
@@ -92,7 +94,7 @@ void anx_train_help(FILE *to) {
     print_from("max-steps", "max-steps", to);
     fputs("  --device NAME           what computes (default auto):\n", to);
     anx_cli_list_devices(to);
-    print_from("threads", "accept-bad-crc", to);
+    print_from("math", "accept-bad-crc", to);
     fputs(
         "\nWhat it leaves in DIR: last.pth and best.pth (model, optimizer, scheduler, generator: to go on from, here\n"
         "or in PyTorch), best-model.pth and last-model.pth (a state_dict: to use), classes.tsv, log.jsonl.\n",

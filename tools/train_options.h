@@ -39,7 +39,7 @@ typedef struct anx_train_setting {
     const char *help; /* lines */
 } anx_train_setting;
 
-enum { ANX_TRAIN_SETTINGS = 41 };
+enum { ANX_TRAIN_SETTINGS = 43 };
 
 typedef struct anx_train_options {
     const char *data, *val_dir;
@@ -60,14 +60,16 @@ typedef struct anx_train_options {
     double lr_warmup_decay;
     const char *freeze, *lr_group; /* globs, GLOB=LR, a line each */
     const char *augment, *order;
-    double dropout; /* < 0: as the architecture has it */
+    double dropout;            /* < 0: as the architecture has it */
+    const char *dropout_masks; /* "pytorch", "device" */
     double label_smoothing;
     uint64_t seed;
     /* this run */
     int64_t max_steps; /* 0: no limit */
     bool skip_bad, accept_bad_crc;
     const char *device;
-    int64_t threads; /* 0: what affinity and cgroup allow */
+    const char *math; /* "float32", "tf32", "fast" */
+    int64_t threads;  /* 0: what affinity and cgroup allow */
     /* what it leaves */
     const char *log, *json;
     int64_t print_freq;  /* 0: as many as a log of moderate size has */

@@ -22,6 +22,7 @@ typedef struct session {
     anx_training_state *state;  /* of the run that is gone on with; NULL: a new one */
     bool goes_on;               /* in the folder that it was in */
     bool began;                 /* files were made that a run which comes to nothing takes back */
+    bool is_going;              /* there is a last.pth to go on from, whatever happens */
     FILE *to;                   /* where text goes */
     anx_train_epoch last;
     double *last_lr;
@@ -176,6 +177,7 @@ static anx_status create_log(session *s, anx_train_options *o, const char *time,
     const anx_train_start start = {.version = ANX_VERSION,
                                    .device = setup->info.device,
                                    .threads = setup->info.threads,
+                                   .engine = &setup->info,
                                    .arch = setup->graph->arch->name,
                                    .classes = setup->graph->num_classes,
                                    .train_images = setup->train->n_samples,
@@ -202,6 +204,7 @@ static anx_status open_log(session *s, anx_train_options *o, anx_error *err) {
                                      .version = ANX_VERSION,
                                      .device = s->run.setup.info.device,
                                      .threads = s->run.setup.info.threads,
+                                     .engine = &s->run.setup.info,
                                      .time = now};
     if (s->goes_on && anx_train_is_file(path))
         return anx_train_log_resume(path, &resume, s->run.setup.n_groups, &s->run.log, err);
@@ -377,13 +380,24 @@ static anx_status report(session *s, anx_error *err) {
     return status;
 }
 
+/* last.pth is replaced whole or not at all: what an error in mid-run leaves is the one before. */
+static void tell_last(const session *s) {
+    const char *path = s->run.folder.files[ANX_TRAIN_LAST];
+    const int64_t steps = anx_train_steps_in(path);
+    if (steps >= 0)
+        anx_cli_say("%s is as it was written last, after step %" PRId64 " of the run: --resume goes on with it", path,
+                    steps);
+}
+
 static int trouble(const session *s, const anx_error *err) {
     const int code = anx_cli_trouble(err);
     if (s->run.kept)
         anx_cli_say("what came before that is in %s: --resume goes on with it%s", s->run.folder.files[ANX_TRAIN_LAST],
-                    s->run.options->skip_bad || err->status == ANX_ERR_OUT_OF_MEMORY
+                    s->run.options->skip_bad || err->status == ANX_ERR_OUT_OF_MEMORY || err->status == ANX_ERR_DEVICE
                         ? ""
                         : " when the images are as they were, and --skip-bad without such ones");
+    else if (s->is_going)
+        tell_last(s);
     return code;
 }
 
@@ -400,6 +414,7 @@ static int train(session *s, anx_train_options *o) {
         anx_train_show_head(s->to, &r->setup, &r->progress);
         fflush(s->to);
         r->started = r->saved = anx_clock_seconds();
+        s->is_going = true;
         status = run_epochs(s, &err);
     } else {
         take_back(s);

@@ -12,6 +12,8 @@ static const char *const schedulers[] = {"steplr", "multisteplr", "exponentiallr
 static const char *const warmups[] = {"constant", "linear", NULL};
 static const char *const optimizers[] = {"sgd", "sgd_nesterov", NULL};
 static const char *const augmentations[] = {"torchvision-basic", "hflip", "none", NULL};
+static const char *const masks[] = {"pytorch", "device", NULL};
+static const char *const maths[] = {"float32", "tf32", "fast", NULL};
 static const char *const orders[] = {"pytorch", "independent", NULL};
 
 #define AT(field) offsetof(anx_train_options, field)
@@ -83,6 +85,10 @@ static const anx_train_setting table[] = {
      "CenterCrop(224) and the flip; no flip either"},
     {"dropout", 0, "P", ROLE(REAL), ROLE(DECIDES), AT(dropout), 0, 1, false, NULL,
      "of every dropout layer (default: the architecture's own, 0.5)"},
+    {"dropout-masks", 0, "NAME", ROLE(CHOICE), ROLE(DECIDES), AT(dropout_masks), 0, 0, false, masks,
+     "drawn on the host, as PyTorch draws them on a CPU; or by the device's own\n"
+     "generator, where it has one: faster, another run, and the same one again only\n"
+     "on such a device. Each step draws its seed"},
     {"label-smoothing", 0, "E", ROLE(REAL), ROLE(DECIDES), AT(label_smoothing), 0, 1, false, NULL,
      "of the loss, CrossEntropyLoss"},
     {"seed", 0, "N", ROLE(SEED), ROLE(DECIDES), AT(seed), 0, 0, false, NULL,
@@ -100,6 +106,9 @@ static const anx_train_setting table[] = {
      "stop after N steps of the whole run, at an epoch's end after its evaluation;\n"
      "--resume goes on from there"},
     {"device", 0, "NAME", ROLE(TEXT), ROLE(KEPT), AT(device), 0, 0, false, NULL, NULL},
+    {"math", 0, "MODE", ROLE(CHOICE), ROLE(DECIDES), AT(math), 0, 0, false, maths,
+     "what the device may compute with; one that has no such choice stays with\n"
+     "what it has"},
     {"threads", 0, "N", ROLE(INTEGER), ROLE(PASSING), AT(threads), 1, 4096, false, NULL,
      "(default: what affinity, cgroup and OMP_NUM_THREADS allow)"},
     {"accept-bad-crc", 0, NULL, ROLE(FLAG), ROLE(PASSING), AT(accept_bad_crc), 0, 0, false, NULL,

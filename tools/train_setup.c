@@ -263,17 +263,20 @@ static anx_status make_trainer(anx_train_setup *s, const anx_tensor *params, anx
                                       .momentum = o->momentum,
                                       .weight_decay = o->weight_decay,
                                       .nesterov = strcmp(o->opt, "sgd_nesterov") == 0};
+    const bool device_masks = strcmp(o->dropout_masks, "device") == 0;
     const anx_trainer_options options = {.graph = s->graph,
                                          .device = s->device,
                                          .batch = o->batch < s->train->n_samples ? o->batch : s->train->n_samples,
                                          .has_dropout = o->dropout >= 0.0,
                                          .dropout = o->dropout >= 0.0 ? o->dropout : 0.0,
+                                         .device_masks = device_masks,
                                          .label_smoothing = o->label_smoothing,
                                          .groups = groups,
                                          .n_groups = s->n_groups,
                                          .group_of_param = s->group_of_param,
                                          .threads = (int)o->threads};
     const anx_status status = anx_trainer_create(&options, params, &s->trainer, err);
+    if (status == ANX_ERR_UNSUPPORTED && device_masks) anx_error_prefix(err, "--dropout-masks device: ");
     free(groups);
     return status;
 }
@@ -331,12 +334,14 @@ static anx_status make_input(anx_train_setup *s, anx_error *err) {
                                                 .independent = strcmp(o->order, "independent") == 0,
                                                 .seed = o->seed,
                                                 .threads = (int)o->threads,
-                                                .skip_bad = o->skip_bad};
+                                                .skip_bad = o->skip_bad,
+                                                .device = s->device};
     return anx_training_input_create(&options, &s->input, err);
 }
 
 static anx_status open_device(anx_train_setup *s, anx_error *err) {
-    const anx_device_options options = {.threads = (int)s->options->threads};
+    anx_device_options options = {.threads = (int)s->options->threads};
+    anx_math_mode_find(s->options->math, &options.math);
     const anx_status status = anx_device_open(s->options->device, &options, &s->device, err);
     if (status == ANX_OK) anx_device_describe(s->device, &s->info);
     return status;

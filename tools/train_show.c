@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "loaders/checkpoint/text.h"
+#include "parity/device_facts.h"
 #include "parity/json_builder.h"
 #include "parity/train_summary.h"
 #include "src/base/version.h"
@@ -70,13 +71,14 @@ static void show_recipe(FILE *to, const anx_train_setup *s) {
             s->scheduler != NULL ? anx_scheduler_class(s->scheduler->options.kind) : "no scheduler");
     if (o->label_smoothing > 0.0) fprintf(to, ", label smoothing %g", o->label_smoothing);
     if (o->dropout >= 0.0) fprintf(to, ", dropout %g", o->dropout);
+    if (strcmp(o->dropout_masks, "device") == 0) fputs(", dropout masks the device's own", to);
     fprintf(to, "\n            augmentation %s, order %s, seed %" PRIu64 "\n", o->augment, o->order, o->seed);
 }
 
 void anx_train_show_head(FILE *to, const anx_train_setup *s, const anx_train_progress *p) {
     const anx_train_options *o = s->options;
     const anx_device_info *d = &s->info;
-    char a[32], b[32];
+    char a[32], b[32], words[ANX_DEVICE_WORDS];
     show_network(to, s);
     fprintf(to, "training    %s image%s in %s; %s step%s of %" PRId64 " an epoch\n",
             anx_train_count(s->train->n_samples, a), plural(s->train->n_samples), show(s->train_path).text,
@@ -86,9 +88,9 @@ void anx_train_show_head(FILE *to, const anx_train_setup *s, const anx_train_pro
                 show(s->val_path).text);
     show_trained(to, s);
     show_recipe(to, s);
-    fprintf(to, "device      %s%s%s%s%s, %d thread%s%s\n", d->device, *d->library != '\0' ? ", " : "", d->library,
-            *d->isa != '\0' ? ", " : "", d->isa, d->threads, plural(d->threads),
+    fprintf(to, "device      %s, %s%s\n", d->device, anx_device_format(d, words),
             d->pytorch_bits ? ": PyTorch's bits" : "");
+    for (int i = 0; anx_device_line(d, i, words); i++) fprintf(to, "            %s\n", show(words).text);
     if (o->resume != NULL)
         fprintf(to, "going on    at epoch %" PRId64 ", step %" PRId64 " (step %s of the run)\n", p->epoch, p->step,
                 anx_train_count(p->global_step, a));
@@ -189,6 +191,7 @@ anx_status anx_train_outcome_json(const anx_train_setup *s, const anx_train_outc
     anx_json_add_integer(&j, root, "classes", s->graph->num_classes);
     anx_json_add_text(&j, root, "device", s->info.device);
     anx_json_add_integer(&j, root, "threads", s->info.threads);
+    anx_json_add_device(&j, root, "engine", &s->info);
     anx_json_add_integer(&j, root, "train_images", s->train->n_samples);
     anx_json_add_integer(&j, root, "val_images", s->val != NULL ? s->val->n_samples : 0);
     anx_json_add_digest(&j, root, "data_digest", &s->train->digest);

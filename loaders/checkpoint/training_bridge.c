@@ -172,6 +172,8 @@ static bool save_optimizer(const anx_training_live *live, bool lr_given, anx_are
 
 anx_status anx_training_live_save(const anx_training_live *live, bool group_lr_given, anx_training_state *out,
                                   anx_error *err) {
+    const anx_status status = anx_trainer_fetch(live->trainer, err);
+    if (status != ANX_OK) return status;
     if (!save_optimizer(live, group_lr_given, &out->arena, &out->optimizer) ||
         !save_scheduler(&out->arena, live->scheduler, &out->scheduler))
         return out_of_memory(err);
@@ -182,12 +184,12 @@ anx_status anx_training_live_save(const anx_training_live *live, bool group_lr_g
 
 anx_status anx_training_live_model(const anx_training_live *live, anx_state_dict *out, anx_error *err) {
     const anx_tensor *params = anx_trainer_params(live->trainer);
-    for (int i = 0; i < live->graph->n_params; i++) {
+    anx_status status = anx_trainer_fetch(live->trainer, err);
+    for (int i = 0; i < live->graph->n_params && status == ANX_OK; i++) {
         const anx_tensor view = view_of(&params[i]);
-        const anx_status status = anx_state_dict_add(out, live->graph->params[i].name, &view, err);
-        if (status != ANX_OK) return status;
+        status = anx_state_dict_add(out, live->graph->params[i].name, &view, err);
     }
-    return ANX_OK;
+    return status;
 }
 
 /* ---- schedulers, from a checkpoint ---------------------------------------------------------------------- */

@@ -24,17 +24,17 @@ typedef struct anx_training_live {
 } anx_training_live;
 
 /*
- * What a checkpoint keeps of it: *out's optimizer, scheduler, and the generator's state (has_own); the rest of *out
- * (epoch, step, order_seed, args, options) is the caller's, before or after. *out is as ANX_TRAINING_STATE_INIT has it;
- * release it with anx_training_state_fini. Momentum are views of the trainer's, valid until its next step.
- * group_lr_given: the groups' rates were given one by one, as a dict's "lr", which changes the order of its keys.
- * Errors: OUT_OF_MEMORY.
+ * What a checkpoint keeps of it, fetched from the device: *out's optimizer, scheduler, and the generator's state
+ * (has_own); the rest of *out (epoch, step, order_seed, args, options) is the caller's, before or after. *out is as
+ * ANX_TRAINING_STATE_INIT has it; release it with anx_training_state_fini. Momentum are views of the trainer's, valid
+ * until its next step. group_lr_given: the groups' rates were given one by one, as a dict's "lr", which changes the
+ * order of its keys. Errors: OUT_OF_MEMORY, DEVICE.
  */
 anx_status anx_training_live_save(const anx_training_live *live, bool group_lr_given, anx_training_state *out,
                                   anx_error *err);
 
-/* The model's state_dict: the trainer's parameters under their names, as views, valid until its next step. *out is
-   ANX_STATE_DICT_INIT; release it with anx_state_dict_fini. Errors: OUT_OF_MEMORY. */
+/* The model's state_dict: the trainer's parameters, fetched, under their names, as views, valid until its next step.
+ *out is ANX_STATE_DICT_INIT; release it with anx_state_dict_fini. Errors: OUT_OF_MEMORY, DEVICE. */
 anx_status anx_training_live_model(const anx_training_live *live, anx_state_dict *out, anx_error *err);
 
 /*

@@ -22,6 +22,22 @@ struct anx_plan {
 
 /* ---- devices -------------------------------------------------------------------------------------------- */
 
+static const char *const math_modes[] = {
+    [ANX_MATH_FLOAT32] = "float32", [ANX_MATH_TF32] = "tf32", [ANX_MATH_FAST] = "fast"};
+
+const char *anx_math_mode_name(anx_math_mode mode) {
+    return (size_t)mode < sizeof math_modes / sizeof math_modes[0] ? math_modes[mode] : "unknown";
+}
+
+bool anx_math_mode_find(const char *name, anx_math_mode *out) {
+    for (size_t i = 0; i < sizeof math_modes / sizeof math_modes[0]; i++) {
+        if (strcmp(math_modes[i], name) != 0) continue;
+        *out = (anx_math_mode)i;
+        return true;
+    }
+    return false;
+}
+
 static anx_status check_version(const anx_backend *backend, anx_error *err) {
     /* Nothing but the first member may be read before this: a plugin's table may have another layout. */
     if (backend->abi_version == ANX_BACKEND_ABI_VERSION) return ANX_OK;
@@ -69,23 +85,38 @@ static anx_status unknown_device(const char *name, anx_error *err) {
     return anx_error_set(err, ANX_ERR_NOT_FOUND, "unknown device '%s'; known are: %s", name, known);
 }
 
+const anx_backend *anx_backend_find(const char *device) {
+    const size_t length = strcspn(device, ":");
+    for (int i = 0; anx_backend_at(i) != NULL; i++)
+        if (strlen(anx_backend_at(i)->name) == length && strncmp(anx_backend_at(i)->name, device, length) == 0)
+            return anx_backend_at(i);
+    return NULL;
+}
+
+static anx_status open_any(const anx_device_options *options, anx_device **out, anx_error *err) {
+    for (int i = 0; anx_backend_at(i) != NULL; i++) {
+        const anx_backend *backend = anx_backend_at(i);
+        if (backend->load != NULL) {
+            if (anx_device_open_backend(backend, 0, options, out, NULL) == ANX_OK) return ANX_OK;
+        } else if (backend->device_count(NULL) > 0) {
+            return anx_device_open_backend(backend, 0, options, out, err);
+        }
+    }
+    return anx_error_set(err, ANX_ERR_NOT_FOUND, "no backend has a device here");
+}
+
 anx_status anx_device_open(const char *name, const anx_device_options *options, anx_device **out, anx_error *err) {
+    if (strcmp(name, "auto") == 0) return open_any(options, out, err);
+    const anx_backend *backend = anx_backend_find(name);
+    if (backend == NULL) return unknown_device(name, err);
     const char *colon = strchr(name, ':');
-    const size_t length = colon != NULL ? (size_t)(colon - name) : strlen(name);
     long ordinal = 0;
     if (colon != NULL) {
         char *end = NULL;
         ordinal = strtol(colon + 1, &end, 10);
         if (end == colon + 1 || *end != '\0' || ordinal < 0 || ordinal > 1 << 16) return unknown_device(name, err);
     }
-    const bool any = strcmp(name, "auto") == 0;
-    for (int i = 0; anx_backend_at(i) != NULL; i++) {
-        const anx_backend *backend = anx_backend_at(i);
-        if (any ? backend->device_count(NULL) > 0
-                : strlen(backend->name) == length && strncmp(backend->name, name, length) == 0)
-            return anx_device_open_backend(backend, (int)ordinal, options, out, err);
-    }
-    return unknown_device(name, err);
+    return anx_device_open_backend(backend, (int)ordinal, options, out, err);
 }
 
 void anx_device_close(anx_device *device) {

@@ -169,13 +169,21 @@ typedef struct anx_backend {
 
 /* ---- for callers ---------------------------------------------------------------------------------------- */
 
+/* "float32", "tf32", "fast". */
+const char *anx_math_mode_name(anx_math_mode mode);
+/* The mode of that name into *out; false where there is none. */
+bool anx_math_mode_find(const char *name, anx_math_mode *out);
+
 /* Backends known, in order of listing; NULL past the end. One that lives in a plugin is not loaded by this. */
 const anx_backend *anx_backend_at(int i);
+/* The backend that a device's name ("cpu", "cuda:1") begins with, as listed; NULL if none is named so. */
+const anx_backend *anx_backend_find(const char *device);
 /* The backend's whole table, loaded where it lives in a plugin, its interface version checked; NULL: see err. */
 const anx_backend *anx_backend_load(const anx_backend *backend, anx_error *err);
 
 /*
- * Opens a device: "auto", "cpu", "exact", "reference", or a backend's name with ":ORDINAL". options may be NULL.
+ * Opens a device: "auto", a backend's name, or that with ":ORDINAL". options may be NULL. "auto" is the first backend
+ * that has a device; one in a plugin that is not there, or whose device does not open, is passed over.
  * Errors: NOT_FOUND (unknown name; the message lists those known), DEVICE. The caller closes it, after its plans.
  */
 anx_status anx_device_open(const char *name, const anx_device_options *options, anx_device **out, anx_error *err);

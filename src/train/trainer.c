@@ -4,13 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/checked.h"
 #include "src/train/dropout_mask.h"
 #include "src/train/loss.h"
 #include "src/train/trainer_state.h"
 
 /* ---- creation ------------------------------------------------------------------------------------------- */
 
-static anx_status check_index(const anx_trainer *t, int param, anx_error *err) {
+anx_status anx_trainer_check_index(const anx_trainer *t, int param, anx_error *err) {
     if (param >= 0 && param < t->graph->n_params) return ANX_OK;
     return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "there is no parameter %d; '%s' has %d", param,
                          t->graph->arch->name, t->graph->n_params);
@@ -18,7 +19,7 @@ static anx_status check_index(const anx_trainer *t, int param, anx_error *err) {
 
 anx_status anx_trainer_check_tensor(const anx_trainer *t, int param, const anx_tensor *values, const char *what,
                                     anx_error *err) {
-    const anx_status status = check_index(t, param, err);
+    const anx_status status = anx_trainer_check_index(t, param, err);
     if (status != ANX_OK) return status;
     const anx_param *p = &t->graph->params[param];
     const anx_tensor expected = anx_tensor_view(ANX_F32, p->rank, p->shape, NULL);
@@ -78,15 +79,34 @@ static anx_status alloc_arrays(anx_trainer *t, anx_error *err) {
     t->slices = calloc(params, sizeof *t->slices);
     t->trained = calloc(params, sizeof *t->trained);
     t->stale = calloc(params, sizeof *t->stale);
-    t->logits_data = calloc(rows, row_bytes);
+    t->options_of_param = calloc(params, sizeof *t->options_of_param);
+    t->has_momentum = calloc(params, sizeof *t->has_momentum);
+    t->masks = calloc((size_t)t->graph->n_nodes, sizeof *t->masks);
     t->log_probs = calloc(rows, row_bytes);
-    t->logits_grad = calloc(rows, row_bytes);
     t->smoothing = calloc(rows, sizeof *t->smoothing);
     if (t->dropout != NULL && t->groups != NULL && t->params != NULL && t->momentum != NULL && t->grads != NULL &&
-        t->slices != NULL && t->trained != NULL && t->stale != NULL && t->logits_data != NULL && t->log_probs != NULL &&
-        t->logits_grad != NULL && t->smoothing != NULL)
+        t->slices != NULL && t->trained != NULL && t->stale != NULL && t->options_of_param != NULL &&
+        t->has_momentum != NULL && t->masks != NULL && t->log_probs != NULL && t->smoothing != NULL)
         return ANX_OK;
     return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+}
+
+anx_status anx_trainer_host_alloc(anx_trainer *t, int64_t n_elems, float **out, anx_error *err) {
+    anx_error own = ANX_ERROR_INIT;
+    size_t bytes;
+    if (err == NULL) err = &own; /* its status is what is returned */
+    if (!anx_checked_mul_size((size_t)n_elems, sizeof **out, &bytes) ||
+        !anx_checked_mul_size(bytes, (size_t)t->batch, &bytes))
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a batch of %lld overflows the address space",
+                             (long long)t->batch);
+    *out = anx_device_host_alloc(t->device, bytes, err);
+    return *out != NULL ? ANX_OK : err->status;
+}
+
+static anx_status alloc_logits(anx_trainer *t, anx_error *err) {
+    const int64_t classes = anx_graph_node_elems(t->graph, t->graph->logits);
+    const anx_status status = anx_trainer_host_alloc(t, classes, &t->logits_data, err);
+    return status == ANX_OK ? anx_trainer_host_alloc(t, classes, &t->logits_grad, err) : status;
 }
 
 static anx_status copy_params(anx_trainer *t, const anx_trainer_options *o, const anx_tensor *params, anx_error *err) {
@@ -116,16 +136,21 @@ anx_status anx_trainer_create(const anx_trainer_options *o, const anx_tensor *pa
                        .batch = o->batch,
                        .label_smoothing = o->label_smoothing,
                        .n_groups = o->n_groups,
+                       .device_masks = o->device_masks,
                        .threads = o->threads > 0     ? o->threads
                                   : info.threads > 0 ? info.threads
                                                      : 1};
     status = anx_train_kernels_select(&t->kernels, err);
     if (status == ANX_OK) status = alloc_arrays(t, err);
+    if (status == ANX_OK) status = alloc_logits(t, err);
     if (status != ANX_OK) goto out;
     memcpy(t->groups, o->groups, (size_t)o->n_groups * sizeof *t->groups);
     settle_dropout(t, o);
     status = copy_params(t, o, params, err);
     if (status == ANX_OK) status = anx_trainer_ensure_plan(t, o->batch, err);
+    if (status == ANX_OK && t->device_masks && !anx_plan_draws_masks(t->plan))
+        status = anx_error_set(err, ANX_ERR_UNSUPPORTED, "device '%s' has no generator of its own for dropout masks",
+                               info.device);
     if (status != ANX_OK) goto out;
     *out = t;
     t = NULL;
@@ -136,12 +161,16 @@ out:
 
 void anx_trainer_destroy(anx_trainer *t) {
     if (t == NULL) return;
+    if (t->plan != NULL) (void)anx_device_sync(t->device, NULL); /* it may still be reading what is here */
     for (int i = 0; i < t->graph->n_params; i++) {
         if (t->params != NULL) anx_tensor_fini(&t->params[i]);
         if (t->momentum != NULL) anx_tensor_fini(&t->momentum[i]);
         if (t->grads != NULL) anx_tensor_fini(&t->grads[i]);
     }
     anx_plan_destroy(t->plan);
+    for (int i = 0; t->masks != NULL && i < t->graph->n_nodes; i++) anx_device_host_free(t->device, t->masks[i]);
+    anx_device_host_free(t->device, t->logits_data);
+    anx_device_host_free(t->device, t->logits_grad);
     free(t->dropout);
     free(t->groups);
     free(t->params);
@@ -150,9 +179,10 @@ void anx_trainer_destroy(anx_trainer *t) {
     free(t->slices);
     free(t->trained);
     free(t->stale);
-    free(t->logits_data);
+    free(t->options_of_param);
+    free(t->has_momentum);
+    free(t->masks);
     free(t->log_probs);
-    free(t->logits_grad);
     free(t->smoothing);
     free(t);
 }
@@ -175,28 +205,36 @@ static anx_status check_input(const anx_trainer *t, const anx_tensor *input, anx
                          anx_shape_format(input->rank, input->shape, got, sizeof got));
 }
 
+/* In place where the plan's memory can be filled while nothing runs; else by way of the trainer's. */
 static anx_status write_mask(anx_trainer *t, anx_mt19937 *gen, int node, anx_error *err) {
     const anx_value value = {ANX_VALUE_MASK, node};
     int64_t shape[4];
     const int rank = anx_plan_value_shape(t->plan, value, shape);
-    float *const in_place = anx_plan_host_pointer(t->plan, value);
-    anx_tensor mask = anx_tensor_view(ANX_F32, rank, shape, in_place);
+    float *const in_place = t->resident ? NULL : anx_plan_host_pointer(t->plan, value);
     anx_status status = ANX_OK;
-    if (in_place == NULL) status = anx_tensor_alloc(ANX_F32, rank, shape, &mask, err);
+    if (in_place == NULL && t->masks[node] == NULL)
+        status = anx_trainer_host_alloc(t, anx_graph_node_elems(t->graph, node), &t->masks[node], err);
     if (status != ANX_OK) return status;
+    const anx_tensor mask = anx_tensor_view(ANX_F32, rank, shape, in_place != NULL ? in_place : t->masks[node]);
     anx_dropout_factors(gen, t->dropout[node], (size_t)anx_tensor_elems(&mask), mask.data);
-    if (in_place == NULL) {
-        status = anx_plan_write(t->plan, value, &mask, err);
-        if (status == ANX_OK) status = anx_device_sync(t->device, err);
-    }
-    anx_tensor_fini(&mask);
-    return status;
+    return in_place == NULL ? anx_plan_write(t->plan, value, &mask, err) : ANX_OK;
 }
 
 static anx_status write_masks(anx_trainer *t, anx_mt19937 *gen, anx_error *err) {
     anx_status status = ANX_OK;
+    if (t->device_masks) return anx_plan_draw_masks(t->plan, t->dropout, anx_mt19937_u64(gen), err);
     for (int i = 0; i < t->graph->n_nodes && status == ANX_OK; i++)
         if (t->graph->nodes[i].layer->op == ANX_OP_DROPOUT) status = write_mask(t, gen, i, err);
+    return status;
+}
+
+/* Waits for the logits, and so for everything that was under way. */
+static anx_status run_forward(anx_trainer *t, anx_mt19937 *gen, const anx_tensor *input, anx_error *err) {
+    anx_status status = anx_trainer_send_params(t, err);
+    t->has_grads = false;
+    if (status == ANX_OK) status = write_masks(t, gen, err);
+    if (status == ANX_OK) status = anx_plan_forward(t->plan, input, &t->logits, err);
+    if (status == ANX_OK) t->is_pending = false;
     return status;
 }
 
@@ -205,17 +243,29 @@ static anx_status run_backward(anx_trainer *t, anx_error *err) {
     grad.data = t->logits_grad;
     anx_status status = anx_plan_write(t->plan, (anx_value){ANX_VALUE_GRAD, t->graph->logits}, &grad, err);
     if (status == ANX_OK) status = anx_plan_run_groups_backward(t->plan, 0, t->n_forward, err);
-    if (status == ANX_OK) status = anx_device_sync(t->device, err);
+    if (status == ANX_OK && !t->resident) status = anx_device_sync(t->device, err);
     t->has_grads = status == ANX_OK;
     return status;
 }
 
 static anx_status update(anx_trainer *t, anx_error *err) {
+    if (t->resident) return anx_trainer_begin_update(t, err);
     const anx_status status = anx_trainer_receive_grads(t, err);
     if (status != ANX_OK) return status;
     anx_sgd_step(t->kernels, t->groups, t->slices, t->graph->n_params, t->threads);
     for (int i = 0; i < t->graph->n_params; i++) t->stale[i] = t->trained[i] && t->params[i].owned != NULL;
     return ANX_OK;
+}
+
+/* From the logits on. */
+static anx_status learn(anx_trainer *t, const anx_cross_entropy *ce, const anx_tensor *input, anx_trainer_result *out,
+                        anx_error *err) {
+    *out = (anx_trainer_result){.top1 = anx_top1_count(ce, t->logits_data)};
+    out->loss = anx_cross_entropy_forward(t->kernels, ce, t->logits_data, t->log_probs, t->threads);
+    if (!isfinite(out->loss)) return anx_trainer_find_nonfinite(t, input, out->loss, &out->nonfinite, err);
+    anx_cross_entropy_backward(t->kernels, ce, t->log_probs, t->logits_grad, t->threads);
+    const anx_status status = run_backward(t, err);
+    return status == ANX_OK ? update(t, err) : status;
 }
 
 anx_status anx_trainer_step(anx_trainer *t, anx_mt19937 *gen, const anx_tensor *input, const int64_t *targets,
@@ -230,23 +280,17 @@ anx_status anx_trainer_step(anx_trainer *t, anx_mt19937 *gen, const anx_tensor *
                                   .scratch = t->smoothing};
     status = anx_cross_entropy_check(&ce, err);
     if (status == ANX_OK) status = check_groups(t->groups, t->n_groups, err);
+    if (status == ANX_OK) status = anx_trainer_check_state(t, err);
     if (status == ANX_OK) status = anx_trainer_ensure_plan(t, ce.rows, err);
-    if (status == ANX_OK) status = anx_trainer_send_params(t, err);
-    t->has_grads = false;
-    if (status == ANX_OK) status = write_masks(t, gen, err);
-    t->logits = anx_tensor_view(ANX_F32, 2, (const int64_t[]){ce.rows, classes}, t->logits_data);
-    if (status == ANX_OK) status = anx_plan_forward(t->plan, input, &t->logits, err);
     if (status != ANX_OK) return status;
-    anx_trainer_result now = {.top1 = anx_top1_count(&ce, t->logits_data)};
-    now.loss = anx_cross_entropy_forward(t->kernels, &ce, t->logits_data, t->log_probs, t->threads);
-    if (!isfinite(now.loss)) {
-        status = anx_trainer_find_nonfinite(t, input, now.loss, &now.nonfinite, err);
-    } else {
-        anx_cross_entropy_backward(t->kernels, &ce, t->log_probs, t->logits_grad, t->threads);
-        status = run_backward(t, err);
-        if (status == ANX_OK) status = update(t, err);
-    }
-    if (status == ANX_OK) *result = now;
+    anx_trainer_result now;
+    t->logits = anx_tensor_view(ANX_F32, 2, (const int64_t[]){ce.rows, classes}, t->logits_data);
+    status = run_forward(t, gen, input, err);
+    if (status == ANX_OK) status = learn(t, &ce, input, &now, err);
+    if (status == ANX_OK)
+        *result = now;
+    else
+        anx_trainer_after_failure(t, status);
     return status;
 }
 
@@ -261,8 +305,11 @@ anx_status anx_trainer_grad(anx_trainer *t, int param, anx_tensor *out, anx_erro
     if (status != ANX_OK) return status;
     if (!t->has_grads)
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "there are no gradients: no step went backward");
-    status = anx_plan_read(t->plan, (anx_value){ANX_VALUE_PARAM_GRAD, param}, out, err);
-    return status == ANX_OK ? anx_device_sync(t->device, err) : status;
+    status = anx_trainer_check_state(t, err);
+    if (status == ANX_OK) status = anx_plan_read(t->plan, (anx_value){ANX_VALUE_PARAM_GRAD, param}, out, err);
+    if (status == ANX_OK) status = anx_trainer_sync(t, err);
+    if (status != ANX_OK) anx_trainer_after_failure(t, status);
+    return status;
 }
 
 anx_plan *anx_trainer_plan(anx_trainer *t) {
@@ -279,20 +326,4 @@ const anx_tensor *anx_trainer_params(const anx_trainer *t) {
 
 const anx_tensor *anx_trainer_momentum(const anx_trainer *t, int param) {
     return t->slices[param].has_buffer ? &t->momentum[param] : NULL;
-}
-
-anx_status anx_trainer_set_momentum(anx_trainer *t, int param, const anx_tensor *values, anx_error *err) {
-    anx_status status = check_index(t, param, err);
-    if (status == ANX_OK && values != NULL) status = anx_trainer_check_tensor(t, param, values, "the momentum", err);
-    if (status != ANX_OK) return status;
-    if (values != NULL && !t->trained[param])
-        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "'%s' is frozen and has no momentum",
-                             t->graph->params[param].name);
-    anx_tensor own = ANX_TENSOR_INIT;
-    if (values != NULL) status = anx_tensor_convert(values, ANX_F32, &own, err);
-    if (status != ANX_OK) return status;
-    anx_tensor_fini(&t->momentum[param]);
-    t->momentum[param] = own;
-    t->slices[param].has_buffer = values != NULL;
-    return ANX_OK;
 }

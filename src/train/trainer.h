@@ -7,6 +7,10 @@
  * The parameters lie where the device reads them if it lets them lie there, so that no step copies them; and there is
  * one plan at a time. A batch of another size than the last one's (an epoch's last) has a plan made for it, and so has
  * the next.
+ *
+ * On a device that updates parameters itself (anx_plan_has_sgd: a GPU) they stay there, with gradients and momentum,
+ * and a step comes back once the loss is known, while the way back and the update still run. What fails then shows at
+ * the next call. Whoever reads parameters or momentum has them fetched first; that costs nothing on any other device.
  */
 #ifndef ANX_SRC_TRAIN_TRAINER_H
 #define ANX_SRC_TRAIN_TRAINER_H
@@ -23,6 +27,7 @@ typedef struct anx_trainer_options {
     int64_t batch;    /* the largest, 1 or more */
     bool has_dropout; /* every dropout layer has `dropout`; otherwise each has what the graph says */
     double dropout;
+    bool device_masks; /* masks from the device's own generator, whose seed each step draws; else PyTorch's */
     double label_smoothing;
     const anx_sgd_options *groups; /* copied */
     int n_groups;
@@ -35,7 +40,8 @@ typedef struct anx_trainer anx_trainer;
 /*
  * params: the graph's n_params parameters, contiguous float32, copied. The caller destroys *out, before the device is
  * closed. Errors: INVALID_ARGUMENT (an option out of its range, parameters that are not the graph's, none that is
- * trained), UNSUPPORTED (a device without plans for training), OUT_OF_MEMORY, DEVICE.
+ * trained), UNSUPPORTED (a device without plans for training, or without a generator that is wanted), OUT_OF_MEMORY,
+ * DEVICE.
  */
 anx_status anx_trainer_create(const anx_trainer_options *options, const anx_tensor *params, anx_trainer **out,
                               anx_error *err);
@@ -70,11 +76,14 @@ typedef struct anx_trainer_result {
 
 /*
  * One step on a batch of n images, 1 <= n <= options.batch: input (n, C, H, W), contiguous float32; targets, n of them.
- * Nothing is drawn from gen but the masks of dropout, layer by layer, before the layers run.
+ * Nothing is drawn from gen but the masks of dropout, layer by layer, before the layers run, or with device_masks one
+ * 64-bit seed.
  *
  * Where the loss is NaN or infinite, parameters and momentum stay as they are, and so they do where an error is
- * returned; what was drawn stays drawn. A gradient may be anything: PyTorch goes on then, too.
- * Errors: INVALID_ARGUMENT (input, targets, the groups' options), before anything is drawn; OUT_OF_MEMORY, DEVICE.
+ * returned; what was drawn stays drawn. A gradient may be anything: PyTorch goes on then, too. But a device that
+ * updates parameters itself and fails at that, in this step or unseen in the one before, leaves nothing to go on with:
+ * this and every later call then says DEVICE. Errors: INVALID_ARGUMENT (input, targets, the groups' options), before
+ * anything is drawn; OUT_OF_MEMORY, DEVICE.
  */
 anx_status anx_trainer_step(anx_trainer *trainer, anx_mt19937 *gen, const anx_tensor *input, const int64_t *targets,
                             anx_trainer_result *result, anx_error *err);
@@ -99,14 +108,23 @@ anx_plan *anx_trainer_plan(anx_trainer *trainer);
 /* The options' groups, n_groups, to be changed between steps: a scheduler sets their learning rates. */
 anx_sgd_options *anx_trainer_groups(anx_trainer *trainer);
 
-/* The parameters as they are, n_params, to be read; views valid until the next call of a step or a setter. */
+/*
+ * Waits for the device, and has the parameters and momentum as they are now for the functions below, which otherwise
+ * give what was there when it was called last. They are copied from a device that keeps them, once after a step;
+ * elsewhere there is nothing to do. Errors: OUT_OF_MEMORY, DEVICE.
+ */
+anx_status anx_trainer_fetch(anx_trainer *trainer, anx_error *err);
+
+/* The parameters, n_params, to be read; views valid until the next call of a step or a setter. Fetch them first. */
 const anx_tensor *anx_trainer_params(const anx_trainer *trainer);
-/* A parameter's momentum, to be read; NULL where it has none (yet). Valid as the parameters are. */
+/* A parameter's momentum, to be read; NULL where it has none (yet). Valid as the parameters are, fetched as they are.
+ */
 const anx_tensor *anx_trainer_momentum(const anx_trainer *trainer, int param);
 
 /*
  * Whether every parameter and its momentum is finite, as they have to be where something good is to be kept: a step
- * whose gradients are not finite shows in the next one's loss alone. Otherwise *out is the first that is not.
+ * whose gradients are not finite shows in the next one's loss alone. Otherwise *out is the first that is not. Fetch
+ * them first.
  */
 bool anx_trainer_is_finite(const anx_trainer *trainer, anx_nonfinite *out);
 

@@ -29,6 +29,8 @@ static anx_status search_output(anx_trainer *t, int node, anx_nonfinite *out, an
 anx_status anx_trainer_find_nonfinite(anx_trainer *t, const anx_tensor *input, float loss, anx_nonfinite *out,
                                       anx_error *err) {
     if (found(input, ANX_NONFINITE_INPUT, "input", out)) return ANX_OK;
+    const anx_status fetched = anx_trainer_fetch(t, err);
+    if (fetched != ANX_OK) return fetched;
     for (int i = 0; i < t->graph->n_params; i++)
         if (found(&t->params[i], ANX_NONFINITE_PARAM, t->graph->params[i].name, out)) return ANX_OK;
     out->kind = ANX_NONFINITE_NONE;

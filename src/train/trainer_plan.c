@@ -48,7 +48,7 @@ static void drop_plan(anx_trainer *t) {
 }
 
 static anx_status release_plan(anx_trainer *t, anx_error *err) {
-    anx_status status = ANX_OK;
+    anx_status status = anx_trainer_fetch(t, err);
     for (int i = 0; i < t->graph->n_params && status == ANX_OK; i++) status = move_out_of_plan(t, i, err);
     if (status == ANX_OK) drop_plan(t);
     return status;
@@ -58,6 +58,10 @@ static anx_status release_plan(anx_trainer *t, anx_error *err) {
 static anx_status settle(anx_trainer *t, anx_error *err) {
     anx_status status = ANX_OK;
     float *unused;
+    if (t->resident) {
+        status = anx_trainer_send_momentum(t, err);
+        return status == ANX_OK ? anx_trainer_sync(t, err) : status;
+    }
     for (int i = 0; i < t->graph->n_params && status == ANX_OK; i++) {
         if (!t->trained[i]) continue;
         status = find_in_plan(t, t->plan, i, &unused, err);
@@ -93,10 +97,13 @@ anx_status anx_trainer_ensure_plan(anx_trainer *t, int64_t n, anx_error *err) {
                                 .trained = t->trained};
     status = anx_plan_create(t->device, &desc, &t->plan, err);
     if (status != ANX_OK) return status;
+    t->resident = t->is_fetched = anx_plan_has_sgd(t->plan);
     t->n_forward = anx_plan_group_of_node(t->plan, t->graph->logits) + 1;
     if (t->n_forward == 0) status = anx_error_set(err, ANX_ERR_INTERNAL, "no group of the plan ends with the logits");
     if (status == ANX_OK) status = settle(t, err);
-    if (status != ANX_OK) drop_plan(t);
+    if (status == ANX_OK) return ANX_OK;
+    anx_trainer_after_failure(t, status);
+    drop_plan(t);
     return status;
 }
 
@@ -112,11 +119,10 @@ anx_status anx_trainer_send_params(anx_trainer *t, anx_error *err) {
     return ANX_OK;
 }
 
-/* Unset, it is the first step's to set. */
-static anx_status want_momentum(anx_trainer *t, int param, anx_error *err) {
+anx_status anx_trainer_make_momentum(anx_trainer *t, int param, anx_error *err) {
     anx_tensor *momentum = &t->momentum[param];
-    if (t->groups[t->slices[param].group].momentum == 0.0 || momentum->owned != NULL) return ANX_OK;
     const anx_tensor *like = &t->params[param];
+    if (momentum->owned != NULL) return ANX_OK;
     return anx_tensor_alloc(ANX_F32, like->rank, like->shape, momentum, err);
 }
 
@@ -126,7 +132,8 @@ anx_status anx_trainer_receive_grads(anx_trainer *t, anx_error *err) {
         if (!t->trained[i]) continue;
         if (t->grads[i].owned != NULL)
             status = anx_plan_read(t->plan, (anx_value){ANX_VALUE_PARAM_GRAD, i}, &t->grads[i], err);
-        if (status == ANX_OK) status = want_momentum(t, i, err);
+        if (status == ANX_OK && t->groups[t->slices[i].group].momentum != 0.0)
+            status = anx_trainer_make_momentum(t, i, err);
         t->slices[i].param = t->params[i].data;
         t->slices[i].grad = t->grads[i].data;
         t->slices[i].buffer = t->momentum[i].data;
@@ -139,12 +146,39 @@ anx_status anx_trainer_receive_grads(anx_trainer *t, anx_error *err) {
 /* The plan first: a frozen parameter's memory must not change while the plan reads it there. */
 anx_status anx_trainer_set_param(anx_trainer *t, int param, const anx_tensor *values, anx_error *err) {
     anx_status status = anx_trainer_check_tensor(t, param, values, "the values", err);
+    if (status == ANX_OK) status = anx_trainer_check_state(t, err);
     if (status == ANX_OK && t->plan != NULL) {
         status = anx_plan_write(t->plan, (anx_value){ANX_VALUE_PARAM, param}, values, err);
-        if (status == ANX_OK) status = anx_device_sync(t->device, err);
+        if (status == ANX_OK) status = anx_trainer_sync(t, err);
+        if (status != ANX_OK) anx_trainer_after_failure(t, status);
     }
     if (status != ANX_OK) return status;
     if (!is_in_plan(t, param)) memcpy(t->params[param].data, values->data, anx_tensor_bytes(values));
     t->stale[param] = false;
+    return ANX_OK;
+}
+
+anx_status anx_trainer_set_momentum(anx_trainer *t, int param, const anx_tensor *values, anx_error *err) {
+    anx_status status = anx_trainer_check_index(t, param, err);
+    if (status == ANX_OK && values != NULL) status = anx_trainer_check_tensor(t, param, values, "the momentum", err);
+    if (status == ANX_OK) status = anx_trainer_check_state(t, err);
+    if (status != ANX_OK) return status;
+    if (values != NULL && !t->trained[param])
+        return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "'%s' is frozen and has no momentum",
+                             t->graph->params[param].name);
+    anx_tensor own = ANX_TENSOR_INIT;
+    if (values != NULL) status = anx_tensor_convert(values, ANX_F32, &own, err);
+    if (status == ANX_OK && values != NULL && t->resident && t->plan != NULL) {
+        status = anx_plan_write(t->plan, (anx_value){ANX_VALUE_MOMENTUM, param}, &own, err);
+        if (status == ANX_OK) status = anx_trainer_sync(t, err);
+        if (status != ANX_OK) anx_trainer_after_failure(t, status);
+    }
+    if (status != ANX_OK) {
+        anx_tensor_fini(&own);
+        return status;
+    }
+    anx_tensor_fini(&t->momentum[param]);
+    t->momentum[param] = own;
+    t->slices[param].has_buffer = values != NULL;
     return ANX_OK;
 }

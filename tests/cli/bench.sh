@@ -38,6 +38,27 @@ quiet
 expect 0 "$bench" steps --threads 1 --batch 3 --steps 2 narrow.pth
 quiet
 
+# --- another device than the processor: neither its limits nor oneDNN stand beside it
+ANX_PLUGIN_DIR=$ANX_BUILD_DIR/tests/plugins
+export ANX_PLUGIN_DIR
+expect 0 "$bench" run --device cuda --math tf32 --threads 2 --repeats 1 --batches 2 --images images --json bench.json \
+    --only forward,start,evaluate,train narrow.pth
+has .out "device cuda: cuDNN 9.19.0, cuBLAS 13.0.2, compute capability 9.0, float64, math tf32, 2 threads"
+for row in "forward     batch 2" "start       1 image" "evaluate    416 files" "train       cuda, batch 32" \
+    "train head  cuda, batch 32" "steps       3 of batch 32"; do
+    has .out "$row"
+done
+grep -q '% FMA\|% memory\|exact' .out && fail "the processor's limits beside a GPU: $(cat .out)"
+has bench.json '"device":	"cuda"'
+expect 2 env SAMPLE_FAULT=lost "$bench" first --device cuda narrow.pth
+has .err "the device is lost: cudaStreamSynchronize says 719"
+expect 2 env SAMPLE_DEVICES=0 "$bench" run --device cuda --only forward narrow.pth
+has .err "the sample has no device, as was asked for"
+expect 64 "$bench" run --device auto narrow.pth
+has .err "name what is measured"
+expect 64 "$bench" steps --device gpu narrow.pth
+unset ANX_PLUGIN_DIR
+
 expect 2 "$bench" run --only load nothing.pth
 : | out
 err <<'TEXT'

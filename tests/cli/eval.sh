@@ -25,7 +25,7 @@ usage "--expect '56' is neither 'official' nor Acc@1,Acc@5 in per cent (56.522,7
 usage "--expect '56,nan' is neither 'official' nor Acc@1,Acc@5 in per cent (56.522,79.066)" --val-dir v --expect 56,nan
 usage "--batch '0' is not a whole number from 1 to 4096" --val-dir v --batch 0
 usage "--sample 'x' is not a whole number from 1" --val-dir v --sample x
-usage "unknown device 'gpu'; there is: auto, cpu, reference, exact" --val-dir v --device gpu
+usage "unknown device 'gpu'; there is: auto, cuda, cpu, reference, exact" --val-dir v --device gpu
 usage "only one of --json and --predictions can go to standard output" --val-dir v --json - --predictions -
 usage "--json, --predictions and --resume need a file each" --val-dir v --json a --predictions a
 usage "--json, --predictions and --resume need a file each" --val-dir v --json a --resume a

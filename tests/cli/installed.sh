@@ -16,7 +16,7 @@ for command in anx-parity anx-convert anx-eval anx-train; do
 done
 [ -e prefix/bin/anx-bench ] && fail "the benchmark is for developers and was installed"
 for file in fixtures/MANIFEST.json fixtures/alexnet-seed0.safetensors fixtures/imagenet_classes.tsv report.schema.json \
-    eval_report.schema.json inspect.schema.json verify.schema.json train_outcome.schema.json BIN-FORMAT.md; do
+    devices.schema.json eval_report.schema.json inspect.schema.json verify.schema.json train_outcome.schema.json BIN-FORMAT.md; do
     find prefix -path "*/share/anx/$file" | grep -q . || fail "share/anx/$file was not installed"
 done
 finish

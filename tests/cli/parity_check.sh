@@ -141,8 +141,8 @@ usage() { # what is wrong, then arguments
 }
 usage "a checkpoint is missing: the file to check"
 usage "unexpected argument 'b.pth'" a.pth b.pth
-usage "unknown device 'gpu'; there is: auto, cpu, reference, exact" --device gpu a.pth
-usage "unknown device 'cpu:x'; there is: auto, cpu, reference, exact" --device cpu:x a.pth
+usage "unknown device 'gpu'; there is: auto, cuda, cpu, reference, exact" --device gpu a.pth
+usage "unknown device 'cpu:x'; there is: auto, cuda, cpu, reference, exact" --device cpu:x a.pth
 usage "--threads '0' is not a whole number from 1 to 4096" --threads 0 a.pth
 usage "--points: no point matches 'featurs.*'" --points 'logits,featurs.*' a.pth
 usage "--points: no point matches ''" --points '' a.pth

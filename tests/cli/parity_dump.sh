@@ -63,7 +63,7 @@ usage "-o is missing: the file to write" --image a.png a.pth
 usage "-o -: a dump is written to a file, not to standard output (./- names a file called '-')" --image a.png -o - a.pth
 usage "unexpected argument 'b.pth'" --image a.png -o x a.pth b.pth
 usage "--points: no point matches 'nothing'" --image a.png -o x --points nothing a.pth
-usage "unknown device 'tpu'; there is: auto, cpu, reference, exact" --image a.png -o x --device tpu a.pth
+usage "unknown device 'tpu'; there is: auto, cuda, cpu, reference, exact" --image a.png -o x --device tpu a.pth
 expect 0 "$parity" dump --help
 grep -q 'anx-parity dump --image photo.jpg -o values.safetensors alexnet-seed0.pth' .out || fail "--help has no example"
 

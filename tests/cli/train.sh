@@ -84,7 +84,7 @@ usage "--opt 'adam' is none of these: sgd, sgd_nesterov" --opt adam
 usage "--order 'random' is none of these: pytorch, independent" --order random
 usage "--augment '' is none of these: torchvision-basic, hflip, none" --augment ''
 usage "--threads '0' is not a whole number from 1 to 4096" --threads 0
-usage "unknown device 'gpu'; there is: auto, cpu, reference, exact" --device gpu
+usage "unknown device 'gpu'; there is: auto, cuda, cpu, reference, exact" --device gpu
 usage "--log is a file; one of that name is ./-" --data data --arch narrow -o run --log -
 usage "--log and --json need a file each" --data data --arch narrow -o run --log a --json ./a
 usage "--json 'narrow.pth' is the checkpoint" --data data --weights ./narrow.pth -o run --json narrow.pth

@@ -35,20 +35,21 @@ static void test_description(void) {
 static void test_names(void) {
     anx_error err = ANX_ERROR_INIT;
     anx_device *device = NULL;
+    const char *const backend = conformance_backend()->name;
     char name[64];
-    snprintf(name, sizeof name, "%s:0", conformance_device);
+    snprintf(name, sizeof name, "%s:%d", backend, conformance_ordinal());
     ANX_CHECK_OK(anx_device_open(name, NULL, &device, &err), &err);
     anx_device_close(device);
     device = NULL;
-    snprintf(name, sizeof name, "%s:999", conformance_device);
+    snprintf(name, sizeof name, "%s:999", backend);
     ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND, anx_device_open(name, NULL, &device, &err), &err);
     ANX_CHECK_MESSAGE("there is no device", &err);
-    snprintf(name, sizeof name, "%s:", conformance_device);
+    snprintf(name, sizeof name, "%s:", backend);
     ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND, anx_device_open(name, NULL, &device, &err), &err);
-    snprintf(name, sizeof name, "%sx", conformance_device);
+    snprintf(name, sizeof name, "%sx", backend);
     ANX_CHECK_STATUS(ANX_ERR_NOT_FOUND, anx_device_open(name, NULL, &device, &err), &err);
     ANX_CHECK_MESSAGE("unknown device", &err);
-    ANX_CHECK_MESSAGE(conformance_device, &err); /* among those known */
+    ANX_CHECK_MESSAGE(backend, &err); /* among those known */
     CU_ASSERT_PTR_NULL(device);
 }
 
@@ -64,7 +65,7 @@ static void test_abi(void) {
     ANX_CHECK_MESSAGE("interface version", &err);
     CU_ASSERT_PTR_NULL(device);
     CU_ASSERT_EQUAL(conformance_backend()->abi_version, ANX_BACKEND_ABI_VERSION);
-    ANX_CHECK_OK(anx_device_open_backend(conformance_backend(), 0, NULL, &device, &err), &err);
+    ANX_CHECK_OK(anx_device_open_backend(conformance_backend(), conformance_ordinal(), NULL, &device, &err), &err);
     anx_device_close(device);
 }
 

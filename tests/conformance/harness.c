@@ -36,12 +36,12 @@ anx_device *conformance_shared_device(void) {
 }
 
 const anx_backend *conformance_backend(void) {
-    const size_t length = strcspn(conformance_device, ":");
-    for (int i = 0; anx_backend_at(i) != NULL; i++)
-        if (strlen(anx_backend_at(i)->name) == length &&
-            strncmp(anx_backend_at(i)->name, conformance_device, length) == 0)
-            return anx_backend_at(i);
-    return NULL;
+    return anx_backend_load(anx_backend_find(conformance_device), NULL);
+}
+
+int conformance_ordinal(void) {
+    const char *colon = strchr(conformance_device, ':');
+    return colon != NULL ? atoi(colon + 1) : 0;
 }
 
 bool conformance_is_double(void) {
@@ -217,6 +217,11 @@ static void expect_ok(const subject *s, int node, const char *what, anx_status s
 void write_value(const subject *s, anx_value value, const anx_tensor *host) {
     anx_error err = ANX_ERROR_INIT;
     expect_ok(s, value.index, "writing", anx_plan_write(s->plan, value, host, &err), &err);
+}
+
+void synchronise(const subject *s) {
+    anx_error err = ANX_ERROR_INIT;
+    expect_ok(s, NO_NODE, "synchronising", anx_device_sync(s->device, &err), &err);
 }
 
 void run_groups(const subject *s, int first, int count) {

@@ -19,8 +19,9 @@ extern const char *conformance_device;
 anx_device *conformance_open(int threads);
 /* One opened for the whole run, with two threads. */
 anx_device *conformance_shared_device(void);
-/* Its backend; NULL where none of that name is registered. */
+/* Its backend, loaded, and which of the backend's devices it is. */
 const anx_backend *conformance_backend(void);
+int conformance_ordinal(void);
 /* Whether the device computes in double. */
 bool conformance_is_double(void);
 
@@ -79,6 +80,7 @@ void subject_fini(subject *s);
 
 /* Each prints its error; reading synchronises and checks the host memory's sentinels. */
 void write_value(const subject *s, anx_value value, const anx_tensor *host);
+void synchronise(const subject *s);
 void run_groups(const subject *s, int first, int count);
 void run_all(const subject *s);
 void run_groups_backward(const subject *s, int first, int count);

@@ -322,14 +322,19 @@ unsigned cudnnPoolingForward(struct cudnnContext *h, struct cudnnPoolingStruct *
     return dnn_launch(&work, run_pooling, &l, sizeof l);
 }
 
-/* Where the maximum y came from: the first such element, row by row; -1: from nowhere. */
+/*
+ * Where the maximum y came from; -1: from nowhere. Which of several equal elements cuDNN takes is not documented; here
+ * it is PyTorch's rule: the first such element, row by row, and of several NaN the last.
+ */
 static long origin(const float *plane, int width, const window *w, float y) {
+    long last_nan = -1;
     for (int i = w->top; i < w->bottom; i++)
         for (int k = w->left; k < w->right; k++) {
             const float x = plane[(long)i * width + k];
-            if (x == y || (x != x && y != y)) return (long)i * width + k;
+            if (x == y) return (long)i * width + k;
+            if (x != x && y != y) last_nan = (long)i * width + k;
         }
-    return -1;
+    return last_nan;
 }
 
 /* Adds one plane's gradients; false: y is not what pooling makes of x. */

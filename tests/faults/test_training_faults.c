@@ -12,6 +12,7 @@
 #include "tests/faults/narrow.h"
 #include "tests/faults/training_faults.h"
 #include "tests/support/anx_test.h"
+#include "tests/support/deferred_device.h"
 
 enum { STEPS = 5, BATCH = 5, MAX_PARAMS = 16 };
 
@@ -464,6 +465,46 @@ static void test_steps_and_schedules(void) {
     free_recording(r);
 }
 
+/* ---- devices that take SGD's steps themselves -------------------------------------------------------------- */
+
+static anx_verdicts *judge_resident(const recording *r, deferred_rounding rounding, anx_training_hooks hooks) {
+    anx_error err = ANX_ERROR_INIT;
+    const anx_device_options one = {.threads = 1};
+    subject s = {.device = NULL, .hooks = hooks};
+    deferred_round(rounding);
+    deferred_fail(DEFERRED_NONE, 0, DEFERRED_AT_CALL);
+    ANX_CHECK_OK(anx_device_open_backend(&deferred_backend, 0, &one, &s.device, &err), &err);
+    anx_verdicts *v = judge(r, &s, NULL);
+    CU_ASSERT(deferred_count(DEFERRED_SGD) > 0); /* the device's step was judged, not the host's */
+    anx_device_close(s.device);
+    deferred_round(DEFERRED_AS_SGD);
+    return v;
+}
+
+/* With PyTorch's rounding to the bit; otherwise within what rounding leaves, and no further. */
+static void test_resident_updates(void) {
+    const anx_training_hooks none = {NULL, NULL};
+    for (int envelope = 0; envelope < 2; envelope++) {
+        recording *r = make_recording(envelope);
+        const int seen =
+            envelope ? 1 << ANX_PATH_TRAIN_FREE : 1 << ANX_PATH_TRAIN_OPERATORS | 1 << ANX_PATH_TRAIN_UPDATE;
+        expect_clean("resident", judge_resident(r, DEFERRED_AS_SGD, none), 1 << ANX_PATH_TRAIN_REPLAY);
+        expect_clean("rounded otherwise", judge_resident(r, DEFERRED_APART, none), 1 << ANX_PATH_TRAIN_REPLAY | seen);
+        free_recording(r);
+    }
+    recording *r = make_recording(false);
+    expect("no decay", judge_resident(r, DEFERRED_NO_DECAY, none), ANX_PATH_TRAIN_UPDATE, "features.0.weight (SGD)",
+           "elements of the momentum are not what SGD makes of the step's own gradients, in whatever order it rounds");
+    for (size_t i = 0; i < sizeof hook_rows / sizeof *hook_rows; i++) {
+        const hook_row *row = &hook_rows[i];
+        expect(row->name, judge_resident(r, DEFERRED_AS_SGD, row->hooks), ANX_PATH_TRAIN_REPLAY, row->replay,
+               row->replay_says);
+        if (row->path != ANX_PATH_COUNT)
+            expect(row->name, judge_resident(r, DEFERRED_APART, row->hooks), row->path, row->point, row->says);
+    }
+    free_recording(r);
+}
+
 /* What no operator shows, the loss being the step's own: the run drifts. */
 static void test_drift(void) {
     recording *r = make_recording(true);
@@ -484,6 +525,7 @@ int main(int argc, char **argv) {
         {"faults of a device are found and named", test_devices},
         {"another winner of a pool's tie is found", test_pool_ties},
         {"faults of steps and schedules are found and named", test_steps_and_schedules},
+        {"updates by the device itself are judged", test_resident_updates},
         {"a run that drifts is found", test_drift},
         {NULL, NULL},
     };

@@ -211,10 +211,10 @@ static const anx_backend faulty_backend = {
 };
 
 anx_status training_fault_open(const training_fault_options *options, int threads, anx_device **out, anx_error *err) {
-    inner = NULL;
-    for (int i = 0; anx_backend_at(i) != NULL; i++)
-        if (strcmp(anx_backend_at(i)->name, options->inner) == 0) inner = anx_backend_at(i);
-    if (inner == NULL) return anx_error_set(err, ANX_ERR_NOT_FOUND, "no backend '%s' is built in", options->inner);
+    const anx_backend *listed = anx_backend_find(options->inner);
+    if (listed == NULL) return anx_error_set(err, ANX_ERR_NOT_FOUND, "there is no backend '%s'", options->inner);
+    inner = anx_backend_load(listed, err);
+    if (inner == NULL) return err->status;
     current = options;
     const anx_device_options device = {.threads = threads};
     return anx_device_open_backend(&faulty_backend, 0, &device, out, err);

@@ -118,13 +118,15 @@ static void describe(anx_verdicts *v) {
                                    .library = copy("oneDNN 2.6.3 (OpenMP)"),
                                    .isa = copy("AVX-512"),
                                    .arithmetic = copy("float32"),
-                                   .threads = 2};
+                                   .threads = 2,
+                                   .deterministic = true};
     v->exact = (anx_device_facts){.backend = copy("exact"),
                                   .device = copy("exact"),
                                   .library = copy(""),
                                   .isa = copy("AVX-512"),
                                   .arithmetic = copy("float32"),
                                   .threads = 2,
+                                  .deterministic = true,
                                   .pytorch_bits = true};
     v->pytorch_at_hand = true;
     must(anx_verdicts_add_duration(v, "exact", 0.25, NULL));

@@ -281,8 +281,7 @@ static anx_status write_rounded(void *plan, anx_value value, const anx_tensor *h
 }
 
 static void test_probe(void) {
-    for (int i = 0; anx_backend_at(i) != NULL; i++)
-        if (strcmp(anx_backend_at(i)->name, "reference") == 0) inner = anx_backend_at(i);
+    inner = anx_backend_find("reference");
     CU_ASSERT_PTR_NOT_NULL_FATAL(inner);
     anx_backend rounding = *inner;
     rounding.plan_write = write_rounded;

@@ -219,8 +219,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s\n", anx_error_format(&err, text, sizeof text));
         return 2;
     }
-    for (int i = 0; anx_backend_at(i) != NULL; i++)
-        if (strcmp(anx_backend_at(i)->name, "cpu") == 0) inner = anx_backend_at(i);
+    inner = anx_backend_find("cpu");
     if (inner == NULL) return 2;
     const int status = anx_test_main("judge_full", tests, argc, argv);
     anx_fixture_set_fini(&fixtures);

@@ -6,128 +6,9 @@
 
 #include "src/backend/backends.h"
 #include "src/train/dropout_mask.h"
-#include "src/train/init.h"
 #include "tests/support/anx_test.h"
-
-enum { BATCH = 6, MOST_PARAMS = 16 };
-
-/* ---- a trainer with everything it needs ------------------------------------------------------------------ */
-
-/* The narrow network as a seed makes it, and a device. */
-typedef struct bench {
-    anx_graph *graph;
-    anx_device *device;
-    anx_tensor params[MOST_PARAMS];
-    int group_of_param[MOST_PARAMS]; /* all 0 */
-    anx_sgd_options groups[2];
-    anx_trainer_options options;
-} bench;
-
-static void bench_init(bench *b, anx_device *device) {
-    anx_error err = ANX_ERROR_INIT;
-    anx_mt19937 gen;
-    *b = (bench){.device = device};
-    ANX_CHECK_OK(anx_graph_create(anx_arch_find("narrow"), 0, 0, 0, &b->graph, &err), &err);
-    CU_ASSERT_FATAL(b->graph != NULL && b->graph->n_params <= MOST_PARAMS);
-    for (int i = 0; i < b->graph->n_params; i++) {
-        const anx_param *p = &b->graph->params[i];
-        ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, p->rank, p->shape, &b->params[i], &err), &err);
-    }
-    anx_mt19937_seed(&gen, 5);
-    ANX_CHECK_OK(anx_init_params(&gen, b->graph, b->params, &err), &err);
-    for (int i = 0; i < 2; i++) b->groups[i] = (anx_sgd_options){.lr = 0.05, .momentum = 0.9, .weight_decay = 1e-3};
-    b->options = (anx_trainer_options){.graph = b->graph,
-                                       .device = b->device,
-                                       .batch = BATCH,
-                                       .label_smoothing = 0.1,
-                                       .groups = b->groups,
-                                       .n_groups = 2,
-                                       .group_of_param = b->group_of_param};
-}
-
-static void bench_open(bench *b, const char *device, int threads) {
-    anx_error err = ANX_ERROR_INIT;
-    const anx_device_options options = {.threads = threads};
-    anx_device *opened = NULL;
-    ANX_CHECK_OK(anx_device_open(device, &options, &opened, &err), &err);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(opened);
-    bench_init(b, opened);
-}
-
-static void bench_fini(bench *b) {
-    for (int i = 0; i < b->graph->n_params; i++) anx_tensor_fini(&b->params[i]);
-    anx_graph_destroy(b->graph);
-    anx_device_close(b->device);
-}
-
-static anx_trainer *create(const bench *b) {
-    anx_error err = ANX_ERROR_INIT;
-    anx_trainer *trainer = NULL;
-    ANX_CHECK_OK(anx_trainer_create(&b->options, b->params, &trainer, &err), &err);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(trainer);
-    return trainer;
-}
-
-/* n images and targets that depend on the seed, and room to spoil one. */
-typedef struct batch {
-    anx_tensor input;
-    int64_t targets[BATCH + 1];
-    anx_mt19937 gen; /* that a step draws from */
-} batch;
-
-static void batch_init(batch *x, const bench *b, int64_t n, uint64_t seed) {
-    int64_t shape[4];
-    anx_error err = ANX_ERROR_INIT;
-    const int rank = anx_graph_node_shape(b->graph, ANX_NODE_INPUT, n, shape);
-    anx_mt19937_seed(&x->gen, seed);
-    ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, rank, shape, &x->input, &err), &err);
-    anx_mt19937_uniform_f32(&x->gen, (size_t)anx_tensor_elems(&x->input), -2.0f, 2.0f, x->input.data);
-    for (int64_t i = 0; i < n; i++) x->targets[i] = (int64_t)(anx_mt19937_u32(&x->gen) % 11);
-}
-
-static anx_trainer_result step_batch(anx_trainer *trainer, batch *x) {
-    anx_error err = ANX_ERROR_INIT;
-    anx_trainer_result result = {.loss = -1.0f};
-    ANX_CHECK_OK(anx_trainer_step(trainer, &x->gen, &x->input, x->targets, &result, &err), &err);
-    return result;
-}
-
-/* A step on n images drawn from the seed. */
-static anx_trainer_result step(const bench *b, anx_trainer *trainer, int64_t n, uint64_t seed) {
-    batch x;
-    batch_init(&x, b, n, seed);
-    const anx_trainer_result result = step_batch(trainer, &x);
-    anx_tensor_fini(&x.input);
-    return result;
-}
-
-static bool same_tensors(const anx_tensor *a, const anx_tensor *b) {
-    if (a == NULL || b == NULL) return a == b;
-    return anx_tensor_same_shape(a, b) && memcmp(a->data, b->data, anx_tensor_bytes(a)) == 0;
-}
-
-static void expect_same_state(const bench *b, const anx_trainer *x, const anx_trainer *y) {
-    for (int i = 0; i < b->graph->n_params; i++) {
-        CU_ASSERT_TRUE(same_tensors(&anx_trainer_params(x)[i], &anx_trainer_params(y)[i]));
-        CU_ASSERT_TRUE(same_tensors(anx_trainer_momentum(x, i), anx_trainer_momentum(y, i)));
-    }
-}
-
-/* Parameters that are not what they were made with. */
-static int count_changed(const bench *b, const anx_trainer *trainer) {
-    int changed = 0;
-    for (int i = 0; i < b->graph->n_params; i++)
-        changed += !same_tensors(&anx_trainer_params(trainer)[i], &b->params[i]);
-    return changed;
-}
-
-static void carry_over(const bench *b, const anx_trainer *from, anx_trainer *to) {
-    anx_error err = ANX_ERROR_INIT;
-    for (int i = 0; i < b->graph->n_params; i++) {
-        ANX_CHECK_OK(anx_trainer_set_param(to, i, &anx_trainer_params(from)[i], &err), &err);
-        ANX_CHECK_OK(anx_trainer_set_momentum(to, i, anx_trainer_momentum(from, i), &err), &err);
-    }
-}
+#include "tests/support/deferred_device.h"
+#include "tests/train/trainer_bench.h"
 
 static const char *const devices[] = {"exact", "cpu", "reference"};
 
@@ -138,16 +19,21 @@ static void each_device(void (*check)(bench *b)) {
         check(&b);
         bench_fini(&b);
     }
+    bench b;
+    bench_open_backend(&b, &deferred_backend);
+    check(&b);
+    bench_fini(&b);
+    CU_ASSERT_EQUAL(deferred_blocks(), 0);
 }
 
 /* ---- what a step does ------------------------------------------------------------------------------------- */
 
 static void check_learning(bench *b) {
     b->options.has_dropout = true;
-    anx_trainer *trainer = create(b);
-    const float first = step(b, trainer, BATCH, 1).loss;
+    anx_trainer *trainer = bench_trainer(b);
+    const float first = bench_step(b, trainer, BATCH, 1).loss;
     anx_trainer_result last = {.loss = INFINITY};
-    for (int i = 0; i < 30; i++) last = step(b, trainer, BATCH, 1);
+    for (int i = 0; i < 30; i++) last = bench_step(b, trainer, BATCH, 1);
     CU_ASSERT(last.loss < 0.8f * first);
     CU_ASSERT(last.top1 > BATCH / 2 && last.top1 <= BATCH);
     CU_ASSERT_EQUAL(last.nonfinite.kind, ANX_NONFINITE_NONE);
@@ -164,20 +50,20 @@ static void check_update(bench *b) {
     for (int i = 0; i < b->graph->n_params; i++) b->group_of_param[i] = i % 2;
     b->groups[0] = (anx_sgd_options){.lr = 0.25};
     b->groups[1] = (anx_sgd_options){.lr = 0.5};
-    anx_trainer *trainer = create(b);
+    anx_trainer *trainer = bench_trainer(b);
     anx_trainer_groups(trainer)[1].lr = 0.125;
-    step(b, trainer, BATCH, 1);
+    bench_step(b, trainer, BATCH, 1);
     for (int i = 0; i < b->graph->n_params; i++) {
         const anx_param *p = &b->graph->params[i];
         anx_tensor grad = ANX_TENSOR_INIT;
         ANX_CHECK_OK(anx_tensor_alloc(ANX_F32, p->rank, p->shape, &grad, &err), &err);
         ANX_CHECK_OK(anx_trainer_grad(trainer, i, &grad, &err), &err);
-        const float *g = grad.data, *before = b->params[i].data, *after = anx_trainer_params(trainer)[i].data;
+        const float *g = grad.data, *before = b->params[i].data, *after = param_of(trainer, i)->data;
         const float rate = i % 2 == 0 ? 0.25f : 0.125f;
         int wrong = 0;
         for (int64_t j = 0; j < anx_tensor_elems(&grad); j++) wrong += after[j] != fmaf(g[j], -rate, before[j]);
         CU_ASSERT_EQUAL(wrong, 0);
-        CU_ASSERT_PTR_NULL(anx_trainer_momentum(trainer, i));
+        CU_ASSERT_PTR_NULL(momentum_of(trainer, i));
         anx_tensor_fini(&grad);
     }
     anx_trainer_destroy(trainer);
@@ -191,11 +77,11 @@ static void check_frozen(bench *b) {
     enum { FROZEN = 5 };
     anx_error err = ANX_ERROR_INIT;
     for (int i = 0; i < FROZEN; i++) b->group_of_param[i] = ANX_TRAINER_FROZEN;
-    anx_trainer *trainer = create(b);
-    for (uint64_t i = 0; i < 3; i++) step(b, trainer, i == 1 ? 2 : BATCH, i);
+    anx_trainer *trainer = bench_trainer(b);
+    for (uint64_t i = 0; i < 3; i++) bench_step(b, trainer, i == 1 ? 2 : BATCH, i);
     for (int i = 0; i < b->graph->n_params; i++) {
-        CU_ASSERT_EQUAL(same_tensors(&anx_trainer_params(trainer)[i], &b->params[i]), i < FROZEN);
-        CU_ASSERT_EQUAL(anx_trainer_momentum(trainer, i) == NULL, i < FROZEN);
+        CU_ASSERT_EQUAL(same_tensors(param_of(trainer, i), &b->params[i]), i < FROZEN);
+        CU_ASSERT_EQUAL(momentum_of(trainer, i) == NULL, i < FROZEN);
     }
     anx_tensor out = b->params[0];
     ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_trainer_grad(trainer, 0, &out, &err), &err);
@@ -222,12 +108,12 @@ static void masks_alone_are_drawn(void) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         b.options.has_dropout = rows[i].has;
         b.options.dropout = rows[i].p;
-        anx_trainer *trainer = create(&b);
+        anx_trainer *trainer = bench_trainer(&b);
         batch x;
         batch_init(&x, &b, BATCH, 3);
         anx_mt19937 expected = x.gen;
         anx_dropout_factors(&expected, rows[i].drawn, (size_t)elems, factors);
-        step_batch(trainer, &x);
+        bench_step_on(trainer, &x);
         CU_ASSERT_EQUAL(anx_mt19937_u64(&x.gen), anx_mt19937_u64(&expected));
         anx_tensor_fini(&x.input);
         anx_trainer_destroy(trainer);
@@ -239,10 +125,10 @@ static void masks_alone_are_drawn(void) {
 static void logits_are_the_last_steps(void) {
     bench b;
     bench_open(&b, "exact", 1);
-    anx_trainer *trainer = create(&b);
+    anx_trainer *trainer = bench_trainer(&b);
     CU_ASSERT_PTR_NULL(anx_trainer_logits(trainer)->data);
     for (int64_t n = BATCH; n > 0; n -= 2) {
-        const anx_trainer_result result = step(&b, trainer, n, 1);
+        const anx_trainer_result result = bench_step(&b, trainer, n, 1);
         const anx_tensor *logits = anx_trainer_logits(trainer);
         CU_ASSERT_EQUAL(logits->rank, 2);
         CU_ASSERT_EQUAL(logits->shape[0], n);
@@ -257,13 +143,14 @@ static void logits_are_the_last_steps(void) {
 
 /* A smaller batch is computed as by a trainer for that size, and so is what comes after it. */
 static void check_sizes(bench *b) {
-    anx_trainer *whole = create(b), *parts[3];
+    anx_trainer *whole = bench_trainer(b), *parts[3];
     static const int64_t sizes[] = {BATCH, 4, BATCH};
     for (size_t i = 0; i < 3; i++) {
         b->options.batch = sizes[i];
-        parts[i] = create(b);
+        parts[i] = bench_trainer(b);
         if (i > 0) carry_over(b, parts[i - 1], parts[i]);
-        const anx_trainer_result got = step(b, whole, sizes[i], i), expected = step(b, parts[i], sizes[i], i);
+        const anx_trainer_result got = bench_step(b, whole, sizes[i], i),
+                                 expected = bench_step(b, parts[i], sizes[i], i);
         CU_ASSERT_EQUAL(got.loss, expected.loss);
         CU_ASSERT_EQUAL(got.top1, expected.top1);
         CU_ASSERT_TRUE(same_tensors(anx_trainer_logits(whole), anx_trainer_logits(parts[i])));
@@ -278,15 +165,15 @@ static void smaller_batches_are_steps_like_any(void) {
 }
 
 static void check_resuming(bench *b) {
-    anx_trainer *on = create(b), *resumed;
-    for (uint64_t i = 0; i < 2; i++) step(b, on, BATCH, i);
+    anx_trainer *on = bench_trainer(b), *resumed;
+    for (uint64_t i = 0; i < 2; i++) bench_step(b, on, BATCH, i);
     for (int i = 0; i < b->graph->n_params; i++) memset(b->params[i].data, 0, anx_tensor_bytes(&b->params[i]));
-    resumed = create(b);
-    step(b, resumed, BATCH, 77); /* which is forgotten */
+    resumed = bench_trainer(b);
+    bench_step(b, resumed, BATCH, 77); /* which is forgotten */
     carry_over(b, on, resumed);
     expect_same_state(b, on, resumed);
     for (uint64_t i = 2; i < 4; i++) {
-        CU_ASSERT_EQUAL(step(b, on, BATCH, i).loss, step(b, resumed, BATCH, i).loss);
+        CU_ASSERT_EQUAL(bench_step(b, on, BATCH, i).loss, bench_step(b, resumed, BATCH, i).loss);
         expect_same_state(b, on, resumed);
     }
     anx_trainer_destroy(on);
@@ -301,13 +188,13 @@ static void resumed_training_is_the_same(void) {
 static void check_setting(bench *b) {
     anx_error err = ANX_ERROR_INIT;
     for (int i = 0; i < b->graph->n_params - 1; i++) b->group_of_param[i] = ANX_TRAINER_FROZEN;
-    anx_trainer *set = create(b);
+    anx_trainer *set = bench_trainer(b);
     float *weight = b->params[6].data;
     for (int64_t i = 0; i < anx_tensor_elems(&b->params[6]); i++) weight[i] *= 3.0f;
-    anx_trainer *expected = create(b);
+    anx_trainer *expected = bench_trainer(b);
     ANX_CHECK_OK(anx_trainer_set_param(set, 6, &b->params[6], &err), &err);
     for (uint64_t i = 0; i < 2; i++) {
-        CU_ASSERT_EQUAL(step(b, set, BATCH, i).loss, step(b, expected, BATCH, i).loss);
+        CU_ASSERT_EQUAL(bench_step(b, set, BATCH, i).loss, bench_step(b, expected, BATCH, i).loss);
         expect_same_state(b, set, expected);
     }
     anx_trainer_destroy(set);
@@ -322,9 +209,9 @@ static void threads_change_nothing(void) {
     bench one, two;
     bench_open(&one, "exact", 1);
     bench_open(&two, "exact", 2);
-    anx_trainer *x = create(&one), *y = create(&two);
+    anx_trainer *x = bench_trainer(&one), *y = bench_trainer(&two);
     for (uint64_t i = 0; i < 3; i++) {
-        CU_ASSERT_EQUAL(step(&one, x, BATCH, i).loss, step(&two, y, BATCH, i).loss);
+        CU_ASSERT_EQUAL(bench_step(&one, x, BATCH, i).loss, bench_step(&two, y, BATCH, i).loss);
         expect_same_state(&one, x, y);
     }
     anx_trainer_destroy(x);
@@ -348,26 +235,17 @@ static anx_status failing_backward(void *plan, int first, int count, anx_error *
                  : anx_backend_exact.plan_run_backward(plan, first, count, err);
 }
 
-static void bench_open_altered(bench *b) {
-    anx_error err = ANX_ERROR_INIT;
-    const anx_device_options options = {.threads = 1};
-    anx_device *device = NULL;
-    ANX_CHECK_OK(anx_device_open_backend(&altered, 0, &options, &device, &err), &err);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(device);
-    bench_init(b, device);
-}
-
 /* Everything goes through write and read. */
 static void memory_need_not_be_shared(void) {
     bench plain, far;
     altered = anx_backend_exact;
     altered.plan_host_pointer = NULL;
     bench_open(&plain, "exact", 1);
-    bench_open_altered(&far);
-    anx_trainer *x = create(&plain), *y = create(&far);
+    bench_open_backend(&far, &altered);
+    anx_trainer *x = bench_trainer(&plain), *y = bench_trainer(&far);
     for (uint64_t i = 0; i < 4; i++) {
         const int64_t n = i == 2 ? 4 : BATCH;
-        CU_ASSERT_EQUAL(step(&plain, x, n, i).loss, step(&far, y, n, i).loss);
+        CU_ASSERT_EQUAL(bench_step(&plain, x, n, i).loss, bench_step(&far, y, n, i).loss);
         expect_same_state(&plain, x, y);
     }
     anx_trainer_destroy(x);
@@ -383,8 +261,8 @@ static void failed_steps_change_nothing(void) {
     altered.plan_create = failing_create;
     altered.plan_run_backward = failing_backward;
     bench_open(&plain, "exact", 1);
-    bench_open_altered(&b);
-    anx_trainer *expected = create(&plain), *trainer = create(&b);
+    bench_open_backend(&b, &altered);
+    anx_trainer *expected = bench_trainer(&plain), *trainer = bench_trainer(&b);
     for (uint64_t i = 0; i < 4; i++) {
         const int64_t n = i == 2 ? 4 : BATCH; /* the last two want another plan */
         anx_error err = ANX_ERROR_INIT;
@@ -401,7 +279,7 @@ static void failed_steps_change_nothing(void) {
         expect_same_state(&b, expected, trainer);
         ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_trainer_grad(trainer, 0, &grad, &err), &err);
         x.gen = gen;
-        CU_ASSERT_EQUAL(step(&plain, expected, n, i).loss, step_batch(trainer, &x).loss);
+        CU_ASSERT_EQUAL(bench_step(&plain, expected, n, i).loss, bench_step_on(trainer, &x).loss);
         expect_same_state(&b, expected, trainer);
         anx_tensor_fini(&x.input);
     }
@@ -417,7 +295,7 @@ static void devices_must_train(void) {
     anx_trainer *trainer = NULL;
     altered = anx_backend_exact;
     altered.plan_run_backward = NULL;
-    bench_open_altered(&b);
+    bench_open_backend(&b, &altered);
     ANX_CHECK_STATUS(ANX_ERR_UNSUPPORTED, anx_trainer_create(&b.options, b.params, &trainer, &err), &err);
     ANX_CHECK_MESSAGE("no plans for training", &err);
     CU_ASSERT_PTR_NULL(trainer);
@@ -443,7 +321,7 @@ static void spoil(const bench *b, anx_trainer *trainer, batch *x, const spoiled 
     }
     const int param = anx_graph_find_param(b->graph, s->param);
     anx_tensor values = ANX_TENSOR_INIT;
-    ANX_CHECK_OK(anx_tensor_convert(&anx_trainer_params(trainer)[param], ANX_F32, &values, &err), &err);
+    ANX_CHECK_OK(anx_tensor_convert(param_of(trainer, param), ANX_F32, &values, &err), &err);
     float *v = values.data;
     for (int64_t i = 0; s->scale != 0.0f && i < anx_tensor_elems(&values); i++) v[i] *= s->scale;
     if (s->element >= 0) v[s->element] = s->value;
@@ -453,13 +331,13 @@ static void spoil(const bench *b, anx_trainer *trainer, batch *x, const spoiled 
 
 static void check_spoiled(bench *b, const spoiled *s) {
     anx_error err = ANX_ERROR_INIT;
-    anx_trainer *trainer = create(b), *before = create(b);
+    anx_trainer *trainer = bench_trainer(b), *before = bench_trainer(b);
     batch x;
     batch_init(&x, b, BATCH, 1);
-    step(b, trainer, BATCH, 0);
+    bench_step(b, trainer, BATCH, 0);
     spoil(b, trainer, &x, s);
     carry_over(b, trainer, before);
-    const anx_trainer_result result = step_batch(trainer, &x);
+    const anx_trainer_result result = bench_step_on(trainer, &x);
     CU_ASSERT_FALSE(isfinite(result.loss));
     CU_ASSERT_EQUAL(result.nonfinite.kind, s->kind);
     if (s->name != NULL) CU_ASSERT_STRING_EQUAL(result.nonfinite.name, s->name);
@@ -503,8 +381,9 @@ static void check_finite(bench *b) {
     static const float values[] = {NAN, INFINITY, -INFINITY};
     anx_error err = ANX_ERROR_INIT;
     anx_nonfinite found = {.kind = ANX_NONFINITE_LOSS};
-    anx_trainer *trainer = create(b);
-    step(b, trainer, BATCH, 0);
+    anx_trainer *trainer = bench_trainer(b);
+    bench_step(b, trainer, BATCH, 0);
+    ANX_CHECK_OK(anx_trainer_fetch(trainer, &err), &err);
     CU_ASSERT_TRUE(anx_trainer_is_finite(trainer, &found));
     CU_ASSERT_EQUAL(found.kind, ANX_NONFINITE_NONE);
     for (int i = 0; i < 2 * b->graph->n_params; i++) {
@@ -512,7 +391,7 @@ static void check_finite(bench *b) {
         const bool momentum = i % 2 == 1;
         anx_status (*const set)(anx_trainer *, int, const anx_tensor *, anx_error *) =
             momentum ? anx_trainer_set_momentum : anx_trainer_set_param;
-        const anx_tensor *is = momentum ? anx_trainer_momentum(trainer, param) : &anx_trainer_params(trainer)[param];
+        const anx_tensor *is = momentum ? momentum_of(trainer, param) : param_of(trainer, param);
         anx_tensor good = ANX_TENSOR_INIT, bad = ANX_TENSOR_INIT;
         CU_ASSERT_PTR_NOT_NULL_FATAL(is);
         ANX_CHECK_OK(anx_tensor_convert(is, ANX_F32, &good, &err), &err);
@@ -520,6 +399,7 @@ static void check_finite(bench *b) {
         const int64_t element = anx_tensor_elems(&bad) - 1;
         ((float *)bad.data)[element] = values[i % 3];
         ANX_CHECK_OK(set(trainer, param, &bad, &err), &err);
+        ANX_CHECK_OK(anx_trainer_fetch(trainer, &err), &err);
         CU_ASSERT_FALSE_FATAL(anx_trainer_is_finite(trainer, &found));
         CU_ASSERT_EQUAL(found.kind, ANX_NONFINITE_PARAM);
         CU_ASSERT_STRING_EQUAL(found.name, b->graph->params[param].name);
@@ -545,11 +425,11 @@ static void loss_alone_can_be_infinite(void) {
     memset(b.params[weight].data, 0, anx_tensor_bytes(&b.params[weight]));
     bias[0] = 3e38f;
     bias[1] = -3e38f;
-    anx_trainer *trainer = create(&b);
+    anx_trainer *trainer = bench_trainer(&b);
     batch x;
     batch_init(&x, &b, BATCH, 1);
     x.targets[0] = 1;
-    const anx_trainer_result result = step_batch(trainer, &x);
+    const anx_trainer_result result = bench_step_on(trainer, &x);
     CU_ASSERT_EQUAL(result.nonfinite.kind, ANX_NONFINITE_LOSS);
     CU_ASSERT_STRING_EQUAL(result.nonfinite.name, "loss");
     CU_ASSERT_FALSE(isfinite(result.nonfinite.value));
@@ -560,10 +440,10 @@ static void loss_alone_can_be_infinite(void) {
 }
 
 static void check_divergence(bench *b) {
-    anx_trainer *trainer = create(b);
+    anx_trainer *trainer = bench_trainer(b);
     anx_trainer_groups(trainer)[0].lr = 1e36;
-    CU_ASSERT_EQUAL(step(b, trainer, BATCH, 0).nonfinite.kind, ANX_NONFINITE_NONE);
-    const anx_trainer_result result = step(b, trainer, BATCH, 1);
+    CU_ASSERT_EQUAL(bench_step(b, trainer, BATCH, 0).nonfinite.kind, ANX_NONFINITE_NONE);
+    const anx_trainer_result result = bench_step(b, trainer, BATCH, 1);
     CU_ASSERT(result.nonfinite.kind == ANX_NONFINITE_PARAM || result.nonfinite.kind == ANX_NONFINITE_OUTPUT);
     CU_ASSERT_FALSE(isfinite(result.loss));
     anx_trainer_destroy(trainer);
@@ -634,7 +514,7 @@ static void wrong_batches_are_refused(void) {
     bench b;
     batch x;
     bench_open(&b, "exact", 1);
-    anx_trainer *trainer = create(&b);
+    anx_trainer *trainer = bench_trainer(&b);
     batch_init(&x, &b, BATCH + 1, 1);
     refuse_step(trainer, &x, "(3, 33, 33) each and 1 to 6 of them, got float32 (7, 3, 33, 33)");
     x.input.shape[0] = 0;
@@ -658,7 +538,7 @@ static void wrong_state_is_refused(void) {
     bench b;
     anx_error err = ANX_ERROR_INIT;
     bench_open(&b, "exact", 1);
-    anx_trainer *trainer = create(&b);
+    anx_trainer *trainer = bench_trainer(&b);
     anx_tensor grad = b.params[0];
     ANX_CHECK_STATUS(ANX_ERR_INVALID_ARGUMENT, anx_trainer_grad(trainer, 0, &grad, &err), &err);
     ANX_CHECK_MESSAGE("there are no gradients", &err);

@@ -51,6 +51,7 @@ static void take_groups(anx_trainer_options *o) {
 
 static void write_state(anx_trainer *trainer, const anx_trainer_options *o) {
     anx_error err = ANX_ERROR_INIT;
+    check(anx_trainer_fetch(trainer, &err), &err);
     for (int i = 0; i < o->graph->n_params; i++) {
         const anx_param *p = &o->graph->params[i];
         const bool trained = o->group_of_param[i] != ANX_TRAINER_FROZEN;

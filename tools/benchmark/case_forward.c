@@ -9,7 +9,7 @@ static void set_limit(const bench_context *context, int64_t batch, bench_row *ro
     bench_cost cost = {.compute = 0.0};
     for (int i = 0; i < graph->n_nodes; i++)
         if (graph->nodes[i].weight != ANX_NO_PARAM) bench_cost_add_product(context, i, batch, &cost);
-    bench_cost_to_row(&cost, row);
+    bench_cost_to_row(context, &cost, row);
 }
 
 static anx_status forward_turns(bench_context *context, anx_plan *plan, bench_bare *bare, int64_t batch, bench_row *row,
@@ -25,9 +25,11 @@ static anx_status forward_turns(bench_context *context, anx_plan *plan, bench_ba
         if (run >= 0) bench_series_add(&row->anx, anx_clock_seconds() - start);
         bench_settle();
         start = anx_clock_seconds();
-        if (status == ANX_OK) status = bench_bare_run(bare, err);
-        if (run >= 0) bench_series_add(&row->bare, anx_clock_seconds() - start);
-        bench_settle();
+        if (status == ANX_OK && bare != NULL) {
+            status = bench_bare_run(bare, err);
+            if (run >= 0) bench_series_add(&row->bare, anx_clock_seconds() - start);
+            bench_settle();
+        }
         if (status == ANX_OK) status = bench_ask_torch(context, request, &row->torch, run >= 0, err);
     }
     return status;
@@ -47,11 +49,10 @@ anx_status bench_forward(bench_context *context, int64_t batch, bench_row *row, 
     snprintf(row->what, sizeof row->what, "batch %lld", (long long)batch);
     set_limit(context, batch, row);
     anx_status status = anx_plan_create(context->device, &desc, &plan, err);
-    if (status == ANX_OK) status = bench_bare_create(model->graph, batch, context->threads, &bare, err);
-    if (status == ANX_OK) {
-        bench_fill_input(plan, batch * anx_graph_node_elems(model->graph, ANX_NODE_INPUT));
-        status = forward_turns(context, plan, bare, batch, row, err);
-    }
+    if (status == ANX_OK && bench_engine_is_processor(&context->engine))
+        status = bench_bare_create(model->graph, batch, context->threads, &bare, err);
+    if (status == ANX_OK) status = bench_fill_input(plan, context->device, err);
+    if (status == ANX_OK) status = forward_turns(context, plan, bare, batch, row, err);
     bench_bare_destroy(bare);
     anx_plan_destroy(plan);
     return status;

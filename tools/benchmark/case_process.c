@@ -5,7 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static anx_status time_process(char *const argv[], int max_status, bench_series *series, long *rss, bool count,
+enum { MAX_ARGUMENTS = 24 };
+
+static anx_status time_process(const char *const argv[], int max_status, bench_series *series, long *rss, bool count,
                                anx_error *err) {
     bench_process process;
     anx_status status = bench_run_process(argv, max_status, &process, err);
@@ -15,18 +17,45 @@ static anx_status time_process(char *const argv[], int max_status, bench_series 
     return ANX_OK;
 }
 
+/*
+ * A program, what it is to do, and the engine's options; then rest, which ends with NULL, and the checkpoint. execv
+ * wants texts that it could change, and does not.
+ */
+static void fill_anx(const bench_context *context, const char *program, const char *what, const char *threads,
+                     const char *const *rest, const char *argv[MAX_ARGUMENTS]) {
+    int n = 0;
+    const bench_engine *engine = &context->engine;
+    const char *const first[] = {
+        program, what, "--device", engine->device, "--math", anx_math_mode_name(engine->math), "--threads", threads};
+    for (size_t i = 0; i < sizeof first / sizeof first[0]; i++) argv[n++] = first[i];
+    while (rest != NULL && *rest != NULL) argv[n++] = *rest++;
+    argv[n++] = context->weights;
+    argv[n] = NULL;
+}
+
+/* PyTorch's side of the same. */
+static void fill_torch(const bench_context *context, const char *what, const char *threads, const char *const *rest,
+                       const char *argv[MAX_ARGUMENTS]) {
+    int n = 0;
+    const char *const first[] = {context->python,
+                                 context->peer_script,
+                                 what,
+                                 context->weights,
+                                 threads,
+                                 bench_torch_device(&context->engine),
+                                 anx_math_mode_name(context->engine.math)};
+    for (size_t i = 0; i < sizeof first / sizeof first[0]; i++) argv[n++] = first[i];
+    while (rest != NULL && *rest != NULL) argv[n++] = *rest++;
+    argv[n] = NULL;
+}
+
 anx_status bench_start(bench_context *context, bench_row *row, anx_error *err) {
     anx_status status = ANX_OK;
     char threads[16];
+    const char *anx[MAX_ARGUMENTS], *torch[MAX_ARGUMENTS];
     snprintf(threads, sizeof threads, "%d", context->threads);
-    char *const anx[] = {
-        strdup(context->self), strdup("first"), strdup("--threads"), threads, strdup(context->weights), NULL};
-    char *const torch[] = {strdup(context->python != NULL ? context->python : ""),
-                           strdup(context->peer_script),
-                           strdup("first"),
-                           strdup(context->weights),
-                           threads,
-                           NULL};
+    fill_anx(context, context->self, "first", threads, NULL, anx);
+    fill_torch(context, "first", threads, NULL, torch);
     row->name = "start";
     row->items = 1.0;
     snprintf(row->what, sizeof row->what, "1 image");
@@ -35,23 +64,18 @@ anx_status bench_start(bench_context *context, bench_row *row, anx_error *err) {
         if (status == ANX_OK && context->python != NULL)
             status = time_process(torch, 0, &row->torch, &row->torch_rss_bytes, run >= 0, err);
     }
-    for (int i = 0; i < 5; i++) {
-        if (anx[i] != threads) free(anx[i]);
-        if (torch[i] != threads) free(torch[i]);
-    }
     return status;
 }
 
-anx_status bench_first_output(const char *weights, int threads, anx_error *err) {
+anx_status bench_first_output(const char *weights, const bench_engine *engine, anx_error *err) {
     const anx_checkpoint_options quick = {.skip_crc = true};
-    const anx_device_options options = {.threads = threads};
     anx_checkpoint *checkpoint = NULL;
     anx_model *model = NULL;
     anx_device *device = NULL;
     anx_plan *plan = NULL;
     anx_status status = anx_checkpoint_open(weights, &quick, &checkpoint, err);
     if (status == ANX_OK) status = anx_model_bind(checkpoint, NULL, 0, 0, &model, err);
-    if (status == ANX_OK) status = anx_device_open("cpu", &options, &device, err);
+    if (status == ANX_OK) status = bench_engine_open(engine, &device, err);
     if (status == ANX_OK) {
         const anx_plan_desc desc = {.graph = model->graph,
                                     .batch = 1,
@@ -60,10 +84,9 @@ anx_status bench_first_output(const char *weights, int threads, anx_error *err) 
                                     .n_params = model->graph->n_params};
         status = anx_plan_create(device, &desc, &plan, err);
     }
-    if (status == ANX_OK) {
-        bench_fill_input(plan, anx_graph_node_elems(model->graph, ANX_NODE_INPUT));
-        status = anx_plan_run(plan, err);
-    }
+    if (status == ANX_OK) status = bench_fill_input(plan, device, err);
+    if (status == ANX_OK) status = anx_plan_run(plan, err);
+    if (status == ANX_OK) status = anx_device_sync(device, err);
     anx_plan_destroy(plan);
     anx_device_close(device);
     anx_model_destroy(model);
@@ -79,21 +102,11 @@ anx_status bench_train_process(bench_context *context, int64_t batch, bench_row 
     snprintf(threads, sizeof threads, "%d", context->threads);
     snprintf(images, sizeof images, "%lld", (long long)batch);
     snprintf(steps, sizeof steps, "%d", STEPS);
-    char *const weights = strdup(context->weights), *const self = strdup(context->self);
-    char *const python = strdup(context->python != NULL ? context->python : ""), *script = strdup(context->peer_script);
-    char *const anx[] = {self,
-                         (char[]){"steps"},
-                         (char[]){"--threads"},
-                         threads,
-                         (char[]){"--batch"},
-                         images,
-                         (char[]){"--steps"},
-                         steps,
-                         weights,
-                         NULL};
-    char *const torch[] = {python, script, (char[]){"steps"}, weights, threads, images, steps, NULL};
-    if (weights == NULL || self == NULL || python == NULL || script == NULL)
-        status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    const char *const anx_rest[] = {"--batch", images, "--steps", steps, NULL}, *const torch_rest[] = {images, steps,
+                                                                                                       NULL};
+    const char *anx[MAX_ARGUMENTS], *torch[MAX_ARGUMENTS];
+    fill_anx(context, context->self, "steps", threads, anx_rest, anx);
+    fill_torch(context, "steps", threads, torch_rest, torch);
     row->name = "steps";
     snprintf(row->what, sizeof row->what, "%d of batch %lld", STEPS, (long long)batch);
     for (int run = 0; run < 2 && status == ANX_OK; run++) {
@@ -101,10 +114,6 @@ anx_status bench_train_process(bench_context *context, int64_t batch, bench_row 
         if (status == ANX_OK && context->python != NULL)
             status = time_process(torch, 0, &row->torch, &row->torch_rss_bytes, true, err);
     }
-    free(weights);
-    free(self);
-    free(python);
-    free(script);
     return status;
 }
 
@@ -112,19 +121,17 @@ anx_status bench_check(bench_context *context, bench_row *row, anx_error *err) {
     anx_status status = ANX_OK;
     char threads[16];
     snprintf(threads, sizeof threads, "%d", context->threads);
-    char *const argv[] = {
-        strdup(context->anx_parity), strdup("check"), strdup("--threads"), threads, strdup(context->weights), NULL};
+    const char *argv[MAX_ARGUMENTS];
+    fill_anx(context, context->anx_parity, "check", threads, NULL, argv);
     row->name = "check";
     for (int run = -1; run < bench_few_runs(context) && status == ANX_OK; run++)
         status = time_process(argv, 1, &row->anx, &row->anx_rss_bytes, run >= 0, err);
-    for (int i = 0; i < 5; i++)
-        if (argv[i] != threads) free(argv[i]);
     return status;
 }
 
 /* One conversion and one copy, each to a file that was not there. */
-static anx_status convert_once(char *const convert[], char *const copy[], const char *out, bench_row *row, bool count,
-                               anx_error *err) {
+static anx_status convert_once(const char *const convert[], const char *const copy[], const char *out, bench_row *row,
+                               bool count, anx_error *err) {
     anx_status status = time_process(convert, 0, &row->anx, &row->anx_rss_bytes, count, err);
     (void)unlink(out);
     long unused = 0;
@@ -134,23 +141,19 @@ static anx_status convert_once(char *const convert[], char *const copy[], const 
 }
 
 anx_status bench_convert(bench_context *context, const char *format, bench_row *row, anx_error *err) {
-    static char copying[] = "cp -- \"$1\" \"$2\" && sync \"$2\"";
     const char *tmp = getenv("TMPDIR");
     char folder[4096], out[4200];
     snprintf(folder, sizeof folder, "%s/anx-bench-XXXXXX", tmp != NULL && *tmp != '\0' ? tmp : "/tmp");
     if (mkdtemp(folder) == NULL) return anx_error_set(err, ANX_ERR_IO, "cannot make a folder in %s", folder);
     snprintf(out, sizeof out, "%s/out.%s", folder, format);
-    char *const in = strdup(context->weights), *const program = strdup(context->anx_convert);
-    anx_status status =
-        in != NULL && program != NULL ? ANX_OK : anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
-    char *const convert[] = {program, in, out, NULL};
-    char *const copy[] = {(char[]){"/bin/sh"}, (char[]){"-c"}, copying, (char[]){"sh"}, in, out, NULL};
+    anx_status status = ANX_OK;
+    const char *const convert[] = {context->anx_convert, context->weights, out, NULL};
+    const char *const copy[] = {"/bin/sh", "-c", "cp -- \"$1\" \"$2\" && sync \"$2\"", "sh", context->weights,
+                                out,       NULL};
     row->name = "convert";
     snprintf(row->what, sizeof row->what, "%s", format);
     for (int run = -1; run < context->repeats && status == ANX_OK; run++)
         status = convert_once(convert, copy, out, row, run >= 0, err);
     (void)rmdir(folder);
-    free(in);
-    free(program);
     return status;
 }

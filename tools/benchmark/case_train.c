@@ -29,7 +29,7 @@ static void set_limit(const bench_context *context, int64_t batch, bench_trained
         cost.memory += bench_sgd_bytes(anx_param_elems(&graph->params[node->weight])) / bench_memory_speed(context);
         is_below = false;
     }
-    bench_cost_to_row(&cost, row);
+    bench_cost_to_row(context, &cost, row);
 }
 
 /* ---- steps ---------------------------------------------------------------------------------------------- */
@@ -65,18 +65,17 @@ static anx_status train_turns(const train_case *c, bench_learner *learner,
     return status;
 }
 
-anx_status bench_train(bench_context *context, const char *device_name, int threads, int64_t batch, bench_row *row,
+anx_status bench_train(bench_context *context, const bench_engine *engine, int64_t batch, bench_row *row,
                        anx_error *err) {
-    const train_case c = {.context = context, .threads = threads, .batch = batch};
+    const train_case c = {.context = context, .threads = engine->threads, .batch = batch};
     const anx_model *model = context->model;
-    const anx_device_options options = {.threads = threads};
     anx_device *device = NULL;
     bench_learner learner = {.trainer = NULL};
     row->name = "train";
     row->items = (double)batch;
-    snprintf(row->what, sizeof row->what, "%s, batch %lld", device_name, (long long)batch);
-    if (threads == context->threads) set_limit(context, batch, BENCH_TRAIN_ALL, row);
-    anx_status status = anx_device_open(device_name, &options, &device, err);
+    snprintf(row->what, sizeof row->what, "%s, batch %lld", engine->device, (long long)batch);
+    if (engine->threads == context->threads) set_limit(context, batch, BENCH_TRAIN_ALL, row);
+    anx_status status = bench_engine_open(engine, &device, err);
     if (status == ANX_OK)
         status = bench_learner_init(&learner, model->graph, model->params, device, batch, BENCH_TRAIN_ALL, err);
     if (status == ANX_OK) status = train_turns(&c, &learner, NULL, NULL, row, err);
@@ -129,9 +128,8 @@ static anx_status make_below(apart *a, int64_t batch, anx_error *err) {
                                 .n_params = model->graph->n_params};
     anx_status status = anx_plan_create(a->context->device, &desc, &a->below, err);
     if (status != ANX_OK) return status;
-    bench_fill_input(a->below, batch * anx_graph_node_elems(model->graph, ANX_NODE_INPUT));
     while (!is_head(&model->graph->nodes[anx_plan_group(a->below, a->n_groups)->nodes[0]])) a->n_groups++;
-    return ANX_OK;
+    return bench_fill_input(a->below, a->context->device, err);
 }
 
 static void apart_fini(apart *a) {
@@ -161,7 +159,7 @@ anx_status bench_train_head(bench_context *context, int64_t batch, bench_row *ro
     bench_learner learner = {.trainer = NULL};
     row->name = "train head";
     row->items = (double)batch;
-    snprintf(row->what, sizeof row->what, "cpu, batch %lld", (long long)batch);
+    snprintf(row->what, sizeof row->what, "%s, batch %lld", context->engine.device, (long long)batch);
     set_limit(context, batch, BENCH_TRAIN_HEAD, row);
     anx_status status =
         bench_learner_init(&learner, model->graph, model->params, context->device, batch, BENCH_TRAIN_HEAD, err);
@@ -175,16 +173,16 @@ anx_status bench_train_head(bench_context *context, int64_t batch, bench_row *ro
 
 /* ---- as a process --------------------------------------------------------------------------------------- */
 
-anx_status bench_train_steps(const char *weights, int threads, int64_t batch, int64_t steps, anx_error *err) {
+anx_status bench_train_steps(const char *weights, const bench_engine *engine, int64_t batch, int64_t steps,
+                             anx_error *err) {
     const anx_checkpoint_options quick = {.skip_crc = true};
-    const anx_device_options options = {.threads = threads};
     anx_checkpoint *checkpoint = NULL;
     anx_model *model = NULL;
     anx_device *device = NULL;
     bench_learner learner = {.trainer = NULL};
     anx_status status = anx_checkpoint_open(weights, &quick, &checkpoint, err);
     if (status == ANX_OK) status = anx_model_bind(checkpoint, NULL, 0, 0, &model, err);
-    if (status == ANX_OK) status = anx_device_open("cpu", &options, &device, err);
+    if (status == ANX_OK) status = bench_engine_open(engine, &device, err);
     if (status == ANX_OK)
         status = bench_learner_init(&learner, model->graph, model->params, device, batch, BENCH_TRAIN_ALL, err);
     for (int64_t i = 0; i < steps && status == ANX_OK; i++) status = bench_learner_step(&learner, err);

@@ -39,8 +39,32 @@ void bench_fill(float *x, int64_t elems) {
     for (int64_t i = 0; i < elems; i++) x[i] = (float)((int)(i * 2654435761 >> 8 & 4095) - 2048) * 1e-3f + 1e-5f;
 }
 
-void bench_fill_input(anx_plan *plan, int64_t elems) {
-    bench_fill(anx_plan_host_pointer(plan, anx_value_output(ANX_NODE_INPUT)), elems);
+anx_status bench_fill_input(anx_plan *plan, anx_device *device, anx_error *err) {
+    const anx_value input = anx_value_output(ANX_NODE_INPUT);
+    int64_t shape[4];
+    const int rank = anx_plan_value_shape(plan, input, shape);
+    anx_tensor host = ANX_TENSOR_INIT;
+    anx_status status = anx_tensor_alloc(ANX_F32, rank, shape, &host, err);
+    if (status != ANX_OK) return status;
+    bench_fill(host.data, anx_tensor_elems(&host));
+    status = anx_plan_write(plan, input, &host, err);
+    if (status == ANX_OK) status = anx_device_sync(device, err);
+    anx_tensor_fini(&host);
+    return status;
+}
+
+anx_status bench_engine_open(const bench_engine *engine, anx_device **out, anx_error *err) {
+    const anx_device_options options = {.threads = engine->threads, .math = engine->math};
+    return anx_device_open(engine->device, &options, out, err);
+}
+
+const char *bench_torch_device(const bench_engine *engine) {
+    return bench_engine_is_processor(engine) ? "cpu" : engine->device;
+}
+
+bool bench_engine_is_processor(const bench_engine *engine) {
+    const anx_backend *backend = anx_backend_find(engine->device);
+    return backend != NULL && backend->load == NULL;
 }
 
 anx_status bench_time_images(const bench_context *context, int count, bench_image_work *work, void *user,
@@ -86,7 +110,8 @@ void bench_cost_add_product(const bench_context *context, int node, int64_t batc
         cost->memory += memory;
 }
 
-void bench_cost_to_row(const bench_cost *cost, bench_row *row) {
+void bench_cost_to_row(const bench_context *context, const bench_cost *cost, bench_row *row) {
+    if (!bench_engine_is_processor(&context->engine)) return;
     row->limit_seconds = cost->compute + cost->memory;
     row->limit_by = cost->compute > cost->memory ? "FMA" : "memory";
 }

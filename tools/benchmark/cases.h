@@ -7,12 +7,26 @@
 #include "tools/benchmark/peer.h"
 #include "tools/benchmark/report.h"
 
+/* What computes. */
+typedef struct bench_engine {
+    const char *device; /* a name, not "auto" */
+    anx_math_mode math;
+    int threads;
+} bench_engine;
+
+anx_status bench_engine_open(const bench_engine *engine, anx_device **out, anx_error *err);
+/* What PyTorch calls it: "cuda:1", "cpu" for all that computes on the processor. */
+const char *bench_torch_device(const bench_engine *engine);
+/* Is it the processor that computes? Its limits, and oneDNN alone, are measured for that. */
+bool bench_engine_is_processor(const bench_engine *engine);
+
 typedef struct bench_context {
     const char *weights; /* a checkpoint of AlexNet */
     const char *python, *peer_script;
     const char *const *images; /* files to preprocess */
     int n_images;
     const char *self, *anx_parity, *anx_convert; /* paths of programs */
+    bench_engine engine;
     int threads, repeats;
     bench_peer *peer; /* NULL: no PyTorch */
     anx_model *model;
@@ -43,12 +57,12 @@ anx_status bench_check(bench_context *context, bench_row *row, anx_error *err);
 anx_status bench_convert(bench_context *context, const char *format, bench_row *row, anx_error *err);
 
 /*
- * A training step (train.py's: forward, loss, backward, SGD with momentum) of a batch on a device with so many threads.
+ * A training step (train.py's: forward, loss, backward, SGD with momentum) of a batch on that engine.
  */
-anx_status bench_train(bench_context *context, const char *device, int threads, int64_t batch, bench_row *row,
+anx_status bench_train(bench_context *context, const bench_engine *engine, int64_t batch, bench_row *row,
                        anx_error *err);
 /*
- * The same on all threads of the cpu, of the linear layers alone; bare: the layers below them as inference runs them,
+ * The same on the context's engine, of the linear layers alone; bare: the layers below them as inference runs them,
  * and steps of the head as a network of its own.
  */
 anx_status bench_train_head(bench_context *context, int64_t batch, bench_row *row, anx_error *err);
@@ -63,9 +77,10 @@ anx_status bench_optimizer(bench_context *context, bench_row *row, anx_error *er
 anx_status bench_training_input(bench_context *context, int threads, bool independent, bench_row *row, anx_error *err);
 
 /* What bench_train_process measures, to be run in a process of its own. */
-anx_status bench_train_steps(const char *weights, int threads, int64_t batch, int64_t steps, anx_error *err);
+anx_status bench_train_steps(const char *weights, const bench_engine *engine, int64_t batch, int64_t steps,
+                             anx_error *err);
 
 /* What bench_start measures, to be run in a process of its own: a forward pass of a grey image. */
-anx_status bench_first_output(const char *weights, int threads, anx_error *err);
+anx_status bench_first_output(const char *weights, const bench_engine *engine, anx_error *err);
 
 #endif

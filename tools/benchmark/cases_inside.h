@@ -19,7 +19,7 @@ char *bench_images_request(const bench_context *context, const char *name);
 /* So many numbers between -2.1 and 2.1 in no order; none is 0 or subnormal. */
 void bench_fill(float *x, int64_t elems);
 /* The same for the plan's input. */
-void bench_fill_input(anx_plan *plan, int64_t elems);
+anx_status bench_fill_input(anx_plan *plan, anx_device *device, anx_error *err);
 
 /* What a machine's limits let work cost at least, in seconds: by what bounds each part of it. */
 typedef struct bench_cost {
@@ -31,8 +31,9 @@ typedef struct bench_cost {
  * the weights once, whichever takes longer.
  */
 void bench_cost_add_product(const bench_context *context, int node, int64_t batch, bench_cost *cost);
-/* Layers come one after another. Named after the limit that most of the time goes to. */
-void bench_cost_to_row(const bench_cost *cost, bench_row *row);
+/* Layers come one after another. Named after the limit that most of the time goes to. Nothing where the engine is not
+   the processor, whose limits these are. */
+void bench_cost_to_row(const bench_context *context, const bench_cost *cost, bench_row *row);
 
 /* What an SGD step with momentum moves for so many parameters, and how fast this memory moves anything at best. */
 double bench_sgd_bytes(int64_t elems);

@@ -30,8 +30,13 @@ static anx_status read_line(bench_peer *peer, char *line, int size, anx_error *e
     return ANX_OK;
 }
 
+/* posix_spawn would take texts that it could change, and does not. */
+static int spawn(pid_t *pid, const posix_spawn_file_actions_t *actions, const char *const argv[]) {
+    return posix_spawn(pid, argv[0], actions, NULL, (char *const *)argv, environ);
+}
+
 /* Starts argv with its stdin and stdout on pipes. */
-static anx_status spawn_piped(char *const argv[], bench_peer *peer, anx_error *err) {
+static anx_status spawn_piped(const char *const argv[], bench_peer *peer, anx_error *err) {
     int down[2] = {-1, -1}, up[2] = {-1, -1};
     posix_spawn_file_actions_t actions;
     if (pipe2(down, O_CLOEXEC) != 0 || pipe2(up, O_CLOEXEC) != 0)
@@ -39,7 +44,7 @@ static anx_status spawn_piped(char *const argv[], bench_peer *peer, anx_error *e
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, down[0], STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, up[1], STDOUT_FILENO);
-    const int rc = posix_spawn(&peer->pid, argv[0], &actions, NULL, argv, environ);
+    const int rc = spawn(&peer->pid, &actions, argv);
     posix_spawn_file_actions_destroy(&actions);
     close(down[0]);
     close(up[1]);
@@ -53,18 +58,16 @@ static anx_status spawn_piped(char *const argv[], bench_peer *peer, anx_error *e
     return ANX_OK;
 }
 
-anx_status bench_peer_start(const char *python, const char *script, const char *weights, int threads, bench_peer **out,
-                            anx_error *err) {
+anx_status bench_peer_start(const char *python, const char *script, const char *weights, int threads,
+                            const char *device, const char *math, bench_peer **out, anx_error *err) {
     bench_peer *peer = calloc(1, sizeof *peer);
-    char *argv[6] = {strdup(python), strdup(script), strdup("serve"), strdup(weights), NULL, NULL};
-    anx_status status = ANX_OK;
-    if (asprintf(&argv[4], "%d", threads) < 0) argv[4] = NULL;
-    for (int i = 0; i < 5; i++)
-        if (argv[i] == NULL || peer == NULL) status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    char count[16];
+    snprintf(count, sizeof count, "%d", threads);
+    const char *const argv[] = {python, script, "serve", weights, count, device, math, NULL};
+    anx_status status = peer != NULL ? ANX_OK : anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     signal(SIGPIPE, SIG_IGN); /* a peer that ended is an error of the next write, not our end */
     if (status == ANX_OK) status = spawn_piped(argv, peer, err);
     if (status == ANX_OK) status = read_line(peer, peer->version, sizeof peer->version, err);
-    for (int i = 0; i < 5; i++) free(argv[i]);
     if (status == ANX_OK)
         *out = peer;
     else
@@ -98,7 +101,7 @@ anx_status bench_peer_ask(bench_peer *peer, const char *request, double *seconds
     return ANX_OK;
 }
 
-anx_status bench_run_process(char *const argv[], int max_status, bench_process *out, anx_error *err) {
+anx_status bench_run_process(const char *const argv[], int max_status, bench_process *out, anx_error *err) {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
@@ -106,7 +109,7 @@ anx_status bench_run_process(char *const argv[], int max_status, bench_process *
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     pid_t pid = 0;
     const double start = anx_clock_seconds();
-    const int rc = posix_spawn(&pid, argv[0], &actions, NULL, argv, environ);
+    const int rc = spawn(&pid, &actions, argv);
     posix_spawn_file_actions_destroy(&actions);
     if (rc != 0) return anx_error_set_errno(err, ANX_ERR_IO, rc, "cannot start %s", argv[0]);
     int status = 0;

@@ -9,11 +9,11 @@
 typedef struct bench_peer bench_peer;
 
 /*
- * Starts `python script serve weights threads` and waits until it is ready. Errors: NOT_FOUND, IO, UNSUPPORTED (its
- * own words: PyTorch missing, a checkpoint that is no AlexNet). The caller stops it.
+ * Starts `python script serve weights threads device math` and waits until it is ready. Errors: NOT_FOUND, IO,
+ * UNSUPPORTED (its own words: PyTorch missing, a checkpoint that is no AlexNet). The caller stops it.
  */
-anx_status bench_peer_start(const char *python, const char *script, const char *weights, int threads, bench_peer **out,
-                            anx_error *err);
+anx_status bench_peer_start(const char *python, const char *script, const char *weights, int threads,
+                            const char *device, const char *math, bench_peer **out, anx_error *err);
 void bench_peer_stop(bench_peer *peer);
 /* "PyTorch 2.15.0, Pillow 13.0.0" */
 const char *bench_peer_version(const bench_peer *peer);
@@ -30,6 +30,6 @@ typedef struct bench_process {
  * Runs a program to its end with its output thrown away. argv as for execv, argv[0] a path. Errors: IO (cannot be
  * started), UNSUPPORTED (its exit status is above max_status).
  */
-anx_status bench_run_process(char *const argv[], int max_status, bench_process *out, anx_error *err);
+anx_status bench_run_process(const char *const argv[], int max_status, bench_process *out, anx_error *err);
 
 #endif

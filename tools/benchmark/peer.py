@@ -1,18 +1,40 @@
 """PyTorch's side of the benchmark: does what anx-bench asks for, line by line, and says how long it took.
 
-    peer.py serve WEIGHTS THREADS     then lines on stdin: "forward N", "load", "preprocess FILE...",
+    peer.py serve WEIGHTS THREADS DEVICE MATH
+                                      then lines on stdin: "forward N", "load", "preprocess FILE...",
                                       "evaluate BATCH WORKERS IMAGES FILE...", "train BATCH THREADS all|head",
                                       "sgd", "input WORKERS IMAGES FILE..."
-    peer.py steps WEIGHTS THREADS BATCH STEPS
+    peer.py steps WEIGHTS THREADS DEVICE MATH BATCH STEPS
                                       so many steps of training from nothing, then exits
-    peer.py first WEIGHTS THREADS     one image from nothing, then exits: what a whole process costs
+    peer.py first WEIGHTS THREADS DEVICE MATH
+                                      one image from nothing, then exits: what a whole process costs
 
+DEVICE is torch's name for it. MATH float32 keeps a GPU from computing with TF32, anything else lets it.
 Each answer is one line: seconds, or "error: ...". Nothing else goes to stdout.
 """
 
 import sys
 import time
 import warnings
+
+
+DEVICE = "cpu"
+
+
+def use(device, math):
+    global DEVICE
+    import torch
+
+    DEVICE = device
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = math != "float32"
+
+
+def wait():
+    """Until all that was asked of the device is done."""
+    if DEVICE != "cpu":
+        import torch
+
+        torch.cuda.synchronize(DEVICE)
 
 
 def build(weights):
@@ -23,7 +45,7 @@ def build(weights):
     state = state.get("state_dict", state.get("model", state))
     model = torchvision.models.alexnet(num_classes=state["classifier.6.weight"].shape[0])
     model.load_state_dict(state)
-    return model.eval()
+    return model.to(DEVICE).eval()
 
 
 class Files:
@@ -77,7 +99,7 @@ class Learner:
         self.targets = torch.arange(batch) * 37 % self.model.classifier[6].out_features
 
     def step(self):
-        loss = self.criterion(self.model(self.inputs), self.targets)
+        loss = self.criterion(self.model(self.inputs.to(DEVICE)), self.targets.to(DEVICE))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -107,15 +129,18 @@ class Peer:
 
         batch = int(batch)
         if batch not in self.inputs:
-            self.inputs = {batch: torch.randn(batch, 3, 224, 224)}
+            self.inputs = {batch: torch.randn(batch, 3, 224, 224).to(DEVICE)}
         with torch.inference_mode():
+            wait()
             start = time.perf_counter()
             self.model(self.inputs[batch])
+            wait()
             return time.perf_counter() - start
 
     def load(self):
         start = time.perf_counter()
         build(self.weights)
+        wait()
         return time.perf_counter() - start
 
     def preprocess(self, *paths):
@@ -149,7 +174,7 @@ class Peer:
         with torch.inference_mode():
             start = time.perf_counter()
             for inputs, _ in self.loaders[setup]:
-                self.model(inputs)
+                self.model(inputs.to(DEVICE)).cpu()
             seconds = time.perf_counter() - start
         torch.set_num_threads(threads)
         return seconds
@@ -165,6 +190,7 @@ class Peer:
         torch.set_num_threads(int(threads))
         start = time.perf_counter()
         self.learners[setup].step()
+        wait()
         seconds = time.perf_counter() - start
         torch.set_num_threads(before)
         return seconds
@@ -173,7 +199,7 @@ class Peer:
         import torch
 
         if self.optimizer is None:
-            parameters = [torch.nn.Parameter(p.detach().clone()) for p in self.model.parameters()]
+            parameters = [torch.nn.Parameter(p.detach().cpu().clone()) for p in self.model.parameters()]
             for p in parameters:
                 p.grad = torch.full_like(p, 1e-5)
             self.optimizer = optimizer_of(parameters)
@@ -216,13 +242,16 @@ def steps(weights, threads, batch, count):
 def main():
     warnings.filterwarnings("ignore")
     mode, weights, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    if mode != "serve":
+        use(sys.argv[4], sys.argv[5])
     if mode == "steps":
-        steps(weights, threads, int(sys.argv[4]), int(sys.argv[5]))
+        steps(weights, threads, int(sys.argv[6]), int(sys.argv[7]))
         return
     if mode == "first":
         Peer(weights, threads).forward(1)
         return
     try:
+        use(sys.argv[4], sys.argv[5])
         peer = Peer(weights, threads)
         print(peer.version(), flush=True)
     except Exception as e:  # the other end must learn of it, whatever it is

@@ -51,6 +51,7 @@ static void print_row(const bench_row *row, FILE *to) {
 void bench_report_text(const bench_report *report, FILE *to) {
     fprintf(to, "%s, %d thread%s; %s, %s%s%s\n", report->cpu, report->threads, report->threads == 1 ? "" : "s",
             report->library, report->isa, report->torch[0] != '\0' ? "; " : "", report->torch);
+    if (strcmp(report->device, "cpu") != 0) fprintf(to, "device %s: %s\n", report->device, report->engine);
     fprintf(to, "medians of %d run%s (min-max) in milliseconds; whole processes and loops run half as often\n",
             report->repeats, report->repeats == 1 ? "" : "s");
     fprintf(to,
@@ -136,6 +137,8 @@ anx_status bench_report_json(const bench_report *report, const char *path, anx_e
     cJSON_AddStringToObject(root, "format", "anx-bench 1");
     cJSON_AddStringToObject(root, "anx_version", ANX_VERSION);
     cJSON_AddStringToObject(root, "cpu", report->cpu);
+    cJSON_AddStringToObject(root, "device", report->device);
+    cJSON_AddStringToObject(root, "engine", report->engine);
     cJSON_AddStringToObject(root, "library", report->library);
     cJSON_AddStringToObject(root, "isa", report->isa);
     if (report->torch[0] != '\0') cJSON_AddStringToObject(root, "pytorch", report->torch);

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "parity/device_facts.h"
 #include "tools/benchmark/limits.h"
 #include "tools/benchmark/series.h"
 
@@ -26,7 +27,9 @@ typedef struct bench_report {
     char cpu[128];    /* the processor's own name */
     char library[64]; /* "oneDNN 2.6.3 (OpenMP)" */
     const char *isa;
-    char torch[128]; /* "PyTorch 2.15.0, ...", "" where it was not asked */
+    const char *device;            /* what computes, as --device named it, */
+    char engine[ANX_DEVICE_WORDS]; /* ... and in its own words */
+    char torch[128];               /* "PyTorch 2.15.0, ...", "" where it was not asked */
     int threads, repeats;
     bench_limits limits;
     bench_row rows[BENCH_MAX_ROWS];

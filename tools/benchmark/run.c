@@ -9,6 +9,7 @@
 #include "src/base/threads.h"
 #include "tools/benchmark/cases.h"
 #include "tools/common/cli.h"
+#include "tools/common/engine_options.h"
 
 enum { MAX_IMAGES = 400, MAX_BATCHES = 8, TRAIN_BATCH = 32, EXACT_BATCH = 8, MAX_STEPS = 1000 };
 
@@ -22,6 +23,8 @@ void bench_run_help(FILE *to) {
           "  --only NAME[,NAME]  of forward, load, start, preprocess, pipeline, evaluate, check, convert, train, sgd,\n"
           "                      input (default: all)\n"
           "  --batches N[,N]     of the forward passes (default: 1,8,32,128)\n"
+          "  --device NAME       what computes (default: cpu), for PyTorch too where it is a GPU\n"
+          "  --math MODE         float32 (default), tf32 or fast: what it may compute with, and PyTorch too\n"
           "  --threads N         default: what affinity and cgroup allow\n"
           "  --repeats N         runs of each, from which the median is taken (default: 7, at most 64)\n"
           "  --images FOLDER     JPEG and PNG files for all that needs images, at most 400 (default: none of that)\n"
@@ -37,6 +40,7 @@ typedef struct run_options {
     const char *only, *images, *python, *peer, *json, *weights;
     int64_t batches[MAX_BATCHES], threads, repeats;
     int n_batches;
+    bench_engine engine;
 } run_options;
 
 /* Whether the list, of names with commas between, has that one. */
@@ -77,6 +81,15 @@ static bool parse_batches(const char *text, run_options *o) {
     return o->n_batches > 0;
 }
 
+/* --device and --math. ANX_EXIT_OK, or the code to end with. */
+static int parse_engine(int option, bench_engine *engine) {
+    if (option == 'm') return anx_cli_parse_math(optarg, &engine->math);
+    engine->device = optarg;
+    if (strcmp(optarg, "auto") == 0)
+        return anx_cli_usage("--device auto may be another one tomorrow: name what is measured");
+    return anx_cli_check_device(optarg);
+}
+
 /* ANX_EXIT_OK, or the code to end with. */
 static int parse_option(int option, run_options *o) {
     switch (option) {
@@ -89,6 +102,8 @@ static int parse_option(int option, run_options *o) {
         if (!anx_cli_parse_i64(optarg, 1, 1024, &o->threads))
             return anx_cli_usage("--threads '%s' is no number", optarg);
         return ANX_EXIT_OK;
+    case 'd':
+    case 'm': return parse_engine(option, &o->engine);
     case 'r':
         if (!anx_cli_parse_i64(optarg, 1, BENCH_MAX_RUNS, &o->repeats))
             return anx_cli_usage("--repeats '%s' is not from 1 to %d", optarg, BENCH_MAX_RUNS);
@@ -105,6 +120,8 @@ static int parse(int argc, char **argv, run_options *o) {
     static const struct option options[] = {
         {"only", required_argument, NULL, 'o'},
         {"batches", required_argument, NULL, 'b'},
+        {"device", required_argument, NULL, 'd'},
+        {"math", required_argument, NULL, 'm'},
         {"threads", required_argument, NULL, 't'},
         {"repeats", required_argument, NULL, 'r'},
         {"images", required_argument, NULL, 'i'},
@@ -221,11 +238,12 @@ static anx_status measure_training(bench_context *context, const run_options *o,
     anx_status status = ANX_OK;
     if (wanted(o, "sgd")) status = bench_optimizer(context, &report->rows[report->n_rows++], err);
     if (status == ANX_OK && wanted(o, "train"))
-        status = bench_train(context, "cpu", context->threads, TRAIN_BATCH, &report->rows[report->n_rows++], err);
+        status = bench_train(context, &context->engine, TRAIN_BATCH, &report->rows[report->n_rows++], err);
     if (status == ANX_OK && wanted(o, "train"))
         status = bench_train_head(context, TRAIN_BATCH, &report->rows[report->n_rows++], err);
-    if (status == ANX_OK && wanted(o, "train"))
-        status = bench_train(context, "exact", 1, EXACT_BATCH, &report->rows[report->n_rows++], err);
+    const bench_engine exact = {.device = "exact", .threads = 1};
+    if (status == ANX_OK && wanted(o, "train") && bench_engine_is_processor(&context->engine))
+        status = bench_train(context, &exact, EXACT_BATCH, &report->rows[report->n_rows++], err);
     if (status == ANX_OK && wanted(o, "input")) status = measure_inputs(context, report, err);
     return status;
 }
@@ -242,18 +260,21 @@ static anx_status measure_calls(bench_context *context, const run_options *o, be
 
 static anx_status prepare(bench_context *context, const run_options *o, anx_checkpoint **checkpoint,
                           bench_report *report, anx_error *err) {
-    const anx_device_options options = {.threads = context->threads};
     anx_status status = anx_checkpoint_open(o->weights, NULL, checkpoint, err);
     if (status == ANX_OK) status = anx_model_bind(*checkpoint, NULL, 0, 0, &context->model, err);
-    if (status == ANX_OK) status = anx_device_open("cpu", &options, &context->device, err);
+    if (status == ANX_OK) status = bench_engine_open(&context->engine, &context->device, err);
     if (status == ANX_OK) status = bench_measure_limits(context->threads, &context->limits, err);
     if (status == ANX_OK && o->python != NULL)
-        status = bench_peer_start(o->python, context->peer_script, o->weights, context->threads, &context->peer, err);
+        status = bench_peer_start(o->python, context->peer_script, o->weights, context->threads,
+                                  bench_torch_device(&context->engine), anx_math_mode_name(context->engine.math),
+                                  &context->peer, err);
     if (status != ANX_OK) return status;
     anx_device_info info;
     anx_device_describe(context->device, &info);
     snprintf(report->library, sizeof report->library, "%s", info.library);
     report->isa = info.isa;
+    report->device = context->engine.device;
+    anx_device_format(&info, report->engine);
     report->limits = context->limits;
     find_cpu(report->cpu, sizeof report->cpu);
     if (context->peer != NULL) snprintf(report->torch, sizeof report->torch, "%s", bench_peer_version(context->peer));
@@ -273,11 +294,13 @@ static anx_status run(const run_options *o, anx_error *err) {
                              .self = self,
                              .anx_parity = parity,
                              .anx_convert = convert,
+                             .engine = o->engine,
                              .threads = (int)o->threads,
                              .repeats = (int)o->repeats};
     anx_status status = find_programs(self, parity, convert, sizeof self, err);
     if (status == ANX_OK && o->images != NULL) status = find_images(o->images, images, &n_images, err);
     context.n_images = n_images;
+    context.engine.threads = context.threads;
     report.threads = (int)o->threads;
     report.repeats = (int)o->repeats;
     if (status == ANX_OK) status = measure_processes(&context, o, &report, err);
@@ -299,7 +322,8 @@ int bench_run(int argc, char **argv) {
                      .n_batches = 4,
                      .repeats = 7,
                      .threads = anx_threads_available(),
-                     .peer = ANX_BENCH_PEER};
+                     .peer = ANX_BENCH_PEER,
+                     .engine = {.device = "cpu"}};
     const int code = parse(argc, argv, &o);
     if (code != ANX_EXIT_OK) return code < 0 ? anx_cli_stop_code() : code;
     anx_error err = ANX_ERROR_INIT;
@@ -314,6 +338,8 @@ void bench_steps_help(FILE *to) {
           "measures as 'steps', and what profilers can be run on.\n\n"
           "Options:\n"
           "  --batch N           images of a step (default: 32)\n"
+          "  --device NAME       default: cpu\n"
+          "  --math MODE         float32 (default), tf32 or fast\n"
           "  --steps N           default: 3, at most 1000\n"
           "  --threads N         default: what affinity and cgroup allow\n"
           "  -h, --help          this text\n",
@@ -321,14 +347,18 @@ void bench_steps_help(FILE *to) {
 }
 
 int bench_steps(int argc, char **argv) {
-    static const struct option options[] = {{"batch", required_argument, NULL, 'b'},
-                                            {"steps", required_argument, NULL, 's'},
-                                            {"threads", required_argument, NULL, 't'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"batch", required_argument, NULL, 'b'},   {"device", required_argument, NULL, 'd'},
+        {"math", required_argument, NULL, 'm'},    {"steps", required_argument, NULL, 's'},
+        {"threads", required_argument, NULL, 't'}, {NULL, 0, NULL, 0}};
     int64_t batch = TRAIN_BATCH, steps = 3, threads = 0;
+    bench_engine engine = {.device = "cpu"};
     for (int option; (option = anx_cli_next_option(argc, argv, "", options)) != -1;) {
         if (option == 'b') {
             if (!anx_cli_parse_i64(optarg, 1, 4096, &batch)) return anx_cli_usage("--batch '%s' is no size", optarg);
+        } else if (option == 'd' || option == 'm') {
+            const int code = parse_engine(option, &engine);
+            if (code != ANX_EXIT_OK) return code;
         } else if (option == 's') {
             if (!anx_cli_parse_i64(optarg, 1, MAX_STEPS, &steps))
                 return anx_cli_usage("--steps '%s' is not from 1 to %d", optarg, MAX_STEPS);
@@ -341,26 +371,35 @@ int bench_steps(int argc, char **argv) {
     }
     if (optind + 1 != argc) return anx_cli_usage("one checkpoint is opened, %d are given", argc - optind);
     anx_error err = ANX_ERROR_INIT;
-    const anx_status status = bench_train_steps(argv[optind], (int)threads, batch, steps, &err);
+    engine.threads = (int)threads;
+    const anx_status status = bench_train_steps(argv[optind], &engine, batch, steps, &err);
     return status == ANX_OK ? ANX_EXIT_OK : anx_cli_trouble(&err);
 }
 
 /* ---- first ---------------------------------------------------------------------------------------------- */
 
 void bench_first_help(FILE *to) {
-    fputs("usage: anx-bench first [--threads N] WEIGHTS.pth\n\n"
+    fputs("usage: anx-bench first [--device NAME] [--math MODE] [--threads N] WEIGHTS.pth\n\n"
           "Opens the checkpoint, runs one grey image through it and ends: what `anx-bench run` measures as 'start'.\n",
           to);
 }
 
 int bench_first(int argc, char **argv) {
-    static const struct option options[] = {{"threads", required_argument, NULL, 't'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"device", required_argument, NULL, 'd'},
+                                            {"math", required_argument, NULL, 'm'},
+                                            {"threads", required_argument, NULL, 't'},
+                                            {NULL, 0, NULL, 0}};
     int64_t threads = 0;
+    bench_engine engine = {.device = "cpu"};
     for (int option; (option = anx_cli_next_option(argc, argv, "", options)) != -1;) {
-        if (option != 't') return anx_cli_stop_code();
-        if (!anx_cli_parse_i64(optarg, 1, 1024, &threads)) return anx_cli_usage("--threads '%s' is no number", optarg);
+        if (option == ANX_CLI_STOP) return anx_cli_stop_code();
+        const int code = option != 't' ? parse_engine(option, &engine) : ANX_EXIT_OK;
+        if (code != ANX_EXIT_OK) return code;
+        if (option == 't' && !anx_cli_parse_i64(optarg, 1, 1024, &threads))
+            return anx_cli_usage("--threads '%s' is no number", optarg);
     }
     if (optind + 1 != argc) return anx_cli_usage("one checkpoint is opened, %d are given", argc - optind);
     anx_error err = ANX_ERROR_INIT;
-    return bench_first_output(argv[optind], (int)threads, &err) == ANX_OK ? ANX_EXIT_OK : anx_cli_trouble(&err);
+    engine.threads = (int)threads;
+    return bench_first_output(argv[optind], &engine, &err) == ANX_OK ? ANX_EXIT_OK : anx_cli_trouble(&err);
 }

@@ -6,23 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/base/program_folder.h"
 #include "src/base/version.h"
 
 enum { max_places = 3 };
-
-/* PREFIX/share/anx, told from where this program lies; "" where that cannot be told. */
-static void beside_program(char folder[PATH_MAX]) {
-    char self[PATH_MAX];
-    folder[0] = '\0';
-    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0) return;
-    self[n] = '\0';
-    char *slash = strrchr(self, '/');
-    if (slash == NULL) return;
-    *slash = '\0';
-    const int length = snprintf(folder, PATH_MAX, "%s/%s", self, ANX_DATADIR_FROM_BINDIR);
-    if (length < 0 || length >= PATH_MAX) folder[0] = '\0';
-}
 
 /* The folder of the user's environment; NULL if there is none. */
 static const char *environment_folder(void) {
@@ -43,8 +30,7 @@ anx_status anx_find_data(const char *folder, const char *name, char **out, anx_e
     if (folder != NULL) {
         places[n++] = folder;
     } else {
-        beside_program(relocated);
-        if (relocated[0] != '\0') places[n++] = relocated;
+        if (anx_beside_program(ANX_DATADIR_FROM_BINDIR, relocated, sizeof relocated)) places[n++] = relocated;
         places[n++] = ANX_INSTALL_DATADIR;
         places[n++] = ANX_SOURCE_DATADIR;
     }

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "src/backend/backend.h"
 #include "tools/common/cli.h"
 
 enum { max_threads = 4096 };
@@ -15,19 +14,22 @@ int anx_cli_parse_threads(const char *text, int *threads) {
     return ANX_EXIT_OK;
 }
 
+int anx_cli_parse_math(const char *text, anx_math_mode *math) {
+    if (anx_math_mode_find(text, math)) return ANX_EXIT_OK;
+    return anx_cli_usage("--math '%s' is none of these: float32, tf32, fast", text);
+}
+
 int anx_cli_check_device(const char *name) {
     const size_t length = strcspn(name, ":");
-    bool known = strcmp(name, "auto") == 0;
+    const bool known = strcmp(name, "auto") == 0 || anx_backend_find(name) != NULL;
     char list[512] = "auto";
     for (int i = 0; anx_backend_at(i) != NULL; i++) {
-        const char *backend = anx_backend_at(i)->name;
         const size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, ", %s", backend);
-        known = known || (strlen(backend) == length && strncmp(name, backend, length) == 0);
+        snprintf(list + used, sizeof list - used, ", %s", anx_backend_at(i)->name);
     }
     int64_t ordinal;
-    if (known && name[length] == ':') known = anx_cli_parse_i64(name + length + 1, 0, INT32_MAX, &ordinal);
-    return known ? ANX_EXIT_OK : anx_cli_usage("unknown device '%s'; there is: %s", name, list);
+    const bool good = known && (name[length] == '\0' || anx_cli_parse_i64(name + length + 1, 0, INT32_MAX, &ordinal));
+    return good ? ANX_EXIT_OK : anx_cli_usage("unknown device '%s'; there is: %s", name, list);
 }
 
 void anx_cli_list_devices(FILE *to) {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/backend/dnnl/groups.h"
+#include "src/backend/grouping.h"
 
 /* ---- growing lists -------------------------------------------------------------------------------------- */
 
@@ -143,8 +143,8 @@ anx_status anx_dnnl_tag_wanted(const anx_dnnl_plan *plan, int node, dnnl_format_
                                    dnnl_primitive_desc_query_md(plan->convolutions[i].pd, dnnl_query_src_md, 0), tag,
                                    err);
         const bool passes_on = plan->mode == ANX_PLAN_INFER
-                                   ? anx_dnnl_passes_on(reader)
-                                   : plan->mode == ANX_PLAN_TRAIN && anx_dnnl_aliases_in_training(graph, i);
+                                   ? anx_node_passes_on(reader)
+                                   : plan->mode == ANX_PLAN_TRAIN && anx_node_aliases_in_training(graph, i);
         if (!passes_on) return ANX_OK;
         if (reader->layer->op == ANX_OP_FLATTEN) {
             *tag = dnnl_nchw;
@@ -288,6 +288,6 @@ anx_status anx_dnnl_use_bias(anx_dnnl_plan *plan, int index, int rank, const dnn
 
 bool anx_dnnl_group_has_relu(const anx_dnnl_plan *plan, int group) {
     const anx_group *g = &plan->groups[group];
-    return g->n_nodes > 1 && anx_dnnl_takes_relu(&plan->graph->nodes[g->nodes[0]]) &&
+    return g->n_nodes > 1 && anx_node_takes_relu(&plan->graph->nodes[g->nodes[0]]) &&
            plan->graph->nodes[g->nodes[1]].layer->op == ANX_OP_RELU;
 }

@@ -1,5 +1,5 @@
 #include "src/backend/dnnl/build.h"
-#include "src/backend/dnnl/groups.h"
+#include "src/backend/grouping.h"
 
 static anx_status lower_relu(anx_dnnl_plan *plan, int group, int index, int output, anx_error *err) {
     dnnl_memory_t src = NULL;
@@ -146,7 +146,7 @@ static anx_status lower_group(anx_dnnl_plan *plan, int group, anx_error *err) {
               output = g->nodes[n_computed - 1];
     const anx_node *node = &plan->graph->nodes[index];
     anx_status status = ANX_OK;
-    if (plan->mode == ANX_PLAN_TRAIN && anx_dnnl_aliases_in_training(plan->graph, index)) {
+    if (plan->mode == ANX_PLAN_TRAIN && anx_node_aliases_in_training(plan->graph, index)) {
         anx_dnnl_value_of(plan, index)->storage = anx_dnnl_value_of(plan, node->inputs[0])->storage;
         anx_dnnl_value_of(plan, index)->kept = true;
         return ANX_OK;

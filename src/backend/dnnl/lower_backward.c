@@ -1,5 +1,5 @@
 #include "src/backend/dnnl/build.h"
-#include "src/backend/dnnl/groups.h"
+#include "src/backend/grouping.h"
 
 /* ---- gradients of values -------------------------------------------------------------------------------- */
 
@@ -200,7 +200,7 @@ static void mark_needed(anx_dnnl_plan *plan, const bool *trained) {
 }
 
 static bool is_alias(const anx_dnnl_plan *plan, int group) {
-    return anx_dnnl_aliases_in_training(plan->graph, plan->groups[group].nodes[0]);
+    return anx_node_aliases_in_training(plan->graph, plan->groups[group].nodes[0]);
 }
 
 static anx_status add_grads(anx_dnnl_plan *plan, anx_error *err) {
@@ -225,7 +225,7 @@ static anx_status lower_group(anx_dnnl_plan *plan, int group, anx_error *err) {
     const anx_node *node = &plan->graph->nodes[index];
     if (!anx_dnnl_value_of(plan, output)->needs_grad || is_alias(plan, group)) return ANX_OK;
     anx_dnnl_lower_fn *lower = lowerings[node->layer->op];
-    if (node->layer->op == ANX_OP_ADAPTIVE_AVG_POOL2D && anx_dnnl_passes_on(node)) lower = lower_copy;
+    if (node->layer->op == ANX_OP_ADAPTIVE_AVG_POOL2D && anx_node_passes_on(node)) lower = lower_copy;
     anx_status status = lower(plan, group, index, output, err);
     if (status != ANX_OK) anx_error_in_layer(err, node->layer->name);
     return status;

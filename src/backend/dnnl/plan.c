@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "src/backend/dnnl/groups.h"
+#include "src/backend/grouping.h"
 
 /* calloc with room for at least one, so that NULL means failure alone. */
 static void *allocate(int count, size_t bytes) {
@@ -24,7 +24,7 @@ static anx_status allocate_tables(anx_dnnl_plan *plan, anx_error *err) {
         anx_dnnl_value_of(plan, node)->storage = node;
         anx_dnnl_value_of(plan, node)->magnitude = NAN;
     }
-    plan->n_groups = anx_dnnl_make_groups(graph, plan->mode, plan->groups, plan->node_indices);
+    plan->n_groups = anx_graph_make_groups(graph, plan->mode, plan->groups, plan->node_indices);
     return ANX_OK;
 }
 
@@ -141,7 +141,7 @@ static double passed_on_magnitude(const anx_dnnl_plan *plan, const anx_group *gr
         const anx_op op = plan->graph->nodes[group->nodes[i]].layer->op;
         const bool passes = op == ANX_OP_MAX_POOL2D || op == ANX_OP_RELU;
         if (op == ANX_OP_DROPOUT && plan->mode == ANX_PLAN_TRAIN) magnitude = NAN; /* multiplied by a mask */
-        if (!passes && !anx_dnnl_passes_on(&plan->graph->nodes[group->nodes[i]])) magnitude = NAN;
+        if (!passes && !anx_node_passes_on(&plan->graph->nodes[group->nodes[i]])) magnitude = NAN;
     }
     return magnitude;
 }

@@ -1,6 +1,6 @@
 /* Dividing a graph's nodes into the groups that a plan runs. */
-#ifndef ANX_SRC_BACKEND_DNNL_GROUPS_H
-#define ANX_SRC_BACKEND_DNNL_GROUPS_H
+#ifndef ANX_SRC_BACKEND_GROUPING_H
+#define ANX_SRC_BACKEND_GROUPING_H
 
 #include "src/backend/backend.h"
 
@@ -8,16 +8,16 @@
  * True for a node that outside training only passes its input on (in infer plans: as another name of the same
  * memory): dropout, flatten, and an average over windows of one element each.
  */
-bool anx_dnnl_passes_on(const anx_node *node);
+bool anx_node_passes_on(const anx_node *node);
 
 /* True for a node of a train plan whose output is another name of its input's memory, though its group is its own. */
-bool anx_dnnl_aliases_in_training(const anx_graph *graph, int node);
+bool anx_node_aliases_in_training(const anx_graph *graph, int node);
 
 /* True for a convolution or linear layer: a ReLU behind it can be computed with it. */
-bool anx_dnnl_takes_relu(const anx_node *node);
+bool anx_node_takes_relu(const anx_node *node);
 
 /* How many nodes read the output of `node`, plus one where it is the network's logits. */
-int anx_dnnl_readers(const anx_graph *graph, int node);
+int anx_node_readers(const anx_graph *graph, int node);
 
 /*
  * Infer: a ReLU joins the convolution or linear layer before it, nodes that only pass on join what they follow,
@@ -25,6 +25,6 @@ int anx_dnnl_readers(const anx_graph *graph, int node);
  * has room for graph->n_nodes; their node lists point into node_indices, which has too and must live as long. Returns
  * the number of groups.
  */
-int anx_dnnl_make_groups(const anx_graph *graph, anx_plan_mode mode, anx_group *groups, int *node_indices);
+int anx_graph_make_groups(const anx_graph *graph, anx_plan_mode mode, anx_group *groups, int *node_indices);
 
 #endif

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# headers.sh CC SOURCE_DIR: NVIDIA's headers, wherever they are installed, against the table of functions; and a table
+# with a mistake in it, which they must refuse.
+set -uo pipefail
+cc=$1 source=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# Each line: include folders that belong together.
+candidates() {
+    [ -z "${ANX_CUDA_INCLUDE:-}" ] || printf '%s\n' "${ANX_CUDA_INCLUDE//:/ }"
+    for home in "${CUDA_HOME:-}" "${CUDA_PATH:-}" /usr/local/cuda /usr; do
+        [ -n "$home" ] && [ -f "$home/include/cuda_runtime_api.h" ] && echo "$home/include"
+    done
+    for packages in "${VIRTUAL_ENV:-/nowhere}"/lib/python3*/site-packages/nvidia; do
+        [ -d "$packages/cudnn/include" ] || continue
+        [ -d "$packages/cu13/include" ] && echo "$packages/cu13/include $packages/cudnn/include"
+        [ -d "$packages/cuda_runtime/include" ] &&
+            echo "$packages/cuda_runtime/include $packages/cublas/include $packages/cudnn/include"
+    done
+}
+
+# compile SOURCE_DIR FOLDER...: its errors on stdout
+compile() {
+    local from=$1 includes=()
+    shift
+    for folder in "$@"; do includes+=(-isystem "$folder"); done
+    "$cc" -std=c11 -fsyntax-only -Werror=incompatible-pointer-types -I"$from" "${includes[@]}" \
+        "$from/tests/cuda/headers.c" 2>&1
+}
+
+failed=0 tried=0
+while read -r -a folders; do
+    all=()
+    for name in cuda_runtime_api.h cublas_v2.h cudnn.h; do
+        for folder in "${folders[@]}"; do [ -f "$folder/$name" ] && all+=("$name") && break; done
+    done
+    [ "${#all[@]}" = 3 ] || continue
+    tried=$((tried + 1))
+    echo "${folders[*]}"
+    if ! compile "$source" "${folders[@]}"; then
+        echo "  the table does not agree"
+        failed=1
+    fi
+    # A size where a count belongs, a wrong number, a function that is not there.
+    for mistake in 's/cudaMalloc, (void \*\*p, size_t bytes)/cudaMalloc, (void **p, int bytes)/' \
+        's/ANX_CU_FMA_MATH, CUDNN_FMA_MATH, 3/ANX_CU_FMA_MATH, CUDNN_FMA_MATH, 2/' \
+        's/X(cublas, unsigned, cublasSdgmm/X(cublas, unsigned, cublasSdgmn/'; do
+        rm -rf "$work/tree"
+        mkdir -p "$work/tree/src/backend/cuda" "$work/tree/tests/cuda"
+        cp "$source/tests/cuda/headers.c" "$work/tree/tests/cuda"
+        sed "$mistake" "$source/src/backend/cuda/api_table.h" >"$work/tree/src/backend/cuda/api_table.h"
+        cmp -s "$source/src/backend/cuda/api_table.h" "$work/tree/src/backend/cuda/api_table.h" &&
+            echo "  the mistake is not in the table: $mistake" && failed=1
+        compile "$work/tree" "${folders[@]}" >/dev/null && echo "  not noticed: $mistake" && failed=1
+    done
+done < <(candidates)
+if [ "$tried" = 0 ]; then
+    echo "no headers of CUDA and cuDNN are installed here"
+    exit 77
+fi
+exit $failed
