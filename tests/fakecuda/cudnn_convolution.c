@@ -302,10 +302,13 @@ static void run_fused(const void *arguments) {
     const float *bias = fake_bytes(c->bias);
     float *y = fake_floats(dnn_count(c->y.n));
     fake_conv_forward(&c->conv, x, fake_bytes(c->w), y);
-    for (size_t i = 0; i < dnn_count(c->y.n); i++) {
-        const float sum = c->alpha * y[i] + (z != NULL ? c->z_alpha * z[i] : 0.0f) + bias[i / plane % channels];
-        y[i] = activated(sum, c);
-    }
+    const size_t planes = dnn_count(c->y.n) / plane;
+#pragma omp parallel for
+    for (size_t p = 0; p < planes; p++)
+        for (size_t i = p * plane; i < (p + 1) * plane; i++) {
+            const float sum = c->alpha * y[i] + (z != NULL ? c->z_alpha * z[i] : 0.0f) + bias[p % channels];
+            y[i] = activated(sum, c);
+        }
     dnn_blend(&c->y, 1.0f, y, 0.0f);
     free(y);
     free(own);

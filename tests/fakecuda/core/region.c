@@ -187,11 +187,11 @@ void fake_region_check_written(const char *function, const fake_region *r) {
     }
 }
 
-/* A workspace's bytes are no zeros, no ones and no numbers. */
+/* What was written is lost; what was not is still nothing. Its bytes stay: nobody reads them any more. */
 static void scribble(uintptr_t at, size_t bytes) {
-    if (first_unlike(fake_fates(at), n_fates(at, bytes), FAKE_SCRIBBLED) == NULL) return;
-    memset(fake_bytes((const void *)at), 0xff, bytes);
-    memset(fake_fates(at), FAKE_SCRIBBLED, n_fates(at, bytes));
+    uint8_t *fate = fake_fates(at), *const end = fate + n_fates(at, bytes);
+    while (fate < end && (fate = memchr(fate, FAKE_WRITTEN, (size_t)(end - fate))) != NULL)
+        while (fate < end && *fate == FAKE_WRITTEN) *fate++ = FAKE_SCRIBBLED;
 }
 
 void fake_region_mark(const fake_region *r) {
