@@ -241,7 +241,7 @@ static void pooling_outputs(const anx_cuda_api *api, FILE *out) {
     for (unsigned mode = 0; mode < 4; mode++)
         for (size_t s = 0; s < COUNT(sizes); s++)
             for (int window = 1; window <= 6; window++)
-                for (int pad = 0; pad <= 4; pad++)
+                for (int pad = -1; pad <= 4; pad++)
                     for (int stride = 1; stride <= 3; stride++) {
                         const unsigned set_d =
                             api->cudnnSetPooling2dDescriptor(d, mode, 1, window, window, pad, pad, stride, stride);
