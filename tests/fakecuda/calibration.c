@@ -258,9 +258,7 @@ static void pooling_outputs(const anx_cuda_api *api, FILE *out) {
     api->cudnnDestroyTensorDescriptor(x);
 }
 
-/* ---- dropout
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- dropout ------------------------------------------------------------------------------------------------- */
 
 static void dropout(const anx_cuda_api *api, FILE *out) {
     struct cudnnDropoutStruct *d = NULL;

@@ -375,9 +375,7 @@ unsigned cublasSgeam(struct cublasContext *h, unsigned ta, unsigned tb, int m, i
     return launch(&work, run_sum, &s, sizeof s);
 }
 
-/* ---- names
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------------------------------------------- */
 
 typedef struct status_text {
     unsigned status;

@@ -22,8 +22,7 @@ enum {
     LAUNCH_FAILURE = 719
 };
 
-/* ---- statuses ------------------------------------------------------------------------------------------------------
- */
+/* ---- statuses ------------------------------------------------------------------------------------------------ */
 
 static _Thread_local unsigned last_error;
 
@@ -46,8 +45,7 @@ static unsigned obstacle(const char *name, unsigned typical) {
         if (obstacle_ != 0) return result(obstacle_);                                                                  \
     } while (0)
 
-/* ---- versions and devices -------------------------------------------------------------------------------------------
- */
+/* ---- versions and devices ------------------------------------------------------------------------------------ */
 
 unsigned cudaRuntimeGetVersion(int *version) {
     FAKE_ENTER(NULL);

@@ -9,8 +9,7 @@
 #include "tests/fakecuda/exports.h"
 #include "tests/fakecuda/generation.h"
 
-/* ---- at the beginning of a call ------------------------------------------------------------------------------------
- */
+/* ---- at the beginning of a call ------------------------------------------------------------------------------ */
 
 /* Fails on request. */
 #define DNN_INJECT(typical)                                                                                            \
@@ -33,8 +32,7 @@
 
 #define DNN_TENSOR(variable, pointer) DNN_DESCRIPTOR(tensor, FAKE_TENSOR, variable, pointer)
 
-/* ---- tensors of floats ---------------------------------------------------------------------------------------------
- */
+/* ---- tensors of floats --------------------------------------------------------------------------------------- */
 
 /* A tensor as a piece of work needs it: its place and its layout, in elements. */
 typedef struct dnn_operand {

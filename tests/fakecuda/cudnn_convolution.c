@@ -375,9 +375,7 @@ unsigned cudnnConvolutionBiasActivationForward(struct cudnnContext *h, const voi
     return dnn_launch(&work, run_fused, &c, sizeof c);
 }
 
-/* ---- backward
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- backward ------------------------------------------------------------------------------------------------ */
 
 static void run_backward_data(const void *arguments) {
     const convolution *c = arguments;

@@ -422,9 +422,7 @@ unsigned cudnnPoolingBackward(struct cudnnContext *h, struct cudnnPoolingStruct 
     return dnn_launch(&work, run_pooling_backward, &l, sizeof l);
 }
 
-/* ---- softmax
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- softmax ------------------------------------------------------------------------------------------------- */
 
 enum { SOFTMAX_FAST = 0, SOFTMAX_LOG = 2, SOFTMAX_CHANNEL = 1 };
 
@@ -553,9 +551,7 @@ unsigned cudnnSoftmaxBackward(struct cudnnContext *h, unsigned algo, unsigned mo
     return dnn_launch(&work, run_softmax_backward, &l, sizeof l);
 }
 
-/* ---- dropout
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- dropout ------------------------------------------------------------------------------------------------- */
 
 enum { STATE_BYTES = 1 << 20 };
 

@@ -439,9 +439,7 @@ static void test_without_arithmetic(void) {
     CHECK(computes_nothing, MISUSE, "FAKECUDA_COMPUTE", "off");
 }
 
-/* ---- trace
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- trace --------------------------------------------------------------------------------------------------- */
 
 static int traced(const anx_cuda_api *api) {
     kit k;
