@@ -204,8 +204,7 @@ void dnn_blend(const dnn_operand *o, float alpha, const float *r, float beta) {
     }
 }
 
-/* ---- work
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- work ---------------------------------------------------------------------------------------------------- */
 
 void dnn_begin(fake_work *work, const fake_call *call, const fake_object *handle) {
     fake_work_begin(work, call->name, fake_stream_get(call->name, handle->library.stream));

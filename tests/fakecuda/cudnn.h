@@ -62,8 +62,7 @@ void dnn_touches(fake_work *work, const dnn_operand *o, unsigned access);
 void dnn_result(fake_work *work, const dnn_operand *o, float beta);
 unsigned dnn_launch(fake_work *work, fake_run *run, const void *arguments, size_t bytes);
 
-/* ---- convolutions
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- convolutions -------------------------------------------------------------------------------------------- */
 
 /* The extents of what a convolution makes; DNN_BAD_PARAM where nothing is left. */
 unsigned dnn_convolution_output(const fake_convolution *c, const fake_tensor *x, const fake_filter *w, int *y);

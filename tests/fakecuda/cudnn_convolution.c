@@ -6,8 +6,7 @@
 #include "tests/fakecuda/cudnn.h"
 #include "tests/fakecuda/kernels/conv.h"
 
-/* ---- a convolution as it was asked for
- * --------------------------------------------------------------------------------- */
+/* ---- a convolution as it was asked for ----------------------------------------------------------------------- */
 
 /* Of y = conv(x, w), whichever of the three is sought. */
 typedef struct convolution {
@@ -50,8 +49,7 @@ static void fill_geometry(convolution *to, const fake_convolution *c, const fake
     g->flip = c->mode != ANX_CU_CROSS_CORRELATION;
 }
 
-/* ---- algorithms
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- algorithms ---------------------------------------------------------------------------------------------- */
 
 /* What is behind an algorithm's number. */
 typedef enum method {
@@ -136,8 +134,7 @@ static fake_precision precision_of(const algorithm *a, const fake_convolution *c
         .tf32 = c->math != ANX_CU_FMA_MATH && tensor_cores, .winograd = a->method >= FFT, .noise = a->nondeterministic};
 }
 
-/* ---- sizes of workspaces
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- sizes of workspaces ------------------------------------------------------------------------------------- */
 
 static void write_size(const char *function, size_t *to, size_t bytes) {
     if (to == NULL) fake_misuse(function, "NULL where a size is to be written");
@@ -202,8 +199,7 @@ unsigned cudnnGetConvolutionBackwardFilterWorkspaceSize(struct cudnnContext *h, 
     QUERY("filter", filter_algorithms);
 }
 
-/* ---- asking for one
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- asking for one ------------------------------------------------------------------------------------------ */
 
 typedef struct request {
     const fake_convolution *c;
@@ -285,8 +281,7 @@ unsigned cudnnConvolutionForward(struct cudnnContext *h, const void *alpha, stru
     return dnn_launch(&work, run_forward, &c, sizeof c);
 }
 
-/* ---- with bias and activation
- * --------------------------------------------------------------------------------------------------- */
+/* ---- with bias and activation -------------------------------------------------------------------------------- */
 
 static float activated(float y, const convolution *c) {
     if (!c->relu) return y;

@@ -29,8 +29,7 @@ static void finish(const dnn_operand *to, const layer *l, float *r) {
     free(r);
 }
 
-/* ---- sums and copies
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- sums and copies ----------------------------------------------------------------------------------------- */
 
 static void run_add(const void *arguments) {
     const layer *l = arguments;
@@ -108,8 +107,7 @@ unsigned cudnnTransformTensor(struct cudnnContext *h, const void *alpha, struct 
     return dnn_launch(&work, run_transform, &l, sizeof l);
 }
 
-/* ---- activations
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- activations --------------------------------------------------------------------------------------------- */
 
 static unsigned check_activation(const char *function, const fake_activation *a) {
     if (!a->set || a->mode == ANX_CU_IDENTITY) return DNN_BAD_PARAM;
@@ -218,8 +216,7 @@ unsigned cudnnActivationBackward(struct cudnnContext *h, struct cudnnActivationS
     return dnn_launch(&work, run_relu_backward, &l, sizeof l);
 }
 
-/* ---- pooling
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- pooling ------------------------------------------------------------------------------------------------- */
 
 /* The part of a window that lies inside the image. */
 typedef struct window {

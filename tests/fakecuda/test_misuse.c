@@ -43,8 +43,7 @@ enum { MISUSE = 86, LEAK = 87 };
 
 static const float ones[256] = {1, 1, 1, 1};
 
-/* ---- addresses
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- addresses ----------------------------------------------------------------------------------------------- */
 
 PROGRAM(reads_device_memory, {
     const volatile float *p = kit_floats(&k, 16);
@@ -93,8 +92,7 @@ static void test_other_faults_stay_what_they_are(void) {
     CU_ASSERT(o.status != 0 && o.status != MISUSE);
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- memory -------------------------------------------------------------------------------------------------- */
 
 PROGRAM(never_written, {
     float out[4];
@@ -191,8 +189,7 @@ static void test_memory(void) {
     CHECK(cases);
 }
 
-/* ---- handles and descriptors
- * ----------------------------------------------------------------------------------------------- */
+/* ---- handles and descriptors --------------------------------------------------------------------------------- */
 
 PROGRAM(destroyed_descriptor, {
     struct cudnnTensorStruct *d = kit_tensor(&k, 1, 4, 1, 1);
@@ -232,8 +229,7 @@ static void test_handles_and_descriptors(void) {
     CHECK(cases);
 }
 
-/* ---- operands that share memory
- * -------------------------------------------------------------------------------------------- */
+/* ---- operands that share memory ------------------------------------------------------------------------------ */
 
 PROGRAM(product_onto_its_operand, {
     float *a = kit_upload(&k, ones, 64);
@@ -344,8 +340,7 @@ static void test_operands_that_share_memory(void) {
     CHECK(cases);
 }
 
-/* ---- streams
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- streams ------------------------------------------------------------------------------------------------- */
 
 enum order { NOTHING, AN_EVENT, AN_EARLIER_EVENT, SYNCHRONISATION };
 
@@ -469,8 +464,7 @@ static void test_streams(void) {
     CHECK(cases);
 }
 
-/* ---- threads and devices
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- threads and devices ------------------------------------------------------------------------------------- */
 
 typedef struct thread_work {
     kit *k;
@@ -533,8 +527,7 @@ static void test_threads_and_devices(void) {
     check(cases, sizeof cases / sizeof cases[0], two_devices);
 }
 
-/* ---- what is left in the end
- * --------------------------------------------------------------------------------------------------- */
+/* ---- what is left in the end --------------------------------------------------------------------------------- */
 
 PROGRAM(leaks_memory, {
     void *p = NULL;
