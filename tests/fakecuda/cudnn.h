@@ -32,6 +32,15 @@
 
 #define DNN_TENSOR(variable, pointer) DNN_DESCRIPTOR(tensor, FAKE_TENSOR, variable, pointer)
 
+#define DNN_NEED(pointer)                                                                                              \
+    if ((pointer) == NULL) return DNN_BAD_PARAM
+
+#define DNN_CHECK_FLOATS(tensor)                                                                                       \
+    do {                                                                                                               \
+        const unsigned status_ = dnn_check_floats(tensor);                                                             \
+        if (status_ != 0) return status_;                                                                              \
+    } while (0)
+
 /* ---- tensors of floats --------------------------------------------------------------------------------------- */
 
 /* A tensor as a piece of work needs it: its place and its layout, in elements. */
