@@ -241,6 +241,16 @@ PROGRAM(product_in_place, {
     MUST(api->cublasSgemm_v2(k.blas, 0, 0, 4, 4, 4, &kit_one, a, 4, a + 16, 4, &kit_zero, a, 4));
 })
 
+PROGRAM(transposed_sum_in_place, {
+    float *a = kit_upload(&k, ones, 64);
+    MUST(api->cublasSgeam(k.blas, 1, 0, 4, 4, &kit_one, a, 4, &kit_one, a + 16, 4, a, 4));
+})
+
+PROGRAM(not_aligned, {
+    float *a = kit_upload(&k, ones, 64);
+    MUST(api->cublasSscal_v2(k.blas, 4, &kit_one, (float *)(void *)((char *)a + 2), 1));
+})
+
 PROGRAM(pooling_in_place, {
     float *x = kit_upload(&k, ones, 16);
     struct cudnnTensorStruct *d = kit_tensor(&k, 1, 1, 4, 4);
@@ -328,6 +338,9 @@ static void test_operands_that_share_memory(void) {
     static const misuse cases[] = {
         {"product", product_onto_its_operand, MISUSE, "cublasSgemm_v2: two operands share dev1+"},
         {"product in place", product_in_place, MISUSE, "cublasSgemm_v2: two operands share dev1+0"},
+        {"sum of a transpose", transposed_sum_in_place, MISUSE,
+         "cublasSgeam: in place, but not as the result is stored"},
+        {"alignment", not_aligned, MISUSE, "cublasSscal_v2: dev1+2 is not aligned for floats"},
         {"pooling", pooling_in_place, MISUSE, "cudnnPoolingForward: two operands share dev1+0"},
         {"convolution", convolution_in_place, MISUSE, "cudnnConvolutionForward: two operands share dev1+0"},
         {"activation", activation_shifted, MISUSE, "cudnnActivationForward: two operands share dev1+16"},

@@ -538,6 +538,10 @@ static void test_matrices_element_by_element(void) {
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 3; j++) expected[i + 2 * j] = 2.0 * a[i + 2 * j] + 0.5 * a[j + 3 * i];
     CU_ASSERT(close_to(out, expected, 6, 0.0));
+    MUST(api.cublasSgeam(k.blas, 0, 0, 2, 3, &two, da, 2, &half, dc, 2, dc, 2)); /* in place */
+    kit_download(&k, out, dc, 6);
+    for (int i = 0; i < 6; i++) expected[i] = 2.0 * a[i] + 0.5 * expected[i];
+    CU_ASSERT(close_to(out, expected, 6, 0.0));
     MUST(api.cublasSdgmm(k.blas, 1, 2, 3, da, 2, dx, 1, da, 2)); /* in place */
     kit_download(&k, out, da, 6);
     CU_ASSERT(close_to(out, right, 6, 0.0));
