@@ -6,8 +6,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-/* ---- tensors
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- tensors ------------------------------------------------------------------------------------------------- */
 
 static void tensors(const anx_cuda_api *api, FILE *out) {
     static const int extents[] = {INT_MIN, -1, 0, 1, 2, 3, 65536};
@@ -54,8 +53,7 @@ static void tensors(const anx_cuda_api *api, FILE *out) {
     fprintf(out, "tensor: destroy %u\n", api->cudnnDestroyTensorDescriptor(d));
 }
 
-/* ---- filters
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- filters ------------------------------------------------------------------------------------------------- */
 
 static void filters(const anx_cuda_api *api, FILE *out) {
     static const int extents[] = {INT_MIN, -1, 0, 1, 2, 65536};
@@ -81,8 +79,7 @@ static void filters(const anx_cuda_api *api, FILE *out) {
     fprintf(out, "filter: destroy %u\n", api->cudnnDestroyFilterDescriptor(d));
 }
 
-/* ---- convolutions
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- convolutions -------------------------------------------------------------------------------------------- */
 
 static void convolution_settings(const anx_cuda_api *api, FILE *out) {
     static const int values[] = {INT_MIN, -1, 0, 1, 2, 3, 1000, INT_MAX};
@@ -188,8 +185,7 @@ static void convolution_nulls(const anx_cuda_api *api, FILE *out) {
     api->cudnnDestroyConvolutionDescriptor(d);
 }
 
-/* ---- activations
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- activations --------------------------------------------------------------------------------------------- */
 
 static void activations(const anx_cuda_api *api, FILE *out) {
     struct cudnnActivationStruct *d = NULL;
@@ -205,8 +201,7 @@ static void activations(const anx_cuda_api *api, FILE *out) {
     fprintf(out, "activation: destroy %u\n", api->cudnnDestroyActivationDescriptor(d));
 }
 
-/* ---- pooling
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- pooling ------------------------------------------------------------------------------------------------- */
 
 static void pooling_settings(const anx_cuda_api *api, FILE *out) {
     static const int values[] = {INT_MIN, -1, 0, 1, 2, 3, 4, 1000, INT_MAX};
@@ -241,7 +236,7 @@ static void pooling_outputs(const anx_cuda_api *api, FILE *out) {
     for (unsigned mode = 0; mode < 4; mode++)
         for (size_t s = 0; s < COUNT(sizes); s++)
             for (int window = 1; window <= 6; window++)
-                for (int pad = 0; pad <= 4; pad++)
+                for (int pad = -1; pad <= 4; pad++)
                     for (int stride = 1; stride <= 3; stride++) {
                         const unsigned set_d =
                             api->cudnnSetPooling2dDescriptor(d, mode, 1, window, window, pad, pad, stride, stride);
@@ -258,9 +253,7 @@ static void pooling_outputs(const anx_cuda_api *api, FILE *out) {
     api->cudnnDestroyTensorDescriptor(x);
 }
 
-/* ---- dropout
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- dropout ------------------------------------------------------------------------------------------------- */
 
 static void dropout(const anx_cuda_api *api, FILE *out) {
     struct cudnnDropoutStruct *d = NULL;
@@ -284,8 +277,7 @@ static void dropout(const anx_cuda_api *api, FILE *out) {
     api->cudnnDestroyTensorDescriptor(x);
 }
 
-/* ---- everything else that needs no device
- * ----------------------------------------------------------------------------------------- */
+/* ---- everything else that needs no device -------------------------------------------------------------------- */
 
 static void without_device(const anx_cuda_api *api, FILE *out) {
     int i = -7;

@@ -32,8 +32,7 @@ enum {
         if (fake_device_error() != 0) return EXECUTION_FAILED;                                                         \
     } while (0)
 
-/* ---- handles
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- handles ------------------------------------------------------------------------------------------------- */
 
 unsigned cublasCreate_v2(struct cublasContext **h) {
     FAKE_ENTER(NULL);
@@ -110,8 +109,7 @@ unsigned cublasSetAtomicsMode(struct cublasContext *h, unsigned mode) {
     return 0;
 }
 
-/* ---- work
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- work ---------------------------------------------------------------------------------------------------- */
 
 static void begin(fake_work *work, const fake_call *call, const fake_object *handle) {
     fake_work_begin(work, call->name, fake_stream_get(call->name, handle->library.stream));
@@ -135,8 +133,7 @@ static int at_least(int n) {
     return n > 1 ? n : 1;
 }
 
-/* ---- products of matrices
- * ------------------------------------------------------------------------------------------------ */
+/* ---- products of matrices ------------------------------------------------------------------------------------ */
 
 typedef struct product {
     fake_gemm gemm; /* of the transposes, which are row-major */
@@ -226,8 +223,7 @@ unsigned cublasSgemm_v2(struct cublasContext *h, unsigned ta, unsigned tb, int m
     return launch(&work, reads ? run_product : run_scale, &p, sizeof p);
 }
 
-/* ---- vectors
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- vectors ------------------------------------------------------------------------------------------------- */
 
 typedef struct axpy {
     int n, incx, incy;
@@ -287,8 +283,7 @@ unsigned cublasSscal_v2(struct cublasContext *h, int n, const float *alpha, floa
     return launch(&work, run_scal, &a, sizeof a);
 }
 
-/* ---- matrices, element by element
- * ------------------------------------------------------------------------------------------ */
+/* ---- matrices, element by element ---------------------------------------------------------------------------- */
 
 typedef struct diagonal {
     bool right;
@@ -375,9 +370,7 @@ unsigned cublasSgeam(struct cublasContext *h, unsigned ta, unsigned tb, int m, i
     return launch(&work, run_sum, &s, sizeof s);
 }
 
-/* ---- names
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------------------------------------------- */
 
 typedef struct status_text {
     unsigned status;

@@ -22,8 +22,7 @@ enum {
     LAUNCH_FAILURE = 719
 };
 
-/* ---- statuses ------------------------------------------------------------------------------------------------------
- */
+/* ---- statuses ------------------------------------------------------------------------------------------------ */
 
 static _Thread_local unsigned last_error;
 
@@ -46,8 +45,7 @@ static unsigned obstacle(const char *name, unsigned typical) {
         if (obstacle_ != 0) return result(obstacle_);                                                                  \
     } while (0)
 
-/* ---- versions and devices -------------------------------------------------------------------------------------------
- */
+/* ---- versions and devices ------------------------------------------------------------------------------------ */
 
 unsigned cudaRuntimeGetVersion(int *version) {
     FAKE_ENTER(NULL);
@@ -119,8 +117,7 @@ unsigned cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device) {
     return 0;
 }
 
-/* ---- memory
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------------- */
 
 unsigned cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
     FAKE_ENTER(NULL);
@@ -190,8 +187,7 @@ unsigned cudaFreeHost(void *p) {
     return result(obstacle_ != 0 ? obstacle_ : status);
 }
 
-/* ---- copies
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- copies -------------------------------------------------------------------------------------------------- */
 
 typedef struct copy {
     void *dst;
@@ -272,8 +268,7 @@ unsigned cudaMemsetAsync(void *p, int value, size_t bytes, struct CUstream_st *s
     return result(fake_device_error());
 }
 
-/* ---- streams
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- streams ------------------------------------------------------------------------------------------------- */
 
 unsigned cudaStreamCreateWithFlags(struct CUstream_st **s, unsigned flags) {
     FAKE_ENTER(NULL);
@@ -311,8 +306,7 @@ unsigned cudaStreamWaitEvent(struct CUstream_st *s, struct CUevent_st *e, unsign
     return 0;
 }
 
-/* ---- events
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------------------------- */
 
 unsigned cudaEventCreateWithFlags(struct CUevent_st **e, unsigned flags) {
     enum { NO_TIMING = 2, INTERPROCESS = 4 };
@@ -367,8 +361,7 @@ unsigned cudaEventDestroy(struct CUevent_st *e) {
     return result(obstacle_);
 }
 
-/* ---- errors
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- errors -------------------------------------------------------------------------------------------------- */
 
 unsigned cudaGetLastError(void) {
     FAKE_ENTER(NULL);

@@ -21,8 +21,7 @@ __attribute__((used)) static const anx_cuda_api complete = {
 #endif
 };
 
-/* ---- versions ------------------------------------------------------------------------------------------------------
- */
+/* ---- versions ------------------------------------------------------------------------------------------------ */
 
 size_t cudnnGetVersion(void) {
     return CUDNN_VERSION;
@@ -108,8 +107,7 @@ const char *cudnnGetErrorString(unsigned status) {
     return "CUDNN_UNKNOWN_STATUS";
 }
 
-/* ---- handles ------------------------------------------------------------------------------------------------------
- */
+/* ---- handles ------------------------------------------------------------------------------------------------- */
 
 unsigned cudnnCreate(struct cudnnContext **h) {
     FAKE_ENTER(NULL);
@@ -147,8 +145,7 @@ unsigned cudnnSetStream(struct cudnnContext *h, struct CUstream_st *s) {
     return 0;
 }
 
-/* ---- tensors of floats ----------------------------------------------------------------------------------------------
- */
+/* ---- tensors of floats --------------------------------------------------------------------------------------- */
 
 dnn_operand dnn_operand_of(const fake_tensor *t, const void *p) {
     dnn_operand o = {.p = p, .packed = t->packed};
@@ -207,8 +204,7 @@ void dnn_blend(const dnn_operand *o, float alpha, const float *r, float beta) {
     }
 }
 
-/* ---- work
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- work ---------------------------------------------------------------------------------------------------- */
 
 void dnn_begin(fake_work *work, const fake_call *call, const fake_object *handle) {
     fake_work_begin(work, call->name, fake_stream_get(call->name, handle->library.stream));

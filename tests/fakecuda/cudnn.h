@@ -9,8 +9,7 @@
 #include "tests/fakecuda/exports.h"
 #include "tests/fakecuda/generation.h"
 
-/* ---- at the beginning of a call ------------------------------------------------------------------------------------
- */
+/* ---- at the beginning of a call ------------------------------------------------------------------------------ */
 
 /* Fails on request. */
 #define DNN_INJECT(typical)                                                                                            \
@@ -33,8 +32,16 @@
 
 #define DNN_TENSOR(variable, pointer) DNN_DESCRIPTOR(tensor, FAKE_TENSOR, variable, pointer)
 
-/* ---- tensors of floats ---------------------------------------------------------------------------------------------
- */
+#define DNN_NEED(pointer)                                                                                              \
+    if ((pointer) == NULL) return DNN_BAD_PARAM
+
+#define DNN_CHECK_FLOATS(tensor)                                                                                       \
+    do {                                                                                                               \
+        const unsigned status_ = dnn_check_floats(tensor);                                                             \
+        if (status_ != 0) return status_;                                                                              \
+    } while (0)
+
+/* ---- tensors of floats --------------------------------------------------------------------------------------- */
 
 /* A tensor as a piece of work needs it: its place and its layout, in elements. */
 typedef struct dnn_operand {
@@ -64,8 +71,7 @@ void dnn_touches(fake_work *work, const dnn_operand *o, unsigned access);
 void dnn_result(fake_work *work, const dnn_operand *o, float beta);
 unsigned dnn_launch(fake_work *work, fake_run *run, const void *arguments, size_t bytes);
 
-/* ---- convolutions
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- convolutions -------------------------------------------------------------------------------------------- */
 
 /* The extents of what a convolution makes; DNN_BAD_PARAM where nothing is left. */
 unsigned dnn_convolution_output(const fake_convolution *c, const fake_tensor *x, const fake_filter *w, int *y);

@@ -6,8 +6,7 @@
 #include "tests/fakecuda/cudnn.h"
 #include "tests/fakecuda/kernels/conv.h"
 
-/* ---- a convolution as it was asked for
- * --------------------------------------------------------------------------------- */
+/* ---- a convolution as it was asked for ----------------------------------------------------------------------- */
 
 /* Of y = conv(x, w), whichever of the three is sought. */
 typedef struct convolution {
@@ -50,8 +49,7 @@ static void fill_geometry(convolution *to, const fake_convolution *c, const fake
     g->flip = c->mode != ANX_CU_CROSS_CORRELATION;
 }
 
-/* ---- algorithms
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- algorithms ---------------------------------------------------------------------------------------------- */
 
 /* What is behind an algorithm's number. */
 typedef enum method {
@@ -136,8 +134,7 @@ static fake_precision precision_of(const algorithm *a, const fake_convolution *c
         .tf32 = c->math != ANX_CU_FMA_MATH && tensor_cores, .winograd = a->method >= FFT, .noise = a->nondeterministic};
 }
 
-/* ---- sizes of workspaces
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- sizes of workspaces ------------------------------------------------------------------------------------- */
 
 static void write_size(const char *function, size_t *to, size_t bytes) {
     if (to == NULL) fake_misuse(function, "NULL where a size is to be written");
@@ -202,8 +199,7 @@ unsigned cudnnGetConvolutionBackwardFilterWorkspaceSize(struct cudnnContext *h, 
     QUERY("filter", filter_algorithms);
 }
 
-/* ---- asking for one
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- asking for one ------------------------------------------------------------------------------------------ */
 
 typedef struct request {
     const fake_convolution *c;
@@ -285,8 +281,7 @@ unsigned cudnnConvolutionForward(struct cudnnContext *h, const void *alpha, stru
     return dnn_launch(&work, run_forward, &c, sizeof c);
 }
 
-/* ---- with bias and activation
- * --------------------------------------------------------------------------------------------------- */
+/* ---- with bias and activation -------------------------------------------------------------------------------- */
 
 static float activated(float y, const convolution *c) {
     if (!c->relu) return y;
@@ -302,10 +297,13 @@ static void run_fused(const void *arguments) {
     const float *bias = fake_bytes(c->bias);
     float *y = fake_floats(dnn_count(c->y.n));
     fake_conv_forward(&c->conv, x, fake_bytes(c->w), y);
-    for (size_t i = 0; i < dnn_count(c->y.n); i++) {
-        const float sum = c->alpha * y[i] + (z != NULL ? c->z_alpha * z[i] : 0.0f) + bias[i / plane % channels];
-        y[i] = activated(sum, c);
-    }
+    const size_t planes = dnn_count(c->y.n) / plane;
+#pragma omp parallel for
+    for (size_t p = 0; p < planes; p++)
+        for (size_t i = p * plane; i < (p + 1) * plane; i++) {
+            const float sum = c->alpha * y[i] + (z != NULL ? c->z_alpha * z[i] : 0.0f) + bias[p % channels];
+            y[i] = activated(sum, c);
+        }
     dnn_blend(&c->y, 1.0f, y, 0.0f);
     free(y);
     free(own);
@@ -372,9 +370,7 @@ unsigned cudnnConvolutionBiasActivationForward(struct cudnnContext *h, const voi
     return dnn_launch(&work, run_fused, &c, sizeof c);
 }
 
-/* ---- backward
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- backward ------------------------------------------------------------------------------------------------ */
 
 static void run_backward_data(const void *arguments) {
     const convolution *c = arguments;

@@ -29,8 +29,7 @@ DESCRIPTOR(Activation, Activation, FAKE_ACTIVATION)
 DESCRIPTOR(Pooling, Pooling, FAKE_POOLING)
 DESCRIPTOR(Dropout, Dropout, FAKE_DROPOUT)
 
-/* ---- tensors
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- tensors ------------------------------------------------------------------------------------------------- */
 
 enum { N_TYPES = 10, N_TENSOR_FORMATS = 3, VECT_C = 2, INT8X4 = 5, UINT8X4 = 8, INT8X32 = 7, INT32 = 4 };
 
@@ -97,8 +96,7 @@ unsigned cudnnSetTensor4dDescriptorEx(struct cudnnTensorStruct *d, unsigned type
     return set_tensor(t, type, extents, strides);
 }
 
-/* ---- filters
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- filters ------------------------------------------------------------------------------------------------- */
 
 unsigned cudnnSetFilter4dDescriptor(struct cudnnFilterStruct *d, unsigned type, unsigned format, int k, int c, int hh,
                                     int w) {
@@ -115,8 +113,7 @@ unsigned cudnnSetFilter4dDescriptor(struct cudnnFilterStruct *d, unsigned type, 
     return 0;
 }
 
-/* ---- convolutions
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- convolutions -------------------------------------------------------------------------------------------- */
 
 unsigned cudnnSetConvolution2dDescriptor(struct cudnnConvolutionStruct *d, int ph, int pw, int sh, int sw, int dh,
                                          int dw, unsigned mode, unsigned type) {
@@ -199,8 +196,7 @@ unsigned cudnnGetConvolution2dForwardOutputDim(struct cudnnConvolutionStruct *co
     return status;
 }
 
-/* ---- activations
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- activations --------------------------------------------------------------------------------------------- */
 
 unsigned cudnnSetActivationDescriptor(struct cudnnActivationStruct *d, unsigned mode, unsigned nan, double coef) {
     enum { N_ACTIVATIONS = 7 };
@@ -213,8 +209,7 @@ unsigned cudnnSetActivationDescriptor(struct cudnnActivationStruct *d, unsigned 
     return 0;
 }
 
-/* ---- pooling
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- pooling ------------------------------------------------------------------------------------------------- */
 
 unsigned cudnnSetPooling2dDescriptor(struct cudnnPoolingStruct *d, unsigned mode, unsigned nan, int wh, int ww, int ph,
                                      int pw, int sh, int sw) {

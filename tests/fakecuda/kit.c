@@ -10,8 +10,7 @@
 
 const float kit_one = 1.0f, kit_zero = 0.0f;
 
-/* ---- programs -----------------------------------------------------------------------------------------------------
- */
+/* ---- programs ------------------------------------------------------------------------------------------------ */
 
 static void child(program *p, const char *generation, const char *const *environment, int err) {
     static anx_cuda_api api;
@@ -44,8 +43,7 @@ outcome kit_run(program *p, const char *generation, const char *const *environme
     return o;
 }
 
-/* ---- what a program needs ------------------------------------------------------------------------------------------
- */
+/* ---- what a program needs ------------------------------------------------------------------------------------ */
 
 void kit_must(unsigned status, const char *call) {
     if (status == 0) return;

@@ -9,8 +9,7 @@
 
 #include "src/backend/cuda/api_table.h"
 
-/* ---- programs -----------------------------------------------------------------------------------------------------
- */
+/* ---- programs ------------------------------------------------------------------------------------------------ */
 
 typedef int program(const anx_cuda_api *api);
 
@@ -25,8 +24,7 @@ typedef struct outcome {
  */
 outcome kit_run(program *p, const char *generation, const char *const *environment);
 
-/* ---- what a program needs ------------------------------------------------------------------------------------------
- */
+/* ---- what a program needs ------------------------------------------------------------------------------------ */
 
 enum { KIT_MAX = 64 };
 

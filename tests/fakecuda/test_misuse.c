@@ -43,8 +43,7 @@ enum { MISUSE = 86, LEAK = 87 };
 
 static const float ones[256] = {1, 1, 1, 1};
 
-/* ---- addresses
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- addresses ----------------------------------------------------------------------------------------------- */
 
 PROGRAM(reads_device_memory, {
     const volatile float *p = kit_floats(&k, 16);
@@ -93,8 +92,7 @@ static void test_other_faults_stay_what_they_are(void) {
     CU_ASSERT(o.status != 0 && o.status != MISUSE);
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- memory -------------------------------------------------------------------------------------------------- */
 
 PROGRAM(never_written, {
     float out[4];
@@ -191,8 +189,7 @@ static void test_memory(void) {
     CHECK(cases);
 }
 
-/* ---- handles and descriptors
- * ----------------------------------------------------------------------------------------------- */
+/* ---- handles and descriptors --------------------------------------------------------------------------------- */
 
 PROGRAM(destroyed_descriptor, {
     struct cudnnTensorStruct *d = kit_tensor(&k, 1, 4, 1, 1);
@@ -232,8 +229,7 @@ static void test_handles_and_descriptors(void) {
     CHECK(cases);
 }
 
-/* ---- operands that share memory
- * -------------------------------------------------------------------------------------------- */
+/* ---- operands that share memory ------------------------------------------------------------------------------ */
 
 PROGRAM(product_onto_its_operand, {
     float *a = kit_upload(&k, ones, 64);
@@ -243,6 +239,16 @@ PROGRAM(product_onto_its_operand, {
 PROGRAM(product_in_place, {
     float *a = kit_upload(&k, ones, 64);
     MUST(api->cublasSgemm_v2(k.blas, 0, 0, 4, 4, 4, &kit_one, a, 4, a + 16, 4, &kit_zero, a, 4));
+})
+
+PROGRAM(transposed_sum_in_place, {
+    float *a = kit_upload(&k, ones, 64);
+    MUST(api->cublasSgeam(k.blas, 1, 0, 4, 4, &kit_one, a, 4, &kit_one, a + 16, 4, a, 4));
+})
+
+PROGRAM(not_aligned, {
+    float *a = kit_upload(&k, ones, 64);
+    MUST(api->cublasSscal_v2(k.blas, 4, &kit_one, (float *)(void *)((char *)a + 2), 1));
 })
 
 PROGRAM(pooling_in_place, {
@@ -332,6 +338,9 @@ static void test_operands_that_share_memory(void) {
     static const misuse cases[] = {
         {"product", product_onto_its_operand, MISUSE, "cublasSgemm_v2: two operands share dev1+"},
         {"product in place", product_in_place, MISUSE, "cublasSgemm_v2: two operands share dev1+0"},
+        {"sum of a transpose", transposed_sum_in_place, MISUSE,
+         "cublasSgeam: in place, but not as the result is stored"},
+        {"alignment", not_aligned, MISUSE, "cublasSscal_v2: dev1+2 is not aligned for floats"},
         {"pooling", pooling_in_place, MISUSE, "cudnnPoolingForward: two operands share dev1+0"},
         {"convolution", convolution_in_place, MISUSE, "cudnnConvolutionForward: two operands share dev1+0"},
         {"activation", activation_shifted, MISUSE, "cudnnActivationForward: two operands share dev1+16"},
@@ -344,8 +353,7 @@ static void test_operands_that_share_memory(void) {
     CHECK(cases);
 }
 
-/* ---- streams
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- streams ------------------------------------------------------------------------------------------------- */
 
 enum order { NOTHING, AN_EVENT, AN_EARLIER_EVENT, SYNCHRONISATION };
 
@@ -469,8 +477,7 @@ static void test_streams(void) {
     CHECK(cases);
 }
 
-/* ---- threads and devices
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- threads and devices ------------------------------------------------------------------------------------- */
 
 typedef struct thread_work {
     kit *k;
@@ -533,8 +540,7 @@ static void test_threads_and_devices(void) {
     check(cases, sizeof cases / sizeof cases[0], two_devices);
 }
 
-/* ---- what is left in the end
- * --------------------------------------------------------------------------------------------------- */
+/* ---- what is left in the end --------------------------------------------------------------------------------- */
 
 PROGRAM(leaks_memory, {
     void *p = NULL;

@@ -23,8 +23,7 @@ static bool close_to(const float *got, const double *expected, size_t n, double 
     return true;
 }
 
-/* ---- convolutions
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- convolutions -------------------------------------------------------------------------------------------- */
 
 typedef struct geometry {
     int n, c, h, w, k, r, pad, stride, dilation, groups;
@@ -278,8 +277,7 @@ static void test_gradient_of_a_bias(void) {
     example_fini(&e);
 }
 
-/* ---- precision
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- precision ----------------------------------------------------------------------------------------------- */
 
 /* The largest error of a forward convolution, as a part of the largest result. */
 static double forward_error(unsigned math, unsigned algo) {
@@ -327,8 +325,7 @@ static void test_algorithms_that_are_not_deterministic_are_not(void) {
     }
 }
 
-/* ---- products of matrices
- * -------------------------------------------------------------------------------------------- */
+/* ---- products of matrices ------------------------------------------------------------------------------------ */
 
 static int at_least_one(int n) {
     return n > 1 ? n : 1;
@@ -432,8 +429,7 @@ static void test_products_agree_where_cublas_promises_it(void) {
     CU_ASSERT(!products_agree(false, true, ANX_CU_BLAS_ATOMICS_ALLOWED));
 }
 
-/* ---- order
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- order --------------------------------------------------------------------------------------------------- */
 
 enum { STREAMS = 4, BUFFERS = 5, STEPS = 300, LENGTH = 8 };
 
@@ -507,8 +503,7 @@ static void test_events_order_as_they_promise(void) {
     kit_fini(&k);
 }
 
-/* ---- vectors
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- vectors ------------------------------------------------------------------------------------------------- */
 
 static void test_vectors(void) {
     kit k;
@@ -543,14 +538,17 @@ static void test_matrices_element_by_element(void) {
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 3; j++) expected[i + 2 * j] = 2.0 * a[i + 2 * j] + 0.5 * a[j + 3 * i];
     CU_ASSERT(close_to(out, expected, 6, 0.0));
+    MUST(api.cublasSgeam(k.blas, 0, 0, 2, 3, &two, da, 2, &half, dc, 2, dc, 2)); /* in place */
+    kit_download(&k, out, dc, 6);
+    for (int i = 0; i < 6; i++) expected[i] = 2.0 * a[i] + 0.5 * expected[i];
+    CU_ASSERT(close_to(out, expected, 6, 0.0));
     MUST(api.cublasSdgmm(k.blas, 1, 2, 3, da, 2, dx, 1, da, 2)); /* in place */
     kit_download(&k, out, da, 6);
     CU_ASSERT(close_to(out, right, 6, 0.0));
     kit_fini(&k);
 }
 
-/* ---- layers
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- layers -------------------------------------------------------------------------------------------------- */
 
 static void test_relu(void) {
     kit k;

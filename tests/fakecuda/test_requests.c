@@ -31,8 +31,7 @@ static void check_in(program *p, const char *generation, const char *const *envi
 
 enum { MUST_FAILED = 3, MISUSE = 86 };
 
-/* ---- work comes late
- * --------------------------------------------------------------------------------------------------- */
+/* ---- work comes late ----------------------------------------------------------------------------------------- */
 
 static int pinned_copies_wait(const anx_cuda_api *api) {
     kit k;
@@ -109,8 +108,7 @@ static void test_work_comes_late(void) {
     CHECK(events_tell_time, 0, NULL);
 }
 
-/* ---- devices
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- devices ------------------------------------------------------------------------------------------------- */
 
 static unsigned expected_count;
 
@@ -181,8 +179,7 @@ static void test_devices(void) {
     CHECK(three_devices, 0, "FAKECUDA_DEVICES", "3", "FAKECUDA_MEM", "65536", "FAKECUDA_CAPABILITY", "7.5");
 }
 
-/* ---- failures on request
- * --------------------------------------------------------------------------------------------------- */
+/* ---- failures on request ------------------------------------------------------------------------------------- */
 
 static int second_malloc_fails(const anx_cuda_api *api) {
     void *p = NULL, *q = NULL;
@@ -256,8 +253,7 @@ static void test_failures_on_request(void) {
     CHECK(no_device, MISUSE, "FAKECUDA_DEVICES", "many");
 }
 
-/* ---- algorithms that are refused
- * --------------------------------------------------------------------------------------------- */
+/* ---- algorithms that are refused ----------------------------------------------------------------------------- */
 
 static unsigned forward_status(kit *k, unsigned algo, unsigned nan, bool fused) {
     struct cudnnTensorStruct *x = kit_tensor(k, 1, 1, 8, 8), *bias = kit_tensor(k, 1, 1, 1, 1);
@@ -306,8 +302,7 @@ static void test_algorithms_are_refused(void) {
     CHECK(refuses_the_fused_call, 0, "FAKECUDA_REFUSE", "data:1,fused", "FAKECUDA_CAPABILITY", "8.6");
 }
 
-/* ---- statuses
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- statuses ------------------------------------------------------------------------------------------------ */
 
 static int statuses(const anx_cuda_api *api, unsigned bad, unsigned unsupported) {
     kit k;
@@ -385,8 +380,7 @@ static void test_statuses_and_versions_of_each_generation(void) {
     }
 }
 
-/* ---- precision and cost
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- precision and cost -------------------------------------------------------------------------------------- */
 
 /* What a product of one element makes of a factor that TF32 cannot hold. */
 static bool product_rounds(kit *k, unsigned mode) {
@@ -439,9 +433,7 @@ static void test_without_arithmetic(void) {
     CHECK(computes_nothing, MISUSE, "FAKECUDA_COMPUTE", "off");
 }
 
-/* ---- trace
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- trace --------------------------------------------------------------------------------------------------- */
 
 static int traced(const anx_cuda_api *api) {
     kit k;

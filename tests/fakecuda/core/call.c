@@ -15,7 +15,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned device_error[FAKE_MAX_DEVICES];
 static _Thread_local int current_device;
 
-/* ---- entry and exit ------------------------------------------------------------------------------------------- */
+/* ---- entry and exit ------------------------------------------------------------------------------------------ */
 
 static int this_thread(void) {
     static _Thread_local int id;
@@ -38,7 +38,7 @@ void fake_call_leave(fake_call *call) {
     if (call->handle != NULL) atomic_store(&call->handle->user, 0);
 }
 
-/* ---- trace ----------------------------------------------------------------------------------------------------- */
+/* ---- trace --------------------------------------------------------------------------------------------------- */
 
 bool fake_tracing;
 
@@ -50,7 +50,7 @@ void fake_trace(const char *format, ...) {
     fputc('\n', fake_option.trace);
 }
 
-/* ---- failures on request -------------------------------------------------------------------------------------- */
+/* ---- failures on request ------------------------------------------------------------------------------------- */
 
 /* "17", "cudaMalloc:2" or "cudaMalloc:2=2"; several, separated by commas. */
 typedef struct injection {
@@ -108,7 +108,7 @@ void fake_call_start(void) {
     read_injections();
 }
 
-/* ---- devices ---------------------------------------------------------------------------------------------------- */
+/* ---- devices ------------------------------------------------------------------------------------------------- */
 
 int fake_current_device(void) {
     return current_device;

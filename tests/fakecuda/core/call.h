@@ -42,7 +42,7 @@ FAKE_EXPORT unsigned fake_injected(const char *name, unsigned typical);
         if (fake_tracing && fake_option.trace_descriptors) fake_trace("%s(" format ")", call.name, __VA_ARGS__);       \
     } while (0)
 
-/* ---- devices and what is wrong with them -------------------------------------------------------------------- */
+/* ---- devices and what is wrong with them --------------------------------------------------------------------- */
 
 FAKE_EXPORT int fake_current_device(void);
 FAKE_EXPORT void fake_set_current_device(int device);

@@ -23,7 +23,7 @@ static uintptr_t device_base, shadow_base, fate_base;
 static size_t device_span;
 static int n_dev, n_pin;
 
-/* ---- address space ------------------------------------------------------------------------------------------ */
+/* ---- address space ------------------------------------------------------------------------------------------- */
 
 static void *reserve(size_t bytes, int protection) {
     void *p = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -75,7 +75,7 @@ void fake_memory_start(void) {
     reserve_blocks(pinned_space);
 }
 
-/* ---- which is it ---------------------------------------------------------------------------------------------- */
+/* ---- which is it --------------------------------------------------------------------------------------------- */
 
 bool fake_is_device_address(const void *p) {
     return (uintptr_t)p - device_base < device_span;
@@ -120,7 +120,7 @@ uint8_t *fake_fates(uintptr_t address) {
     return (uint8_t *)(fate_base + (address - device_base) / 4);
 }
 
-/* ---- allocation ----------------------------------------------------------------------------------------------- */
+/* ---- allocation ---------------------------------------------------------------------------------------------- */
 
 static void protect(uintptr_t at, size_t bytes, int protection) {
     if (mprotect((void *)at, bytes, protection) != 0)

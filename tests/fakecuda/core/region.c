@@ -7,7 +7,7 @@
 #include "tests/fakecuda/core/memory.h"
 #include "tests/fakecuda/core/report.h"
 
-/* ---- construction --------------------------------------------------------------------------------------------- */
+/* ---- construction -------------------------------------------------------------------------------------------- */
 
 fake_region fake_region_flat(const void *at, size_t bytes, unsigned access) {
     return (fake_region){(uintptr_t)at, bytes, {1, 1, 1}, {0, 0, 0}, access};
@@ -57,7 +57,7 @@ fake_region fake_region_tensor(const void *at, const int *n, const int *stride, 
     return nest(at, count, bytes, 4, access);
 }
 
-/* ---- runs ------------------------------------------------------------------------------------------------------ */
+/* ---- runs ---------------------------------------------------------------------------------------------------- */
 
 static size_t count_runs(const fake_region *r) {
     return r->run == 0 ? 0 : r->n[0] * r->n[1] * r->n[2];
@@ -128,7 +128,7 @@ bool fake_regions_overlap(const fake_region *a, const fake_region *b, uintptr_t 
     return true;
 }
 
-/* ---- checks ---------------------------------------------------------------------------------------------------- */
+/* ---- checks -------------------------------------------------------------------------------------------------- */
 
 static const char *name_of(uintptr_t at) {
     return fake_name((const void *)at);
@@ -187,11 +187,11 @@ void fake_region_check_written(const char *function, const fake_region *r) {
     }
 }
 
-/* A workspace's bytes are no zeros, no ones and no numbers. */
+/* What was written is lost; what was not is still nothing. Its bytes stay: nobody reads them any more. */
 static void scribble(uintptr_t at, size_t bytes) {
-    if (first_unlike(fake_fates(at), n_fates(at, bytes), FAKE_SCRIBBLED) == NULL) return;
-    memset(fake_bytes((const void *)at), 0xff, bytes);
-    memset(fake_fates(at), FAKE_SCRIBBLED, n_fates(at, bytes));
+    uint8_t *fate = fake_fates(at), *const end = fate + n_fates(at, bytes);
+    while (fate < end && (fate = memchr(fate, FAKE_WRITTEN, (size_t)(end - fate))) != NULL)
+        while (fate < end && *fate == FAKE_WRITTEN) *fate++ = FAKE_SCRIBBLED;
 }
 
 void fake_region_mark(const fake_region *r) {

@@ -10,7 +10,7 @@
 #include "tests/fakecuda/core/options.h"
 #include "tests/fakecuda/core/report.h"
 
-/* ---- the host's fault: nothing here but what a signal handler may call ------------------------------------------ */
+/* ---- the host's fault: nothing here but what a signal handler may call --------------------------------------- */
 
 typedef struct sentence {
     char text[256];
@@ -75,8 +75,7 @@ static void catch_faults(void) {
     for (int i = 0; i < 2; i++) sigaction(fault_signals[i], &action, &before[i]);
 }
 
-/* ---- beginning and end ---------------------------------------------------------------------------------------------
- */
+/* ---- beginning and end --------------------------------------------------------------------------------------- */
 
 __attribute__((constructor)) static void start(void) {
     fake_options_read();

@@ -44,7 +44,7 @@ static void *allocate(size_t bytes) {
     return p;
 }
 
-/* ---- streams ----------------------------------------------------------------------------------------------------- */
+/* ---- streams ------------------------------------------------------------------------------------------------- */
 
 static fake_object *new_stream(bool blocking) {
     int slot = 0;
@@ -94,8 +94,7 @@ int fake_stream_count(void) {
     return count;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------
- */
+/* ---- running ------------------------------------------------------------------------------------------------- */
 
 static double now(void) {
     struct timespec t;
@@ -149,8 +148,7 @@ void fake_device_finish(void) {
             fake_stream_finish(queues[i].stream);
 }
 
-/* ---- queueing ------------------------------------------------------------------------------------------------------
- */
+/* ---- queueing ------------------------------------------------------------------------------------------------ */
 
 static fake_op *enqueue(fake_object *stream, size_t argument_bytes) {
     fake_op *op = allocate(sizeof *op + argument_bytes);
@@ -251,8 +249,7 @@ void fake_work_launch(fake_work *work, fake_run *run_it, const void *arguments, 
     if (bytes != 0) memcpy(op->arguments, arguments, bytes);
 }
 
-/* ---- events --------------------------------------------------------------------------------------------------------
- */
+/* ---- events -------------------------------------------------------------------------------------------------- */
 
 fake_object *fake_event_create(bool timing) {
     fake_object *event = fake_object_create(FAKE_EVENT);

@@ -9,8 +9,7 @@ static size_t count(const int *n) {
     return (size_t)n[0] * (size_t)n[1] * (size_t)n[2] * (size_t)n[3];
 }
 
-/* ---- images as matrices: (c/groups * r * s, p * q)
- * ------------------------------------------------------------------- */
+/* ---- images as matrices: (c/groups * r * s, p * q) ----------------------------------------------------------- */
 
 static long columns_rows(const fake_conv *g) {
     return (long)g->w[1] * g->w[2] * g->w[3];
@@ -78,8 +77,7 @@ static void columns_to_image(const fake_conv *g, const float *columns, float *x)
                             columns + ((long)c * taps + t) * columns_width(g) + (long)i * g->y[3]);
 }
 
-/* ---- parts of tensors
- * -------------------------------------------------------------------------------------------------- */
+/* ---- parts of tensors ---------------------------------------------------------------------------------------- */
 
 static long image_part(const fake_conv *g, int image, int group) {
     return ((long)image * g->x[1] + (long)group * g->w[1]) * g->x[2] * g->x[3];
@@ -117,8 +115,7 @@ static const float *filter_operand(const fake_conv *g, const float *w, float **o
     return turned;
 }
 
-/* ---- the three products
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the three products -------------------------------------------------------------------------------------- */
 
 void fake_conv_forward(const fake_conv *g, const float *x, const float *w, float *y) {
     float *own_x, *own_w;

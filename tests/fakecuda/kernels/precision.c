@@ -1,7 +1,6 @@
 #include "tests/fakecuda/kernels/precision.h"
 
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -25,7 +24,7 @@ static float to_tf32(float x) {
     return x;
 }
 
-static uint64_t mix(uint64_t x) {
+uint64_t fake_mix(uint64_t x) {
     x += 0x9e3779b97f4a7c15u;
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
     x = (x ^ x >> 27) * 0x94d049bb133111ebu;
@@ -34,7 +33,7 @@ static uint64_t mix(uint64_t x) {
 
 /* In [-1, 1). */
 static float uniform(uint64_t seed, size_t i) {
-    return (float)(int64_t)(mix(seed ^ (uint64_t)i * 0x9e3779b97f4a7c15u) >> 40) * 0x1p-23f - 1.0f;
+    return (float)(int64_t)(fake_mix(seed ^ (uint64_t)i * 0x9e3779b97f4a7c15u) >> 40) * 0x1p-23f - 1.0f;
 }
 
 float *fake_degraded(const float *p, size_t n, const fake_precision *precision) {

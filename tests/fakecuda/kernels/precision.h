@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct fake_precision {
     bool tf32;     /* operands keep 10 bits behind the point */
@@ -18,5 +19,8 @@ float *fake_degraded(const float *p, size_t n, const fake_precision *precision);
 void fake_add_noise(float *p, size_t n);
 
 float *fake_floats(size_t n);
+
+/* A number for each number, without any order that shows. */
+uint64_t fake_mix(uint64_t x);
 
 #endif
