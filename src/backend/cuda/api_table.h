@@ -1,5 +1,6 @@
 /*
- * Every function that the device calls of CUDA's runtime, cuBLAS and cuDNN: X(library, result, name, arguments).
+ * The functions of CUDA's runtime, cuBLAS and cuDNN that the device and its tests call: X(library, result, name,
+ * arguments).
  *
  * The finder of libraries, the test double, its trace and the check against NVIDIA's headers (tests/cuda/headers.c)
  * all expand this one table. It holds names and types alone, written down for what is called here; no file of

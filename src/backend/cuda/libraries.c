@@ -329,9 +329,10 @@ static anx_status nothing_found(const anx_cuda_places *places, anx_error *err) {
 }
 
 static anx_status open_newest(anx_cuda_libraries *out, bool whole, anx_error *err) {
-    anx_cuda_places places;
+    anx_cuda_places places = {.n = 0};
     anx_error *best = calloc(2, sizeof *best), *now = best + 1;
     if (best == NULL || !anx_cuda_places_init(&places)) {
+        anx_cuda_places_fini(&places);
         free(best);
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     }
