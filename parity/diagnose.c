@@ -38,11 +38,14 @@ anx_status anx_diagnose(const anx_suspect *s, anx_judged *judged, anx_error *err
     if (s->weights_differ)
         return anx_judged_add_cause(judged, "weights", 1.0, err,
                                     "the recording was made with other weights of this layer than the checkpoint's");
-    anx_status status = anx_diagnose_patterns(s, judged, err);
-    if (status == ANX_OK) status = anx_diagnose_recompute(s, false, judged, err);
-    if (status != ANX_OK || s->math == ANX_MATH_FLOAT32 || judged->n_causes > 0) return status;
-    /* Fewer bits than allowed scatter little more than those that are, but are told apart to float32's own rounding. */
-    anx_suspect closely = *s;
-    closely.scatter = 0;
-    return anx_diagnose_recompute(&closely, true, judged, err);
+    anx_status status = ANX_OK;
+    if (s->math != ANX_MATH_FLOAT32) {
+        /* Fewer bits than allowed scatter little more than as many, but are told apart to float32's own rounding. */
+        anx_suspect closely = *s;
+        closely.scatter = 0;
+        status = anx_diagnose_recompute(&closely, true, judged, err);
+        if (status != ANX_OK || judged->n_causes > 0) return status;
+    }
+    status = anx_diagnose_patterns(s, judged, err);
+    return status == ANX_OK ? anx_diagnose_recompute(s, false, judged, err) : status;
 }

@@ -193,12 +193,13 @@ static anx_status add_drift_row(anx_judge_scenario *s, const anx_training_free *
                                    .rms = NAN,
                                    .part_rms = NAN,
                                    .slope = NAN};
-    status = anx_judged_conclude(&j, inside ? ANX_VERDICT_PASS : ANX_VERDICT_FAIL, err,
-                                 "%" PRId64 " steps of its own: drifts from PyTorch's run by %.2g%s at step %" PRId64
-                                 ", %s the spread of %d "
-                                 "right runs of PyTorch's (%g times their largest drift: %.2g)",
-                                 f->steps, at.drift, part != NULL ? " of the way" : " in the loss", at.step + 1,
-                                 inside ? "within" : "beyond", s->scenario->envelope->n_runs, spread, at.bound);
+    status = anx_judged_conclude(
+        &j, inside ? ANX_VERDICT_PASS : ANX_VERDICT_FAIL, err,
+        "%" PRId64 " steps of its own: drifts from PyTorch's run by %.2g%s at step %" PRId64 ", %s the spread of %d "
+        "right runs of PyTorch's (%g times their largest drift%s: %.2g)",
+        f->steps, at.drift, part != NULL ? " of the way" : " in the loss", at.step + 1, inside ? "within" : "beyond",
+        s->scenario->envelope->n_runs, spread,
+        s->run->info.math == ANX_MATH_FLOAT32 ? "" : ", or what operands of 11 bits leave", at.bound);
     if (status == ANX_OK) status = anx_verdicts_add(s->run->list, &j, err);
     anx_judged_fini(&j);
     return status;

@@ -8,7 +8,7 @@
 static const double unit_roundoff = 0x1p-24;
 static const double rms_fails = 32, rms_warns = 4;
 /* Of shortened operands, see operands.h: in units of u G, of s, and of s for the RMS. */
-static const double proven_units = 32784, most_of_s = 24, spread_direct = 1.5, spread_tiled = 1.8;
+static const double proven_units = 32784, most_of_s = 24, most_spread = 1.5;
 enum { FEATURES_PER_PART = 64 };
 
 /* ---- rules ---- */
@@ -68,7 +68,7 @@ anx_rule anx_rule_in(anx_rule rule, anx_math_mode math, bool conv) {
     rule.limit_sum = rule.limit_r;
     rule.limit_r = tiled ? INFINITY : proven_units + rule.h;
     rule.warn_rms = INFINITY;
-    rule.spread = tiled ? spread_tiled : spread_direct;
+    rule.spread = most_spread;
     return rule;
 }
 

@@ -15,20 +15,26 @@
  * 24 s of the truth and within what is proven, the RMS over an image within 1.5 RMS(s), the float32 sum's own limits on
  * top. n values fluctuate: 1 + 2 / sqrt n.
  *
- * Measured, in RMS(s), all eight layers of AlexNet (weights of seed 0, photographs, black, noise), double accumulation:
- *   TF32 rounded          0.26 - 0.31 (largest element 3.2 s)     passes at a fifth of the limit
- *   TF32 cut off          0.68 - 0.79 (3.6 s)                     ... at half of it
- *   bfloat16 rounded      2.04 - 2.6  (15 - 27 s)                 fails by 1.3 and more
- *   bfloat16 cut off      5.2  - 6.1  (14 - 29 s)                 fails by 3.4 and more
- * float16 has TF32's 11 bits: in range it passes as TF32 does, beyond it it gives infinities, which fail.
+ * Measured, in RMS(s), all eight layers of AlexNet (weights of seed 0, photographs, black, noise), and its gradients
+ * (batches of 4 to 8), summed in float32 or double:
+ *                         outputs               share of the limit   gradients by input, by weight
+ *   TF32 rounded          0.26 - 0.31 (3.2 s)   0.16 - 0.19          0.15 - 0.21, 0.18 - 0.47
+ *   TF32 cut off          0.68 - 0.79 (3.6 s)   0.42 - 0.49          0.41 - 0.49, 0.46 - 0.83
+ *   bfloat16 rounded      2.04 - 2.6  (27 s)    1.29 - 1.57          1.32 - 1.54, 1.62 - 3.5
+ *   bfloat16 cut off      5.2  - 6.1  (29 s)    3.3  - 3.9
+ * in parentheses the largest element. Rows of a linear layer's weight gradient are sums of a few terms, whose largest
+ * element reaches 0.98 of what is proven. float16 has TF32's 11 bits: in range it passes as TF32 does, beyond it gives
+ * infinities, which fail.
  *
- * Tiles (Winograd) and transforms (FFT) err in the size of the largest values of a tile or plane, not of the element:
- * `fast` is judged in the norm over the plane. Measured, features.6 to .10 (3x3), in the same units:
+ * Tiles (Winograd) and transforms (FFT) err in the size of the largest values of a tile or plane, not of the element.
+ * What is fastest must be as accurate as TF32 in the norm over a plane: largest G and s of the plane instead of the
+ * element's. Measured, features.6 to .10 (3x3, photographs), in RMS(s):
  *                         float32           TF32 rounded     TF32 cut off     bfloat16 rounded
  *   F(2x2)                0.0003            0.30 - 0.32      0.74 - 0.76      2.5 - 2.6
  *   F(4x4)                0.0004 - 0.0010   0.48 - 0.90      0.86 - 1.16      3.8 - 7.3
  *   F(6x6)                0.0005 - 0.0017   0.54 - 1.53      0.85 - 1.73      4.4 - 12
- *   largest element       0.02 of max s     14.8             13               120
+ *   largest element       0.02 of max s     15               13               120
+ * Large tiles that multiply in TF32 amplify its error: on rough images F(4x4) comes to 1.9 and fails.
  */
 #ifndef ANX_PARITY_OPERANDS_H
 #define ANX_PARITY_OPERANDS_H
