@@ -51,11 +51,21 @@ typedef struct evaluating {
 } evaluating;
 
 /* Hands a batch to the device, which may still be at it when this returns. */
-static anx_status start_batch(const evaluating *e, const anx_pipeline_batch *b, anx_error *err) {
+static anx_status write_batch(const evaluating *e, const anx_pipeline_batch *b, anx_error *err) {
     const int64_t crop = e->options->profile->crop, shape[] = {e->batch, 3, crop, crop};
     const anx_tensor input = anx_tensor_view(ANX_F32, 4, shape, b->input);
-    anx_status status = anx_plan_write(e->plan, anx_value_output(ANX_NODE_INPUT), &input, err);
-    return status != ANX_OK ? status : anx_plan_run_groups(e->plan, 0, e->last_group + 1, err);
+    return anx_plan_write(e->plan, anx_value_output(ANX_NODE_INPUT), &input, err);
+}
+
+static anx_status run_batch(const evaluating *e, anx_error *err) {
+    return anx_plan_run_groups(e->plan, 0, e->last_group + 1, err);
+}
+
+/* Asks for the logits of what runs; they are there after a synchronisation. */
+static anx_status read_logits(const evaluating *e, anx_error *err) {
+    const int64_t shape[] = {e->batch, e->classes};
+    anx_tensor logits = anx_tensor_view(ANX_F32, 2, shape, e->logits);
+    return anx_plan_read(e->plan, anx_value_output(e->options->model->graph->logits), &logits, err);
 }
 
 static anx_status take_image(const evaluating *e, int64_t file, const anx_error *bad, const float *logits,
@@ -74,13 +84,9 @@ static anx_status take_image(const evaluating *e, int64_t file, const anx_error 
     return anx_evaluation_add_prediction(e->result, &p, err);
 }
 
-/* Waits for the device and makes the batch's predictions: all of them, or none. */
-static anx_status finish_batch(const evaluating *e, const anx_pipeline_batch *b, anx_error *err) {
-    const int64_t shape[] = {e->batch, e->classes};
-    anx_tensor logits = anx_tensor_view(ANX_F32, 2, shape, e->logits);
-    const anx_value value = anx_value_output(e->options->model->graph->logits);
-    anx_status status = anx_plan_read(e->plan, value, &logits, err);
-    if (status == ANX_OK) status = anx_device_sync(e->options->device, err);
+/* Makes the batch's predictions from its logits: all of them, or none. */
+static anx_status take_batch(const evaluating *e, const anx_pipeline_batch *b, anx_error *err) {
+    anx_status status = ANX_OK;
     const int64_t predictions = e->result->n_predictions, bad = e->result->n_bad;
     for (int64_t i = 0; status == ANX_OK && i < b->n; i++)
         status = take_image(e, e->files[b->first + i], b->bad[i], e->logits + i * e->classes, err);
@@ -93,17 +99,24 @@ static anx_status finish_batch(const evaluating *e, const anx_pipeline_batch *b,
     return status;
 }
 
-/* The device has a batch while the next one is preprocessed; an interruption ends with the batch that is under way. */
+/*
+ * A device that computes by itself has a batch while the next one is preprocessed, and gets that one while it is still
+ * at the first. An interruption ends with the batch that is under way.
+ */
 static anx_status run_batches(const evaluating *e, anx_pipeline *pipeline, anx_error *err) {
     const anx_evaluate_options *o = e->options;
     anx_pipeline_batch now, next;
     anx_status status = anx_pipeline_next(pipeline, &now, err);
+    if (status == ANX_OK && now.n > 0) status = write_batch(e, &now, err);
     while (status == ANX_OK && now.n > 0) {
-        status = start_batch(e, &now, err);
+        status = run_batch(e, err);
         if (status != ANX_OK) return status;
         anx_error later = ANX_ERROR_INIT;
         const anx_status status_of_next = anx_pipeline_next(pipeline, &next, &later);
-        status = finish_batch(e, &now, err);
+        status = read_logits(e, err);
+        if (status == ANX_OK && status_of_next == ANX_OK && next.n > 0) status = write_batch(e, &next, err);
+        if (status == ANX_OK) status = anx_device_sync(o->device, err);
+        if (status == ANX_OK) status = take_batch(e, &now, err);
         if (status == ANX_OK && o->progress != NULL) status = o->progress(o->progress_context, e->result, err);
         if (status == ANX_OK && status_of_next != ANX_OK) {
             if (err != NULL) *err = later;
@@ -125,8 +138,9 @@ static anx_status create_plan(evaluating *e, anx_error *err) {
     if (status != ANX_OK) return status;
     e->last_group = anx_plan_group_of_node(e->plan, model->graph->logits);
     e->classes = anx_graph_node_elems(model->graph, model->graph->logits);
-    e->logits = calloc((size_t)e->batch * (size_t)e->classes, sizeof *e->logits);
-    return e->logits != NULL ? ANX_OK : anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory for logits");
+    e->logits =
+        anx_device_host_alloc(e->options->device, (size_t)e->batch * (size_t)e->classes * sizeof *e->logits, err);
+    return e->logits != NULL ? ANX_OK : ANX_ERR_OUT_OF_MEMORY;
 }
 
 anx_status anx_evaluate(const anx_evaluate_options *o, anx_evaluation *evaluation, anx_error *err) {
@@ -153,13 +167,14 @@ anx_status anx_evaluate(const anx_evaluate_options *o, anx_evaluation *evaluatio
                                                    .n_files = left,
                                                    .batch = e.batch,
                                                    .threads = o->threads,
-                                                   .kept = 1}; /* the one that the device has */
+                                                   .kept = 1, /* the one that the device has */
+                                                   .device = o->device};
     anx_pipeline *pipeline = NULL;
     anx_status status = create_plan(&e, err);
     if (status == ANX_OK) status = anx_pipeline_create(o->source, &pipeline_options, &pipeline, err);
     if (status == ANX_OK) status = run_batches(&e, pipeline, err);
+    anx_plan_destroy(e.plan); /* it may still read from the rest, after an error */
     anx_pipeline_destroy(pipeline);
-    anx_plan_destroy(e.plan);
-    free(e.logits);
+    anx_device_host_free(o->device, e.logits);
     return status;
 }

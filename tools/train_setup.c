@@ -334,7 +334,8 @@ static anx_status make_input(anx_train_setup *s, anx_error *err) {
                                                 .independent = strcmp(o->order, "independent") == 0,
                                                 .seed = o->seed,
                                                 .threads = (int)o->threads,
-                                                .skip_bad = o->skip_bad};
+                                                .skip_bad = o->skip_bad,
+                                                .device = s->device};
     return anx_training_input_create(&options, &s->input, err);
 }
 

@@ -29,8 +29,9 @@ struct anx_pipeline {
     size_t image_elems;
     slot *slots;
     int64_t n_slots;
-    float *inputs;    /* of all slots */
-    anx_error **bads; /* of all slots */
+    float *inputs;      /* of all slots */
+    anx_device *device; /* whose memory they are; NULL: ours */
+    anx_error **bads;   /* of all slots */
 
     int64_t allowed; /* positions below may be begun */
     int64_t next;    /* batch that the next call gives out */
@@ -233,6 +234,14 @@ static int64_t default_window(const anx_pipeline *p, int kept) {
 }
 
 /* Memory for n_slots batches. */
+/* (images, 3, crop, crop), zeros. */
+static float *make_inputs(anx_pipeline *p, int64_t images, size_t bytes) {
+    if (p->device == NULL) return calloc((size_t)images, p->image_elems * sizeof(float));
+    float *inputs = anx_device_host_alloc(p->device, bytes, NULL);
+    if (inputs != NULL) memset(inputs, 0, bytes);
+    return inputs;
+}
+
 static anx_status make_slots(anx_pipeline *p, anx_error *err) {
     const size_t crop = (size_t)p->profile.crop; /* at most 16384: no overflow here */
     p->image_elems = 3 * crop * crop;
@@ -244,7 +253,7 @@ static anx_status make_slots(anx_pipeline *p, anx_error *err) {
                              (long long)p->batch);
     p->lead = 2 * images;
     p->slots = calloc((size_t)p->n_slots, sizeof *p->slots);
-    p->inputs = calloc((size_t)images, p->image_elems * sizeof *p->inputs);
+    p->inputs = make_inputs(p, images, bytes);
     p->bads = calloc((size_t)images, sizeof *p->bads);
     if (p->slots == NULL || p->inputs == NULL || p->bads == NULL)
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory for %lld batches of %lld images: %zu bytes",
@@ -263,6 +272,7 @@ anx_status anx_pipeline_create(const anx_image_source *source, const anx_pipelin
     if (p == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     p->source = *source;
     p->profile = *options->profile;
+    p->device = options->device;
     p->augment = options->augment;
     p->augment_context = options->augment_context;
     p->files = options->files;
@@ -294,7 +304,10 @@ void anx_pipeline_destroy(anx_pipeline *p) {
     for (int64_t i = 0; p->slots != NULL && p->bads != NULL && i < p->n_slots; i++)
         if (p->slots[i].bad != NULL) clear_bad(p, &p->slots[i]);
     free(p->bads);
-    free(p->inputs);
+    if (p->device != NULL)
+        anx_device_host_free(p->device, p->inputs);
+    else
+        free(p->inputs);
     free(p->slots);
     free(p);
 }

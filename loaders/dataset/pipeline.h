@@ -18,6 +18,7 @@
 
 #include "loaders/dataset/image_source.h"
 #include "loaders/image/preprocess.h"
+#include "src/backend/backend.h"
 
 typedef struct anx_pipeline_options {
     const anx_preprocess_profile *profile;
@@ -36,6 +37,8 @@ typedef struct anx_pipeline_options {
      * a batch before the next is asked for, 1 where it works on it meanwhile.
      */
     int kept;
+    /* (optional) The batches are in memory that it copies from fastest (anx_device_host_alloc); must outlive it all. */
+    anx_device *device;
     /*
      * (optional) What a training does to the image at a position of `files`, whose file is given. Called by several
      * threads at once; an error is one of the image's.

@@ -118,6 +118,7 @@ static anx_status start(anx_training_input *in, int64_t epoch, int64_t begun, an
                                           .n_files = o->n_images - begun,
                                           .batch = o->batch,
                                           .threads = o->threads,
+                                          .device = o->device,
                                           .augment = augment,
                                           .augment_context = in};
     anx_pipeline_destroy(in->pipeline);

@@ -12,6 +12,7 @@
 
 #include "loaders/dataset/image_source.h"
 #include "loaders/image/preprocess.h"
+#include "src/backend/backend.h"
 
 /* What is done to an image at random; the rest is the evaluation's preprocessing. */
 typedef struct anx_augment_kind {
@@ -34,8 +35,9 @@ typedef struct anx_training_input_options {
     const anx_augment_kind *augment;
     bool independent; /* drawn from `seed`, not from the generator */
     uint64_t seed;
-    int threads;   /* <= 0: anx_threads_available() */
-    bool skip_bad; /* leave out images that cannot be read or decoded; else they are an error */
+    int threads;        /* <= 0: anx_threads_available() */
+    bool skip_bad;      /* leave out images that cannot be read or decoded; else they are an error */
+    anx_device *device; /* (optional) as in anx_pipeline_options */
 } anx_training_input_options;
 
 typedef struct anx_training_input anx_training_input;

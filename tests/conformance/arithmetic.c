@@ -331,6 +331,7 @@ static void check_subnormals(network *net) {
             anx_tensor zeros = guarded_copy(&kept);
             memset(zeros.data, 0, anx_tensor_bytes(&zeros));
             write_value(&s, (anx_value){ANX_VALUE_PARAM, nd->bias}, &zeros);
+            synchronise(&s); /* until then the device may not have read it */
             memset(bias, 0, anx_tensor_bytes(&kept));
             guarded_free(&zeros);
         }

@@ -118,6 +118,7 @@ static void expect_values_to_last(subject *s, network *net) {
         write_value(s, anx_value_output(node), &before[node + 1]);
         guarded_free(&other);
     }
+    synchronise(s); /* the device may still read what was written last */
     for (int node = 0; node <= nodes; node++) guarded_free(&before[node]);
     free(before);
 }

@@ -251,6 +251,11 @@ void write_value(const subject *s, anx_value value, const anx_tensor *host) {
     expect_ok(s, value.index, "writing", anx_plan_write(s->plan, value, host, &err), &err);
 }
 
+void synchronise(const subject *s) {
+    anx_error err = ANX_ERROR_INIT;
+    expect_ok(s, NO_NODE, "synchronising", anx_device_sync(s->device, &err), &err);
+}
+
 void run_groups(const subject *s, int first, int count) {
     anx_error err = ANX_ERROR_INIT;
     expect_ok(s, NO_NODE, "running", anx_plan_run_groups(s->plan, first, count, &err), &err);

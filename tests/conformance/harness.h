@@ -90,6 +90,7 @@ void subject_fini(subject *s);
 
 /* Each prints its error; reading synchronises and checks the host memory's sentinels. */
 void write_value(const subject *s, anx_value value, const anx_tensor *host);
+void synchronise(const subject *s);
 void run_groups(const subject *s, int first, int count);
 void run_all(const subject *s);
 void run_groups_backward(const subject *s, int first, int count);

@@ -1,7 +1,9 @@
-/* The backend named "cuda", as a plugin: what src/backend/plugin.h opens asks for anx_backend_plugin. */
+/* The backend named "cuda". */
+#include "src/backend/cuda/table.h"
+
 #include "src/backend/cuda/plan.h"
 
-static const anx_backend table = {
+const anx_backend anx_cuda_table = {
     .abi_version = ANX_BACKEND_ABI_VERSION,
     .name = "cuda",
     .summary = "an NVIDIA GPU through cuDNN and cuBLAS: float32 without TF32, deterministic",
@@ -23,9 +25,3 @@ static const anx_backend table = {
     .plan_sgd_step = anx_cuda_plan_sgd_step,
     .plan_draw_masks = anx_cuda_plan_draw_masks,
 };
-
-__attribute__((visibility("default"))) const anx_backend *anx_backend_plugin(void);
-
-const anx_backend *anx_backend_plugin(void) {
-    return &table;
-}

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/backend/cuda/status.h"
+#include "src/base/threads.h"
 
 #define CHECK(device, call, what, err) anx_cuda_check((device)->api, (device)->api->call, what, err)
 
@@ -131,7 +132,7 @@ anx_status anx_cuda_device_open(int ordinal, const anx_device_options *options, 
     }
     d->api = &d->libraries.api;
     d->ordinal = ordinal;
-    d->threads = options->threads > 0 ? options->threads : 1;
+    d->threads = options->threads > 0 ? options->threads : anx_threads_available();
     d->math = options->math;
     d->nondeterministic = options->nondeterministic;
     if (ordinal >= d->libraries.device_count)

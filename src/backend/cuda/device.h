@@ -10,7 +10,7 @@ typedef struct anx_cuda_device {
     anx_cuda_libraries libraries;
     const anx_cuda_api *api; /* of the libraries */
     int ordinal;
-    int threads; /* as asked for; the device has no use for them */
+    int threads; /* for what is done on the host beside it */
     anx_math_mode math;
     bool nondeterministic;
     struct CUstream_st *stream, *uploads;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/backend/cuda/search.h"
 
@@ -214,28 +215,31 @@ static bool open_cublas(attempt *a) {
 
 /* ---- cuDNN ------------------------------------------------------------------------------------------------ */
 
+static bool has_file(const char *folder, const char *name) {
+    char path[ANX_CUDA_MAX_PATH];
+    return snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path && access(path, F_OK) == 0;
+}
+
 /*
- * The folder of a cuDNN, found without opening the library itself: it aborts the process where a part of it is missing,
- * so the first part is what is looked for where the loader looks.
+ * The folder of a cuDNN: the runtime's own where it is there, as cuDNN's for several generations of CUDA have one name.
+ * Found without opening the library itself: it aborts the process where a part of it is missing, so the first part is
+ * what is looked for where the loader looks.
  */
 static bool find_cudnn_folder(const attempt *a, const dnn_library *dnn, char *folder, size_t size) {
+    anx_cuda_folder_of(a->libraries->runtime_path, folder, size);
+    if (has_file(folder, dnn->name)) return true;
     for (int i = 0; i < a->places->n; i++) {
         const char *place = a->places->folder[i];
-        anx_cuda_library part = {.handle = NULL};
-        if (place[0] == '\0') {
-            const anx_cuda_places loader = {.folder = {(char *)""}, .n = 1};
-            anx_cuda_find(&loader, dnn->parts[0], &part);
-            if (part.handle == NULL) continue;
-            anx_cuda_folder_of(part.path, folder, size);
-            return true;
+        if (place[0] != '\0') {
+            snprintf(folder, size, "%s", place);
+            if (has_file(folder, dnn->name)) return true;
+            continue;
         }
-        char path[ANX_CUDA_MAX_PATH];
-        FILE *file = NULL;
-        if (snprintf(path, sizeof path, "%s/%s", place, dnn->name) < (int)sizeof path) file = fopen(path, "rb");
-        if (file == NULL) continue;
-        fclose(file);
-        snprintf(folder, size, "%s", place);
-        return true;
+        const anx_cuda_places loader = {.folder = {(char *)""}, .n = 1};
+        anx_cuda_library part = {.handle = NULL};
+        anx_cuda_find(&loader, dnn->parts[0], &part);
+        anx_cuda_folder_of(part.path, folder, size);
+        if (part.handle != NULL) return true;
     }
     return false;
 }

@@ -214,6 +214,14 @@ anx_status anx_cuda_plan_draw_masks(void *impl, const double *dropout, uint64_t 
     for (int i = 0; i < plan->graph->n_nodes && status == ANX_OK; i++) {
         const anx_cuda_node *node = &plan->nodes[i];
         if (node->mask == NULL) continue;
+        if (dropout[i] >= 1.0) { /* 1/(1-p) is infinite: PyTorch drops everything */
+            status = anx_cuda_check(plan->device->api,
+                                    plan->device->api->cudaMemsetAsync(node->mask, 0,
+                                                                       (size_t)anx_cuda_elems(plan, i) * sizeof(float),
+                                                                       plan->device->stream),
+                                    "clear a mask", err);
+            continue;
+        }
         /* Layers get seeds far apart: consecutive ones are what the caller's steps may have. */
         const uint64_t own = seed + (uint64_t)(i + 1) * 0x9e3779b97f4a7c15u;
         status = anx_cudnn_draw_mask(&plan->device->dnn, node->tensor, dropout[i], own, plan->mask_ones, node->mask,

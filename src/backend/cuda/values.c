@@ -89,17 +89,31 @@ anx_status anx_cuda_plan_write(void *impl, anx_value value, const anx_tensor *ho
 
 /* ---- reading -------------------------------------------------------------------------------------------- */
 
-/* In order with the work, which waits for an input that is on its way. */
-static anx_status read_floats(anx_cuda_plan *plan, anx_value value, float *host, size_t bytes, anx_error *err) {
+static anx_status download(anx_cuda_plan *plan, const float *from, float *host, size_t bytes, anx_error *err) {
     const anx_cuda_api *api = plan->device->api;
-    float *from = NULL;
-    anx_status status = locate(plan, value, &from, err);
-    if (status == ANX_OK && value.kind == ANX_VALUE_OUTPUT && value.index == ANX_NODE_INPUT && plan->awaiting)
-        status = anx_cuda_check(api, api->cudaStreamWaitEvent(plan->device->stream, plan->arrived[plan->input], 0),
-                                "wait for the input", err);
-    if (status != ANX_OK) return status;
     return anx_cuda_check(api, api->cudaMemcpyAsync(host, from, bytes, ANX_CU_DEVICE_TO_HOST, plan->device->stream),
                           "read memory", err);
+}
+
+/* Infer: once it has arrived; and it may not be written over before it was read. */
+static anx_status download_input(anx_cuda_plan *plan, float *host, size_t bytes, anx_error *err) {
+    const anx_cuda_api *api = plan->device->api;
+    struct CUstream_st *stream = plan->device->stream;
+    anx_status status = ANX_OK;
+    if (plan->awaiting)
+        status = anx_cuda_check(api, api->cudaStreamWaitEvent(stream, plan->arrived[plan->input], 0),
+                                "wait for the input", err);
+    if (status == ANX_OK) status = download(plan, plan->inputs[plan->input], host, bytes, err);
+    if (status != ANX_OK) return status;
+    return anx_cuda_check(api, api->cudaEventRecord(plan->released[plan->input], stream), "record an event", err);
+}
+
+static anx_status read_floats(anx_cuda_plan *plan, anx_value value, float *host, size_t bytes, anx_error *err) {
+    if (value.kind == ANX_VALUE_OUTPUT && value.index == ANX_NODE_INPUT && plan->mode == ANX_PLAN_INFER)
+        return download_input(plan, host, bytes, err);
+    float *from = NULL;
+    const anx_status status = locate(plan, value, &from, err);
+    return status != ANX_OK ? status : download(plan, from, host, bytes, err);
 }
 
 anx_status anx_cuda_plan_read(void *impl, anx_value value, anx_tensor *host, anx_error *err) {
