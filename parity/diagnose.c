@@ -7,7 +7,7 @@
 
 double anx_diagnose_tolerance(const anx_suspect *s, int64_t i) {
     const double g = s->gauge != NULL && isfinite(s->gauge[i]) ? s->gauge[i] : 0;
-    return isfinite(s->expected[i]) ? 0x1p-24 * (16 * g + 4 * fabs(s->expected[i])) : 0;
+    return isfinite(s->expected[i]) ? 0x1p-24 * (fmax(16, s->scatter) * g + 4 * fabs(s->expected[i])) : 0;
 }
 
 bool anx_diagnose_is_got(const anx_suspect *s, int64_t i, double value) {
@@ -38,7 +38,14 @@ anx_status anx_diagnose(const anx_suspect *s, anx_judged *judged, anx_error *err
     if (s->weights_differ)
         return anx_judged_add_cause(judged, "weights", 1.0, err,
                                     "the recording was made with other weights of this layer than the checkpoint's");
-    anx_status status = anx_diagnose_patterns(s, judged, err);
-    if (status == ANX_OK) status = anx_diagnose_recompute(s, judged, err);
-    return status;
+    anx_status status = ANX_OK;
+    if (s->math != ANX_MATH_FLOAT32) {
+        /* Fewer bits than allowed scatter little more than as many, but are told apart to float32's own rounding. */
+        anx_suspect closely = *s;
+        closely.scatter = 0;
+        status = anx_diagnose_recompute(&closely, true, judged, err);
+        if (status != ANX_OK || judged->n_causes > 0) return status;
+    }
+    status = anx_diagnose_patterns(s, judged, err);
+    return status == ANX_OK ? anx_diagnose_recompute(s, false, judged, err) : status;
 }

@@ -23,6 +23,8 @@ typedef struct anx_suspect {
     const float *input;       /* first node's input, (batch, in); NULL if not known */
     const anx_tensor *params; /* the graph's, NULL if not known */
     bool weights_differ;      /* the recording was made with other weights */
+    anx_math_mode math;       /* what the engine may compute with: no fault, and what its values scatter by anyway */
+    double scatter;           /* ... in units of u G; 0: as float32 */
 } anx_suspect;
 
 /* Adds the causes that fit to *judged (none where nothing does). Errors: OUT_OF_MEMORY. */

@@ -4,7 +4,8 @@
 
 #include "parity/diagnose.h"
 
-/* How far two right values of element i may lie apart: 16 u G and the rounding of the value itself. */
+/* How far two right values of element i may lie apart: 16 u G (or what shortened operands may do) and the rounding of
+   the value itself. */
 double anx_diagnose_tolerance(const anx_suspect *s, int64_t i);
 /* Is `value` what the engine gave at i? */
 bool anx_diagnose_is_got(const anx_suspect *s, int64_t i, double value);
@@ -34,6 +35,7 @@ anx_status anx_diagnose_places(const anx_suspect *s, const anx_layout *l, int64_
 
 /* The two families. */
 anx_status anx_diagnose_patterns(const anx_suspect *s, anx_judged *judged, anx_error *err);
-anx_status anx_diagnose_recompute(const anx_suspect *s, anx_judged *judged, anx_error *err);
+/* rounded: the hypotheses about rounded operands alone, those that the engine's arithmetic is allowed left out. */
+anx_status anx_diagnose_recompute(const anx_suspect *s, bool rounded, anx_judged *judged, anx_error *err);
 
 #endif

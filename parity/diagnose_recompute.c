@@ -200,9 +200,20 @@ static double largest_weight(const anx_suspect *s) {
     return largest;
 }
 
+static bool rounds_operands(const anx_hypothesis *h) {
+    return h->input != NULL || h->weight != NULL || h->int8_levels > 0;
+}
+
+/* Operands of 11 bits, where the engine may have such (float16's, within its range, are the same numbers). */
+static bool is_allowed(const anx_suspect *s, const anx_hypothesis *h) {
+    return s->math != ANX_MATH_FLOAT32 &&
+           (strcmp(h->id, "reduced-precision-tf32") == 0 || strcmp(h->id, "reduced-precision-fp16") == 0);
+}
+
 /* Does the hypothesis say anything of this node? */
 static bool applies(const anx_suspect *s, const anx_hypothesis *h) {
     const anx_node *n = &s->graph->nodes[s->first];
+    if (is_allowed(s, h)) return false;
     const bool is_conv = n->layer->op == ANX_OP_CONV2D;
     if (h->groups != GROUPS_RIGHT && (!is_conv || n->conv.groups < 2)) return false;
     if (h->groups == GROUPS_BEFORE && n->conv.groups == 2) return false; /* the next one is the one before */
@@ -210,7 +221,7 @@ static bool applies(const anx_suspect *s, const anx_hypothesis *h) {
     return h->int8_levels <= 0 || n->weight != ANX_NO_PARAM;
 }
 
-anx_status anx_diagnose_recompute(const anx_suspect *s, anx_judged *judged, anx_error *err) {
+anx_status anx_diagnose_recompute(const anx_suspect *s, bool rounded, anx_judged *judged, anx_error *err) {
     if (!anx_diagnose_can_evaluate(s)) return ANX_OK;
     const anx_sample sample = choose_sample(s);
     const double largest = largest_weight(s);
@@ -218,8 +229,8 @@ anx_status anx_diagnose_recompute(const anx_suspect *s, anx_judged *judged, anx_
     for (size_t k = 0; status == ANX_OK && k < sizeof hypotheses / sizeof *hypotheses; k++) {
         anx_hypothesis h = hypotheses[k];
         if (h.int8_levels > 0 && !h.int8_per_output) h.int8_step = largest / h.int8_levels;
-        if (applies(s, &h)) status = anx_diagnose_try(s, &h, &sample, judged, err);
+        if (applies(s, &h) && (!rounded || rounds_operands(&h))) status = anx_diagnose_try(s, &h, &sample, judged, err);
     }
-    if (status != ANX_OK || (judged->n_causes > 0 && judged->causes[0].weight >= 0.99)) return status;
+    if (status != ANX_OK || rounded || (judged->n_causes > 0 && judged->causes[0].weight >= 0.99)) return status;
     return anx_diagnose_search_channels(s, &sample, judged, err); /* only where nothing simpler explains it all */
 }

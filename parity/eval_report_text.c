@@ -208,13 +208,19 @@ static void put_bad_files(const anx_text_report *t, const anx_eval_report *r) {
 }
 
 static void put_legend(const anx_text_report *t, const anx_eval_report *r) {
+    static const char *const margins[] = {
+        [ANX_MATH_FLOAT32] = "512 u s", [ANX_MATH_TF32] = "2^-6 s", [ANX_MATH_FAST] = "2^-5 s"};
+    const anx_math_mode math = r->device->math;
     if (r->accuracy->ambiguous1 + r->accuracy->ambiguous5 == 0) return;
     fputc('\n', t->to);
-    anx_report_put_wrapped(
-        t, ANX_STYLE_FAINT, 0, 0,
-        "within rounding: the label's logit is at most 512 u s from the one that decides (u = 2^-24, "
-        "s the standard deviation of the image's logits), so that another correct float32 engine "
-        "may decide otherwise. Of equal logits the class with the lower index comes first.");
+    char text[512];
+    snprintf(
+        text, sizeof text,
+        "within rounding: the label's logit is at most %s from the one that decides (%ss the standard deviation of the "
+        "image's logits), so that another correct %s engine may decide otherwise. Of equal logits the class with the "
+        "lower index comes first.",
+        margins[math], math == ANX_MATH_FLOAT32 ? "u = 2^-24, " : "", anx_math_mode_name(math));
+    anx_report_put_wrapped(t, ANX_STYLE_FAINT, 0, 0, text);
 }
 
 static void put_last_line(const anx_text_report *t, const anx_eval_report *r) {

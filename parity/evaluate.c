@@ -45,7 +45,8 @@ typedef struct evaluating {
     anx_plan *plan;
     int last_group; /* the one that makes the logits */
     int64_t batch, classes;
-    float *logits; /* (batch, classes) */
+    float *logits;      /* (batch, classes) */
+    anx_math_mode math; /* the device's */
     anx_evaluation *result;
 } evaluating;
 
@@ -78,7 +79,7 @@ static anx_status take_image(const evaluating *e, int64_t file, const anx_error 
         return bad->status;
     }
     anx_prediction p;
-    anx_predict(logits, e->classes, o->label != NULL ? o->label(o->label_context, file) : -1, &p);
+    anx_predict(logits, e->classes, o->label != NULL ? o->label(o->label_context, file) : -1, e->math, &p);
     p.file = file;
     return anx_evaluation_add_prediction(e->result, &p, err);
 }
@@ -153,7 +154,10 @@ anx_status anx_evaluate(const anx_evaluate_options *o, anx_evaluation *evaluatio
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "the batch size is %lld; it must be at least 1",
                              (long long)o->batch);
     if (left <= 0) return ANX_OK;
+    anx_device_info info;
+    anx_device_describe(o->device, &info);
     evaluating e = {.options = o,
+                    .math = info.math,
                     .files = o->files + evaluation->done,
                     /* of all files, not of those left: how large it is shows in the logits' last bits */
                     .batch = o->n_files < o->batch ? o->n_files : o->batch,

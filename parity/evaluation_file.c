@@ -193,12 +193,14 @@ static bool has_its_label(const anx_prediction *p, const anx_evaluate_options *o
 /* Predictions and bad files together are the first of the files, in their order. */
 static anx_status check_order(const anx_evaluate_options *o, anx_evaluation *e, anx_error *err) {
     int64_t good = 0, bad = 0;
+    anx_device_info info;
+    anx_device_describe(o->device, &info);
     e->done = e->n_predictions + e->n_bad;
     for (int64_t i = 0; i < e->done; i++) {
         const int64_t wanted = i < o->n_files ? o->files[i] : -1;
         if (wanted >= 0 && good < e->n_predictions && e->predictions[good].file == wanted &&
             has_its_label(&e->predictions[good], o)) {
-            if (!anx_prediction_is_sound(&e->predictions[good], o->model->graph->num_classes))
+            if (!anx_prediction_is_sound(&e->predictions[good], o->model->graph->num_classes, info.math))
                 return anx_error_set(err, ANX_ERR_FORMAT,
                                      "is damaged: what it says of image %lld does not fit together", (long long)i);
             good++;

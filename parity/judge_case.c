@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "parity/judge_run.h"
+#include "parity/operands.h"
 #include "parity/padding.h"
 #include "src/backend/reference/ops.h"
 
@@ -177,6 +178,7 @@ void anx_judge_case_fini(anx_judge_case *c) {
         free(c->nodes[i].y64);
         free(c->nodes[i].gauge);
         free(c->nodes[i].limit);
+        free(c->nodes[i].operands);
         free(c->nodes[i].skipped);
         free(c->nodes[i].skipped_gauge);
     }
@@ -212,6 +214,23 @@ anx_status anx_judge_case_truth(anx_judge_run *run, anx_judge_case *c, int node,
     return ANX_OK;
 }
 
+anx_rule anx_judge_rule(const anx_judge_run *run, const anx_graph *graph, int node) {
+    return anx_rule_for_node_in(graph, node, run->info.math);
+}
+
+static anx_status find_operands(anx_judge_run *run, anx_judge_case *c, int node, anx_error *err) {
+    anx_judge_node *n = &c->nodes[node];
+    const anx_node *g = &c->graph->nodes[node];
+    if (!(anx_judge_rule(run, c->graph, node).spread > 0)) return ANX_OK;
+    anx_status status = anx_judge_case_truth(run, c, node, err);
+    if (status == ANX_OK) status = anx_judge_alloc(c->graph, node, c->batch, sizeof(float), &n->operands, err);
+    if (status != ANX_OK) return status;
+    const anx_tensor *bias = param(run, g->bias);
+    return anx_operand_errors(c->graph, node, c->batch, anx_judge_case_y32(c, g->inputs[0]),
+                              param(run, g->weight)->data, bias != NULL ? bias->data : NULL, n->y64, n->operands,
+                              run->threads, err);
+}
+
 anx_status anx_judge_case_gauge(anx_judge_run *run, anx_judge_case *c, int node, anx_error *err) {
     anx_judge_node *n = &c->nodes[node];
     const anx_node *g = &c->graph->nodes[node];
@@ -225,8 +244,9 @@ anx_status anx_judge_case_gauge(anx_judge_run *run, anx_judge_case *c, int node,
         return status;
     }
     const anx_tensor *weight = param(run, g->weight), *bias = param(run, g->bias);
-    return anx_reference_gauge(c->graph, node, c->batch, x, weight != NULL ? weight->data : NULL,
-                               bias != NULL ? bias->data : NULL, n->gauge, run->threads, err);
+    status = anx_reference_gauge(c->graph, node, c->batch, x, weight != NULL ? weight->data : NULL,
+                                 bias != NULL ? bias->data : NULL, n->gauge, run->threads, err);
+    return status == ANX_OK ? find_operands(run, c, node, err) : status;
 }
 
 anx_status anx_judge_case_padding(anx_judge_run *run, anx_judge_case *c, int node, anx_error *err) {

@@ -9,6 +9,7 @@
 
 #include "parity/diagnose.h"
 #include "parity/judge_run.h"
+#include "parity/operands.h"
 
 /* A stretch of nodes whose last output was read from the judged engine. */
 typedef struct stretch {
@@ -67,6 +68,25 @@ out:
     return status;
 }
 
+/* s of the group's rounding node, carried through the nodes after it as a gauge is. */
+static anx_status carry_operands(const anx_judge_case *c, const anx_group *group, int rounding, float **out,
+                                 anx_error *err) {
+    const anx_judge_node *n = &c->nodes[rounding];
+    float *s = NULL;
+    double *unused = NULL;
+    bool cut = false;
+    anx_status status = anx_judge_alloc(c->graph, rounding, c->batch, sizeof *s, &s, err);
+    if (status != ANX_OK) return status;
+    memcpy(s, n->operands, (size_t)elems_of(c, rounding) * sizeof *s);
+    for (int i = 0; i < group->n_nodes; i++)
+        cut = cut || (group->nodes[i] > rounding && c->graph->nodes[group->nodes[i]].layer->op == ANX_OP_RELU);
+    if (cut) anx_operands_through_relu(n->y64, elems_of(c, rounding), s);
+    status = carry_group(c, group, rounding, n->y64, s, &unused, out, err);
+    free(s);
+    free(unused);
+    return status;
+}
+
 /* A device that claims PyTorch's own bits is held to them. */
 static anx_status demand_bits(const anx_judge_run *run, const anx_judge_case *c, int node, anx_judged *j,
                               anx_error *err) {
@@ -78,7 +98,7 @@ static anx_status demand_bits(const anx_judge_run *run, const anx_judge_case *c,
                                (long long)v->different, (long long)v->elems, run->info.backend);
 }
 
-static anx_status diagnose(const anx_judge_run *run, const anx_judge_case *c, const stretch *s,
+static anx_status diagnose(const anx_judge_run *run, const anx_judge_case *c, const stretch *s, const anx_rule *rule,
                            const anx_values *values, anx_judged *j, anx_error *err) {
     const int64_t elems = elems_of(c, s->node);
     double *expected = malloc((size_t)(elems > 0 ? elems : 1) * sizeof *expected);
@@ -99,7 +119,9 @@ static anx_status diagnose(const anx_judge_run *run, const anx_judge_case *c, co
                                  .gauge = values->gauge,
                                  .input = anx_judge_case_y32(c, first->inputs[0]),
                                  .params = run->sized->params,
-                                 .weights_differ = differ};
+                                 .weights_differ = differ,
+                                 .math = rule->spread > 0 ? run->info.math : ANX_MATH_FLOAT32,
+                                 .scatter = rule->spread > 0 ? 4 * j->versus[0].limit_rms : 0};
     const anx_status status = anx_diagnose(&suspect, j, err);
     free(expected);
     return status;
@@ -123,7 +145,7 @@ static anx_status judge_stretch(anx_judge_run *run, anx_judge_case *c, const str
             anx_count_pool_ties(c->graph, s->node, c->batch, anx_judge_case_y32(c, c->graph->nodes[s->node].inputs[0]));
     status = anx_rule_conclude(rule, &j, err);
     if (status == ANX_OK) status = demand_bits(run, c, s->node, &j, err);
-    if (status == ANX_OK && j.verdict == ANX_VERDICT_FAIL) status = diagnose(run, c, s, values, &j, err);
+    if (status == ANX_OK && j.verdict == ANX_VERDICT_FAIL) status = diagnose(run, c, s, rule, values, &j, err);
     if (status == ANX_OK) status = anx_verdicts_add(run->list, &j, err);
     anx_judged_fini(&j);
     return status;
@@ -133,18 +155,20 @@ static anx_status judge_stretch(anx_judge_run *run, anx_judge_case *c, const str
 static anx_status judge_sketch(anx_judge_run *run, anx_judge_case *c, int node, const float *got, anx_error *err) {
     const anx_fixture_point *p = c->nodes[node].point;
     if (p == NULL || p->sketch == NULL) return ANX_OK;
+    /* single samples have no plane whose norm could bound them; the module's own row has all values */
+    if (anx_judge_rule(run, c->graph, node).kind == ANX_BOUND_SUM_FAST) return ANX_OK;
     anx_judged j;
     anx_status status =
         anx_judged_init(&j, ANX_JUDGED_SKETCH, ANX_PATH_OBSERVE, p->name, c->name, c->fixture->name, err);
     if (status != ANX_OK) return status;
     const anx_fixture_sketch *sketch = p->sketch;
-    const anx_rule rule = anx_rule_for_node(c->graph, node);
+    const anx_rule rule = anx_judge_rule(run, c->graph, node);
     j.node = node;
     j.op = c->graph->nodes[node].layer->op;
 
     /* the sampled elements, as a batch of one with that many features */
     const size_t n = (size_t)sketch->n_samples;
-    float *at = malloc((2 * n + 1) * sizeof *at), *gauge = at + n;
+    float *at = malloc((3 * n + 1) * sizeof *at), *gauge = at + n, *operands = gauge + n;
     if (at == NULL) {
         status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the samples of a sketch");
         goto out;
@@ -153,6 +177,7 @@ static anx_status judge_sketch(anx_judge_run *run, anx_judge_case *c, int node, 
     for (size_t i = 0; i < n; i++) {
         at[i] = got[sketch->positions[i]];
         gauge[i] = has_gauge ? c->nodes[node].gauge[sketch->positions[i]] : 0;
+        operands[i] = rule.spread > 0 ? c->nodes[node].operands[sketch->positions[i]] : 0;
     }
     const anx_extent samples = {.rank = 1, .dim = {sketch->n_samples}};
     anx_measure(&rule,
@@ -161,7 +186,8 @@ static anx_status judge_sketch(anx_judge_run *run, anx_judge_case *c, int node, 
                               .got = at,
                               .y32 = sketch->y32,
                               .e64 = has_gauge ? sketch->e64 : NULL,
-                              .gauge = has_gauge ? gauge : NULL},
+                              .gauge = has_gauge ? gauge : NULL,
+                              .operands = operands},
                 ANX_BASIS_TRUTH_RECORDED, ANX_BASIS_PYTORCH_RECORDED, &j);
     for (int i = 0; i < j.n_versus; i++) { /* back from the sample's number to its place */
         anx_element *e = &j.versus[i].worst;
@@ -176,8 +202,10 @@ static anx_status judge_sketch(anx_judge_run *run, anx_judge_case *c, int node, 
     if ((status = anx_rule_conclude(&rule, &j, err)) != ANX_OK) goto out;
     anx_fixture_sketch_result r;
     if ((status = anx_fixture_sketch_compare(p, got, &r, err)) != ANX_OK) goto out;
-    const bool blocks_bad = r.n_nonfinite > 0 || r.n_inexact > 0 || r.worst_block > ANX_FIXTURE_SKETCH_MAX_BLOCK ||
-                            r.rms > ANX_FIXTURE_SKETCH_MAX_RMS;
+    /* the projections' limits are float32's; shortened operands are judged at the samples, and at all of the module */
+    const bool blocks_bad =
+        r.n_nonfinite > 0 || r.n_inexact > 0 ||
+        (rule.spread == 0 && (r.worst_block > ANX_FIXTURE_SKETCH_MAX_BLOCK || r.rms > ANX_FIXTURE_SKETCH_MAX_RMS));
     if (blocks_bad && j.verdict < ANX_VERDICT_FAIL)
         status = anx_judged_conclude(&j, ANX_VERDICT_FAIL, err,
                                      "projections differ: block %lld of image %lld by %.4g (limit %g), RMS %.4g (limit "
@@ -230,7 +258,7 @@ static anx_status observe_node(anx_judge_run *run, anx_judge_case *c, anx_plan *
                  .rounding = rounds(c->graph, node) ? node : -1,
                  .got = got};
     snprintf(s.name, sizeof s.name, "%s", g->layer->name);
-    anx_rule rule = anx_rule_for_node(c->graph, node);
+    anx_rule rule = anx_judge_rule(run, c->graph, node);
     anx_values values = {.extent = &g->out, .batch = c->batch, .got = got, .y32 = n->y32};
     if (s.rounding >= 0) {
         if ((status = anx_judge_case_gauge(run, c, node, err)) != ANX_OK) return status;
@@ -240,6 +268,7 @@ static anx_status observe_node(anx_judge_run *run, anx_judge_case *c, anx_plan *
         values.y64 = n->y64;
         values.gauge = n->gauge;
         values.limit = n->limit;
+        values.operands = n->operands;
         values.skipped = n->skipped;
         values.skipped_gauge = n->skipped_gauge;
     } else
@@ -352,8 +381,8 @@ static anx_status judge_group(anx_judge_run *run, anx_judge_case *c, anx_plan *p
     if (status != ANX_OK) return status;
 
     double *y64 = NULL, *skipped = NULL;
-    float *gauge = NULL, *skipped_gauge = NULL;
-    anx_rule rule = anx_rule_for_node(c->graph, s.rounding >= 0 ? s.rounding : s.node);
+    float *gauge = NULL, *operands = NULL, *skipped_gauge = NULL;
+    anx_rule rule = anx_judge_rule(run, c->graph, s.rounding >= 0 ? s.rounding : s.node);
     if (s.rounding < 0)
         rule.zero_signs = run->info.pytorch_bits;
     else {
@@ -364,6 +393,7 @@ static anx_status judge_group(anx_judge_run *run, anx_judge_case *c, anx_plan *p
         status = carry_group(c, group, s.rounding, n->y64, n->gauge, &y64, &gauge, err);
         if (status == ANX_OK && n->skipped != NULL)
             status = carry_group(c, group, s.rounding, n->skipped, n->skipped_gauge, &skipped, &skipped_gauge, err);
+        if (status == ANX_OK && n->operands != NULL) status = carry_operands(c, group, s.rounding, &operands, err);
     }
     const anx_values values = {.extent = anx_graph_extent(c->graph, s.node),
                                .batch = c->batch,
@@ -372,11 +402,13 @@ static anx_status judge_group(anx_judge_run *run, anx_judge_case *c, anx_plan *p
                                .y64 = y64,
                                .gauge = gauge,
                                .limit = s.rounding == s.node ? c->nodes[s.node].limit : NULL,
+                               .operands = operands,
                                .skipped = skipped,
                                .skipped_gauge = skipped_gauge};
     if (status == ANX_OK) status = judge_stretch(run, c, &s, &rule, &values, err);
     free(y64);
     free(gauge);
+    free(operands);
     free(skipped);
     free(skipped_gauge);
     return status;

@@ -1,7 +1,6 @@
 /*
  * The top-5 of the judged engine beside PyTorch's. Two float32 engines may order classes differently where rounding
- * decides: over 48 images 11 engines' margins between neighbours erred by at most 178 u s, s the standard deviation of
- * the image's logits, 512 u s being ten standard deviations of the worst engine's. A margin that small is ambiguous.
+ * decides (anx_ambiguous_margin says how far the judged device's arithmetic lets it). A margin that small is ambiguous.
  */
 #include <float.h>
 #include <math.h>
@@ -9,8 +8,7 @@
 #include <string.h>
 
 #include "parity/judge_run.h"
-
-static const double ambiguous_margin = 512 * 0x1p-24;
+#include "parity/predictions.h"
 
 /* The k largest of n, the lower index first among equals; NaN ranks as the largest, as in torch.topk. */
 static void rank_top(const float *logits, int64_t n, int k, anx_ranked *out) {
@@ -49,7 +47,7 @@ static bool holds(const anx_ranked *ranked, int k, int64_t index) {
 
 /* Compares two rankings; `other` is the reference whose logits are given. *wrong counts places that rounding does not
    explain, *near the neighbours among the reference's first k + 1 whose margin it may turn. */
-static void compare(anx_top5 *t, const float *other, int64_t n, int *wrong, int *near) {
+static void compare(anx_top5 *t, const float *other, int64_t n, double ambiguous_margin, int *wrong, int *near) {
     anx_ranked top[ANX_TOP_K + 1];
     const int k = t->k, more = n > k ? k + 1 : k;
     rank_top(other, n, more, top);
@@ -91,7 +89,7 @@ static anx_status judge_image(anx_judge_run *run, anx_judge_case *c, int64_t ima
     rank_top(got, n, t.k, t.judged);
     add_probabilities(got, n, t.k, t.judged);
     int wrong, near;
-    compare(&t, other, n, &wrong, &near);
+    compare(&t, other, n, anx_ambiguous_margin(run->info.math), &wrong, &near);
 
     anx_judged j;
     anx_status status =

@@ -16,6 +16,7 @@ typedef struct anx_judge_node {
     double *y64;      /* truth, once anx_judge_case_truth has run */
     float *gauge;     /* G, once anx_judge_case_gauge has run */
     float *limit;     /* softmax's bound per element, with gauge */
+    float *operands;  /* s of shortened operands (operands.h), with gauge, where the judged device has such; NULL */
     double *skipped;  /* truth and gauge without the padding, once anx_judge_case_padding has run; NULL: the same */
     float *skipped_gauge;
     const anx_fixture_point *point; /* what the fixture holds of it, where it applies; NULL */
@@ -79,7 +80,9 @@ void anx_judge_drop_plans(anx_judge_run *run);
  */
 anx_status anx_judge_case_prepare(anx_judge_run *run, anx_judge_case *c, anx_error *err);
 void anx_judge_case_fini(anx_judge_case *c);
-/* The node's truth (recorded or computed from y32 of its input), and its gauge and limit; kept with the case. */
+/* The rule that the judged device's arithmetic sets for a node. */
+anx_rule anx_judge_rule(const anx_judge_run *run, const anx_graph *graph, int node);
+/* The node's truth (recorded or computed from y32 of its input), and its gauge, limit and s; kept with the case. */
 anx_status anx_judge_case_truth(anx_judge_run *run, anx_judge_case *c, int node, anx_error *err);
 anx_status anx_judge_case_gauge(anx_judge_run *run, anx_judge_case *c, int node, anx_error *err);
 /* The same with the padding left out where NaN or infinite weights meet it; asks for truth and gauge itself. */

@@ -79,6 +79,7 @@ typedef struct anx_training_gradient {
     const float *got;    /* the device's */
     const double *truth; /* the same in double */
     const float *gauge;  /* sum |x||dy| */
+    const float *bound;  /* |got - truth|, where the device shortens operands (operands.h); NULL: gamma G of float32 */
 } anx_training_gradient;
 
 /*

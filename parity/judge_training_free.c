@@ -14,6 +14,18 @@
 
 /* Of the largest recorded drift. */
 static const double spread = 8;
+/*
+ * What a run is allowed in any case, of the loss and of the way. A loss is a float32 too: where all recorded runs agree
+ * in every bit, its own rounding remains. Operands of 11 bits err by 2^-11 to 2^-10 and turn max-pools' winners from
+ * the first step on.
+ */
+typedef struct floors {
+    double loss, way;
+} floors;
+
+static floors floors_of(anx_math_mode math) {
+    return math == ANX_MATH_FLOAT32 ? (floors){16 * 0x1p-24, 0x1p-20} : (floors){0x1p-6, 0.25};
+}
 
 /* ---- winners ----------------------------------------------------------------------------------------------- */
 
@@ -143,12 +155,12 @@ typedef struct nearest {
 
 static nearest find_nearest(const anx_judge_scenario *s, const anx_training_free *f, const char *part) {
     const int64_t n = s->options.graph->n_params, last = s->scenario->steps - 1;
+    const floors least = floors_of(s->run->info.math);
     nearest worst = {0, 0, 1};
     int64_t flips = 0;
     for (int64_t t = 0; t < f->steps; t++) {
         flips += f->flips[t];
-        /* a loss is a float32 too: where all recorded runs agree in every bit, its own rounding remains */
-        const double floor = part == NULL ? 16 * 0x1p-24 * fabs((double)s->scenario->recorded->loss[t]) : 0x1p-20;
+        const double floor = part == NULL ? least.loss * fabs((double)s->scenario->recorded->loss[t]) : least.way;
         const double bound = fmax(spread * recorded_drift(s, part, flips > 0 ? last : t), floor);
         const double drift = part == NULL ? fabs(f->loss[t])
                                           : drift_of(s->options.graph, part, f->difference + t * n,
@@ -181,12 +193,13 @@ static anx_status add_drift_row(anx_judge_scenario *s, const anx_training_free *
                                    .rms = NAN,
                                    .part_rms = NAN,
                                    .slope = NAN};
-    status = anx_judged_conclude(&j, inside ? ANX_VERDICT_PASS : ANX_VERDICT_FAIL, err,
-                                 "%" PRId64 " steps of its own: drifts from PyTorch's run by %.2g%s at step %" PRId64
-                                 ", %s the spread of %d "
-                                 "right runs of PyTorch's (%g times their largest drift: %.2g)",
-                                 f->steps, at.drift, part != NULL ? " of the way" : " in the loss", at.step + 1,
-                                 inside ? "within" : "beyond", s->scenario->envelope->n_runs, spread, at.bound);
+    status = anx_judged_conclude(
+        &j, inside ? ANX_VERDICT_PASS : ANX_VERDICT_FAIL, err,
+        "%" PRId64 " steps of its own: drifts from PyTorch's run by %.2g%s at step %" PRId64 ", %s the spread of %d "
+        "right runs of PyTorch's (%g times their largest drift%s: %.2g)",
+        f->steps, at.drift, part != NULL ? " of the way" : " in the loss", at.step + 1, inside ? "within" : "beyond",
+        s->scenario->envelope->n_runs, spread,
+        s->run->info.math == ANX_MATH_FLOAT32 ? "" : ", or what operands of 11 bits leave", at.bound);
     if (status == ANX_OK) status = anx_verdicts_add(s->run->list, &j, err);
     anx_judged_fini(&j);
     return status;

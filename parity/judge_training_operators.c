@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "parity/judge_training.h"
+#include "parity/operands.h"
 #include "src/backend/reference/ops.h"
 
 /* Right engines reach 16, */
@@ -164,6 +165,7 @@ static anx_status forward_group(const injection *in, int g, anx_error *err) {
 /* What one operator's sums are, in double: each result with its gauge. */
 typedef struct sums {
     double *truth, *gauge; /* the gauge is then made float32 in place of itself */
+    float *operands;       /* s (operands.h) of sums of products, where the device shortens operands; else NULL */
     int64_t elems, terms;
     bool by_input; /* the gradient by the operator's input, not by a parameter */
 } sums;
@@ -180,6 +182,7 @@ static anx_status alloc_sums(sums *s, int64_t elems, int64_t terms, anx_error *e
 static void release(sums *s) {
     free(s->truth);
     free(s->gauge);
+    free(s->operands);
 }
 
 /* The gauges as float32, which they are rounded to once, in the same memory. */
@@ -203,17 +206,30 @@ static int64_t rows_of(const anx_tensor *t, anx_extent *extent) {
     return rows;
 }
 
+/* Plain sums (of dy alone) have no operands to shorten. */
+static anx_rule rule_of_sums(const injection *in, int node, const sums *s, double *warns) {
+    const anx_rule rule = rule_of(s->terms, node == in->graph->logits && s->by_input, warns);
+    if (s->operands == NULL) return rule;
+    *warns = INFINITY;
+    return anx_rule_in(rule, in->s->run->info.math, in->graph->nodes[node].layer->op == ANX_OP_CONV2D);
+}
+
 static anx_status judge_sums(const injection *in, int node, const char *point, sums *s, const anx_tensor *got,
                              const float *gauge, anx_error *err) {
     double warns;
-    const anx_rule rule = rule_of(s->terms, node == in->graph->logits && s->by_input, &warns);
+    const anx_rule rule = rule_of_sums(in, node, s, &warns);
     anx_extent extent;
     anx_judged j = {0};
     anx_status status = begin_row(in, node, point, &j, err);
     if (status != ANX_OK) return status;
     const int64_t rows = rows_of(got, &extent);
     anx_measure(&rule,
-                &(anx_values){.extent = &extent, .batch = rows, .got = got->data, .y64 = s->truth, .gauge = gauge},
+                &(anx_values){.extent = &extent,
+                              .batch = rows,
+                              .got = got->data,
+                              .y64 = s->truth,
+                              .gauge = gauge,
+                              .operands = s->operands},
                 ANX_BASIS_TRUTH_COMPUTED, ANX_BASIS_NONE, &j);
     status = anx_rule_conclude(&rule, &j, err);
     if (status == ANX_OK && j.verdict == ANX_VERDICT_PASS && j.versus[0].worst_r > warns)
@@ -225,15 +241,33 @@ static anx_status judge_sums(const injection *in, int node, const char *point, s
     return status;
 }
 
+/* What shortened operands leave each element of a gradient; owned. */
+static anx_status bound_sums(const injection *in, int node, const sums *s, const anx_tensor *got, const float *gauge,
+                             float **out, anx_error *err) {
+    double unused;
+    const anx_rule rule = rule_of_sums(in, node, s, &unused);
+    anx_extent extent;
+    const int64_t rows = rows_of(got, &extent);
+    float *bound = malloc((size_t)(s->elems > 0 ? s->elems : 1) * sizeof *bound);
+    if (bound == NULL)
+        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for %lld gradients' bounds", (long long)s->elems);
+    anx_rule_bounds(&rule, &extent, rows, gauge, s->operands, bound);
+    *out = bound;
+    return ANX_OK;
+}
+
 static anx_status judge_param(const injection *in, int node, int param, sums *s, anx_error *err) {
     if (param == ANX_NO_PARAM || s->truth == NULL) return ANX_OK;
     anx_tensor got = ANX_TENSOR_INIT;
     const float *gauge = narrowed(s);
     anx_status status = read_value(in, in->plan, (anx_value){ANX_VALUE_PARAM_GRAD, param}, &got, err);
     if (status == ANX_OK) status = judge_sums(in, node, in->graph->params[param].name, s, &got, gauge, err);
+    float *bound = NULL;
+    if (status == ANX_OK && s->operands != NULL) status = bound_sums(in, node, s, &got, gauge, &bound, err);
     const anx_training_gradient gradient = {
-        .param = param, .terms = s->terms, .got = got.data, .truth = s->truth, .gauge = gauge};
+        .param = param, .terms = s->terms, .got = got.data, .truth = s->truth, .gauge = gauge, .bound = bound};
     if (status == ANX_OK) status = anx_judge_training_forced(in->s, in->before, &gradient, err);
+    free(bound);
     anx_tensor_fini(&got);
     return status;
 }
@@ -333,6 +367,28 @@ static anx_status judge_average(const injection *in, int node, anx_error *err) {
     return status;
 }
 
+/* s of both gradients that are sums of products, while their truths are still at hand. */
+static anx_status find_operands(const injection *in, int node, const float *x, const float *dy, sums *dx, sums *dweight,
+                                anx_error *err) {
+    const anx_node *nd = &in->graph->nodes[node];
+    sums *both[2] = {dx, dweight};
+    if (in->s->run->info.math == ANX_MATH_FLOAT32) return ANX_OK;
+    for (int i = 0; i < 2; i++) {
+        if (both[i]->truth == NULL) continue;
+        both[i]->operands = malloc((size_t)both[i]->elems * sizeof(float));
+        if (both[i]->operands == NULL)
+            return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for the gradients of '%s'", nd->layer->name);
+    }
+    const anx_operand_gradients g = {.x = x,
+                                     .dy = dy,
+                                     .weight = in->before->params[nd->weight].data,
+                                     .dx = dx->truth,
+                                     .dweight = dweight->truth,
+                                     .dx_s = dx->operands,
+                                     .dweight_s = dweight->operands};
+    return anx_operand_errors_back(in->graph, node, anx_plan_batch(in->plan), &g, in->s->run->threads, err);
+}
+
 static anx_status judge_summing(const injection *in, int node, anx_error *err) {
     const anx_node *nd = &in->graph->nodes[node];
     const int64_t n = anx_plan_batch(in->plan);
@@ -360,6 +416,7 @@ static anx_status judge_summing(const injection *in, int node, anx_error *err) {
                                            .dbias = gauge ? dbias.gauge : dbias.truth};
         status = anx_reference_node_back(in->graph, node, n, &g, in->s->run->threads, err);
     }
+    if (status == ANX_OK) status = find_operands(in, node, x.data, dy.data, &dx, &dweight, err);
     if (status == ANX_OK) status = judge_param(in, node, nd->weight, &dweight, err);
     if (status == ANX_OK) status = judge_param(in, node, nd->bias, &dbias, err);
     if (status == ANX_OK) status = judge_input_sums(in, node, &dx, err);

@@ -4,7 +4,8 @@
  * function of the state before and its own gradients, to the bit where SGD runs on the host (src/train/sgd.h, where the
  * formulas are from; they are written down here once more because a judge does not ask the accused).
  *
- * gamma = n u / (1 - n u) for gradients of n terms, G their gauge, g' = g + wd p, d = the direction p is moved in:
+ * gamma = n u / (1 - n u) for gradients of n terms, G their gauge (gamma G being the gradient's bound, or what
+ * parity/operands.h leaves it), g' = g + wd p, d = the direction p is moved in:
  *   |delta buf| <= gamma G + 2u (|mu buf| + |buf'|)        g' and mu buf are rounded, and their sum
  *   |delta p|   <= lr D + 2u |p'|                          D = |delta buf|; with Nesterov (1 + mu) |delta buf| + 2u |d|
  *
@@ -75,7 +76,8 @@ static void force_element(const factors *f, double gamma, const anx_training_gra
     const double held = buf != NULL ? (double)f->momentum * *buf : 0;
     const double grad = g->truth[i] + (f->has_decay ? (double)p * f->decay : 0);
     const double next = f->has_momentum && buf != NULL ? held + grad * f->kept : grad;
-    const double bound = gamma * g->gauge[i] + 2 * u * (fabs(held) + fabs(next)) + 0x1p-148;
+    const double of_gradient = g->bound != NULL ? g->bound[i] : gamma * g->gauge[i];
+    const double bound = of_gradient + 2 * u * (fabs(held) + fabs(next)) + 0x1p-148;
     const double direction = f->has_momentum && f->nesterov ? grad + f->momentum * next : next;
     const double spread = f->nesterov ? (1 + f->momentum) * bound + 2 * u * fabs(direction) : bound;
     const double right = p + f->minus_lr * direction;

@@ -7,6 +7,8 @@
 
 static const double unit_roundoff = 0x1p-24;
 static const double rms_fails = 32, rms_warns = 4;
+/* Of shortened operands, see operands.h: in units of u G, of s, and of s for the RMS. */
+static const double proven_units = 32784, most_of_s = 24, most_spread = 1.5;
 enum { FEATURES_PER_PART = 64 };
 
 /* ---- rules ---- */
@@ -57,6 +59,21 @@ anx_rule anx_rule_for_node(const anx_graph *graph, int node) {
     case ANX_OP_COUNT: break;
     }
     return rule;
+}
+
+anx_rule anx_rule_in(anx_rule rule, anx_math_mode math, bool conv) {
+    if (rule.kind != ANX_BOUND_SUM || math == ANX_MATH_FLOAT32) return rule;
+    const bool tiled = math == ANX_MATH_FAST && conv;
+    rule.kind = tiled ? ANX_BOUND_SUM_FAST : ANX_BOUND_SUM_TF32;
+    rule.limit_sum = rule.limit_r;
+    rule.limit_r = tiled ? INFINITY : proven_units + rule.h;
+    rule.warn_rms = INFINITY;
+    rule.spread = most_spread;
+    return rule;
+}
+
+anx_rule anx_rule_for_node_in(const anx_graph *graph, int node, anx_math_mode math) {
+    return anx_rule_in(anx_rule_for_node(graph, node), math, graph->nodes[node].layer->op == ANX_OP_CONV2D);
 }
 
 void anx_softmax_bound(const float *logits, int64_t batch, int64_t n, float *gauge, float *limit) {
@@ -149,10 +166,55 @@ static void compare_equal(const anx_rule *rule, const anx_values *v, anx_compari
 
 /* ---- rounding ---- */
 
+/* The largest gauge and s of a part, where errors are judged in the norm over it. */
+typedef struct part_tops {
+    double gauge, operands;
+} part_tops;
+
+static part_tops tops_of(const anx_rule *rule, const float *gauge, const float *operands, int64_t begin, int64_t end) {
+    part_tops t = {0, 0};
+    if (rule->kind != ANX_BOUND_SUM_FAST) return t;
+    for (int64_t i = begin; i < end; i++) {
+        t.gauge = fmax(t.gauge, gauge[i]);
+        t.operands = fmax(t.operands, operands[i]);
+    }
+    return t;
+}
+
+/* What the rule leaves one element, in units of u G; tops: where it counts in their stead, the part's largest. */
+static double limit_with_operands(const anx_rule *rule, const part_tops *tops, double gauge, double operands) {
+    if (rule->kind == ANX_BOUND_SUM_FAST)
+        return tops->gauge > 0 ? most_of_s * tops->operands / tops->gauge + rule->limit_sum : 0;
+    return gauge > 0 ? fmin(rule->limit_r, most_of_s * operands / gauge + rule->limit_sum) : rule->limit_sum;
+}
+
+void anx_rule_bounds(const anx_rule *rule, const anx_extent *extent, int64_t batch, const float *gauge,
+                     const float *operands, float *bound) {
+    const int64_t per_image = extent_elems(extent), per_part = part_elems(extent);
+    for (int64_t image = 0; image < batch * per_image; image += per_image)
+        for (int64_t at = 0; at < per_image; at += per_part) {
+            const int64_t begin = image + at, end = image + (at + per_part < per_image ? at + per_part : per_image);
+            const part_tops tops = tops_of(rule, gauge, operands, begin, end);
+            for (int64_t i = begin; i < end; i++) {
+                const double g = rule->kind == ANX_BOUND_SUM_FAST ? tops.gauge : gauge[i];
+                const double limit =
+                    rule->spread > 0 ? limit_with_operands(rule, &tops, g, operands[i]) : rule->limit_r;
+                bound[i] = (float)(limit * (unit_roundoff * g + rule->eta));
+            }
+        }
+}
+
+/* How large the RMS over n elements may be of which `allowed` is the sum of (s / G)^2. */
+static double rms_limit(const anx_rule *rule, double allowed, int64_t n) {
+    if (!(rule->spread > 0) || n == 0) return rule->limit_rms;
+    return rule->limit_rms + rule->spread * (1 + 2 / sqrt((double)n)) * sqrt(allowed / (double)n);
+}
+
 /* Running sums over one image or one part of it. */
 typedef struct sums {
     double truth, pytorch, own; /* of r^2: got - y64, got - y32, y32 - y64 */
     double dy, yy;              /* of the slope */
+    double allowed;             /* of (s / G)^2 */
     int64_t n;
 } sums;
 
@@ -162,6 +224,7 @@ static void sums_add(sums *into, const sums *part) {
     into->own += part->own;
     into->dy += part->dy;
     into->yy += part->yy;
+    into->allowed += part->allowed;
     into->n += part->n;
 }
 
@@ -231,12 +294,16 @@ static void note_error(anx_comparison *c, const rounding_measure *m, int64_t i, 
 static sums measure_part(rounding_measure *m, int64_t begin, int64_t end) {
     const anx_values *v = m->v;
     const bool has_truth = m->truth != NULL, has_pytorch = m->pytorch != NULL;
+    const bool shortened = m->rule->spread > 0, in_norm = m->rule->kind == ANX_BOUND_SUM_FAST;
+    const part_tops tops = tops_of(m->rule, v->gauge, v->operands, begin, end);
     sums s = {0};
     for (int64_t i = begin; i < end; i++) {
         const double y32 = has_pytorch ? v->y32[i] : 0;
         const double y64 = has_truth ? truth_at(v, i) : y32;
-        const double g = v->gauge[i], got = v->got[i];
-        const double limit = v->limit != NULL ? v->limit[i] : m->rule->limit_r;
+        const double g = in_norm ? tops.gauge : v->gauge[i], got = v->got[i];
+        const double limit = shortened          ? limit_with_operands(m->rule, &tops, g, v->operands[i])
+                             : v->limit != NULL ? v->limit[i]
+                                                : m->rule->limit_r;
         const double unit = unit_roundoff * g + m->rule->eta;
         /* An element of gauge 0 sums zeros: only 0 is right. (A gauge that underflowed has a truth other than 0.) */
         if (!isfinite((float)y64) || !isfinite(y32) || !isfinite(got) || g > FLT_MAX / 2 || !(g >= 0) ||
@@ -247,6 +314,7 @@ static sums measure_part(rounding_measure *m, int64_t begin, int64_t end) {
             continue;
         }
         s.n++;
+        if (shortened) s.allowed += g > 0 ? v->operands[i] / g * (v->operands[i] / g) : 0;
         double own = 0;
         if (has_truth) {
             const double d = got - y64, r = d / unit, t = y64 / (g + m->rule->eta);
@@ -287,10 +355,13 @@ static void note_part(anx_comparison *c, double rms, int64_t image, int64_t inde
     c->part_index = index;
 }
 
-static void note_image(anx_comparison *c, double rms, int64_t image) {
-    if (c == NULL || rms <= c->rms) return;
+/* Where operands are shortened each image has a limit of its own: the worst is the nearest to it. */
+static void note_image(const anx_rule *rule, anx_comparison *c, double rms, double limit, int64_t image) {
+    if (c == NULL) return;
+    if (rule->spread > 0 ? image > 0 && rms / limit <= c->rms / c->limit_rms : rms <= c->rms) return;
     c->rms = rms;
     c->rms_image = image;
+    if (rule->spread > 0) c->limit_rms = limit;
 }
 
 static void compare_rounded(rounding_measure *m) {
@@ -306,8 +377,9 @@ static void compare_rounded(rounding_measure *m) {
             note_part(m->pytorch, root_mean(part.pytorch, part.n), image, index);
             sums_add(&whole, &part);
         }
-        note_image(m->truth, root_mean(whole.truth, whole.n), image);
-        note_image(m->pytorch, root_mean(whole.pytorch, whole.n), image);
+        const double limit = rms_limit(m->rule, whole.allowed, whole.n);
+        note_image(m->rule, m->truth, root_mean(whole.truth, whole.n), limit, image);
+        note_image(m->rule, m->pytorch, root_mean(whole.pytorch, whole.n), limit, image);
         m->own_rms = fmax(m->own_rms, root_mean(whole.own, whole.n));
         const double slope = whole.yy > 0 ? whole.dy / whole.yy : 0;
         if (m->truth != NULL && fabs(slope) > fabs(m->truth->slope)) m->truth->slope = slope;
@@ -343,7 +415,8 @@ void anx_measure(const anx_rule *rule, const anx_values *values, anx_basis truth
         m.pytorch->basis = pytorch;
     }
     compare_rounded(&m);
-    if (m.pytorch != NULL) m.pytorch->limit_rms = has_truth ? blank.limit_rms + m.own_rms : 2 * blank.limit_rms;
+    if (m.pytorch != NULL)
+        m.pytorch->limit_rms = has_truth ? m.pytorch->limit_rms + m.own_rms : 2 * m.pytorch->limit_rms;
     if (m.pytorch != NULL && has_truth) {
         judged->pytorch_r = m.own_r;
         judged->pytorch_rms = m.own_rms;
@@ -379,12 +452,12 @@ static anx_verdict conclude_one(const anx_rule *rule, const anx_comparison *c, c
         return ANX_VERDICT_FAIL;
     }
     if (c->rms > c->limit_rms) { /* false where there is no limit (NaN) */
-        snprintf(text, size, "RMS error %.4g over image %lld, limit %.4g", c->rms, (long long)c->rms_image,
-                 c->limit_rms);
+        snprintf(text, size, "RMS error %.4g over image %lld, limit %.4g%s", c->rms, (long long)c->rms_image,
+                 c->limit_rms, rule->spread > 0 ? ": more than operands of 11 bits explain" : "");
         return ANX_VERDICT_FAIL;
     }
     const double slack = isnan(c->limit_rms) ? 0 : c->limit_rms - rule->limit_rms; /* PyTorch's own RMS */
-    if (c->part_rms > rule->limit_rms + slack) {
+    if (rule->spread == 0 && c->part_rms > rule->limit_rms + slack) {
         snprintf(text, size, "RMS error %.4g in one part (image %lld, part %lld): more than rounding there",
                  c->part_rms, (long long)c->part_image, (long long)c->part_index);
         return ANX_VERDICT_WARN;

@@ -33,13 +33,16 @@
 #define ANX_PARITY_METRICS_H
 
 #include "parity/verdict.h"
+#include "src/backend/backend.h"
 
 typedef struct anx_rule {
     anx_bound_kind kind;
     double h;                   /* roundings of one output; 0 where nothing is rounded */
-    double limit_r;             /* rule 1 */
+    double limit_r;             /* rule 1; with shortened operands what is proven */
     double limit_rms, warn_rms; /* rules 2 and 3; infinite where there is none */
     double eta;                 /* absolute part of the unit: u G + eta */
+    double limit_sum;           /* with shortened operands: the sum's own part of the bound on r */
+    double spread;              /* ... and how many times s the RMS over many elements may be; 0: none is shortened */
     bool zero_signs;            /* +0 and -0 differ */
 } anx_rule;
 
@@ -49,6 +52,14 @@ anx_rule anx_rule_for_sum(int64_t terms);
 anx_rule anx_rule_for_equality(bool zero_signs);
 /* What the node's kind demands of a judged engine. */
 anx_rule anx_rule_for_node(const anx_graph *graph, int node);
+
+/*
+ * The rule for sums, in an arithmetic that shortens their operands (parity/operands.h); any other rule, and float32's,
+ * stay as they are. conv: of a convolution, which `fast` may compute by tiles or transforms.
+ */
+anx_rule anx_rule_in(anx_rule rule, anx_math_mode math, bool conv);
+/* The node's, in that arithmetic. */
+anx_rule anx_rule_for_node_in(const anx_graph *graph, int node, anx_math_mode math);
 
 /* One batch of one point's values. Arrays are contiguous, (batch, extent), not owned. */
 typedef struct anx_values {
@@ -60,6 +71,7 @@ typedef struct anx_values {
     const double *y64;          /* the truth; NULL where e64 is given, or no truth */
     const float *gauge;         /* G; for rounding rules */
     const float *limit;         /* bound on r per element; NULL: the rule's everywhere */
+    const float *operands;      /* s (operands.h); for rules with shortened operands */
     const double *skipped;      /* the truth with the padding left out of the sums, and its gauge; */
     const float *skipped_gauge; /* NULL where that changes nothing (anx_padding_skip) */
 } anx_values;
@@ -72,6 +84,10 @@ typedef struct anx_values {
  */
 void anx_measure(const anx_rule *rule, const anx_values *values, anx_basis truth, anx_basis pytorch,
                  anx_judged *judged);
+
+/* What the rule leaves each element by itself, |got - y64| <= bound; gauge, operands, bound (batch, extent). */
+void anx_rule_bounds(const anx_rule *rule, const anx_extent *extent, int64_t batch, const float *gauge,
+                     const float *operands, float *bound);
 
 /*
  * Rules 1 to 4 on what was measured: sets verdict and reason, which ends in what the verdict rests on. Keeps a verdict

@@ -5,8 +5,9 @@
 
 #include "src/base/mt19937.h"
 
-/* Margins of up to this many u s may be turned by rounding: ten standard deviations of the worst engine's error. */
-static const double ambiguous_units = 512.0;
+double anx_ambiguous_margin(anx_math_mode math) {
+    return math == ANX_MATH_FLOAT32 ? 512 * 0x1p-24 : math == ANX_MATH_TF32 ? 0x1p-6 : 0x1p-5;
+}
 
 /* Does class i come before class k? A NaN comes before every number, and of equals the lower index. */
 static bool comes_before(const float *logits, int64_t i, int64_t k) {
@@ -82,7 +83,7 @@ static decision decide(const float *logits, int64_t classes, int64_t label, int 
                       .margin = unsigned_nan(fabs((double)logits[label] - (double)others[k - 1]))};
 }
 
-void anx_predict(const float *logits, int64_t classes, int64_t label, anx_prediction *out) {
+void anx_predict(const float *logits, int64_t classes, int64_t label, anx_math_mode math, anx_prediction *out) {
     anx_prediction p = {.file = -1, .label = label, .margin1 = (double)INFINITY, .margin5 = (double)INFINITY};
     rank_top(logits, classes, &p);
     weigh(logits, classes, &p);
@@ -90,7 +91,7 @@ void anx_predict(const float *logits, int64_t classes, int64_t label, anx_predic
     for (int64_t i = 0; i < classes; i++) p.non_finite = p.non_finite || !isfinite(logits[i]);
     if (label >= 0) {
         const decision first = decide(logits, classes, label, 1), five = decide(logits, classes, label, ANX_TOP);
-        const double limit = ambiguous_units * 0x1p-24 * p.spread;
+        const double limit = anx_ambiguous_margin(math) * p.spread;
         p.right1 = first.right;
         p.right5 = five.right;
         p.tied1 = first.tied;
@@ -123,7 +124,7 @@ static bool ranking_is_sound(const anx_prediction *p, int64_t classes) {
     return true;
 }
 
-bool anx_prediction_is_sound(const anx_prediction *p, int64_t classes) {
+bool anx_prediction_is_sound(const anx_prediction *p, int64_t classes, anx_math_mode math) {
     if (p->label < -1 || p->label >= classes || !ranking_is_sound(p, classes)) return false;
     if (!is_at_least_0(p->loss) || !is_at_least_0(p->margin1) || !is_at_least_0(p->margin5) ||
         !is_at_least_0(p->spread))
@@ -131,7 +132,7 @@ bool anx_prediction_is_sound(const anx_prediction *p, int64_t classes) {
     if (p->label < 0) return !p->right1 && !p->right5 && !p->tied1 && !p->tied5 && !p->ambiguous1 && !p->ambiguous5;
     bool right5 = false;
     for (int k = 0; k < ANX_TOP; k++) right5 = right5 || p->top[k] == p->label;
-    const double limit = ambiguous_units * 0x1p-24 * p->spread;
+    const double limit = anx_ambiguous_margin(math) * p->spread;
     return p->right1 == (p->top[0] == p->label) && p->right5 == right5 && !(p->tied1 && p->margin1 > 0) &&
            !(p->tied5 && p->margin5 > 0) && p->ambiguous1 == (classes > 1 && !(p->margin1 > limit)) &&
            p->ambiguous5 == (classes > ANX_TOP && !(p->margin5 > limit));

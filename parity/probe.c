@@ -5,15 +5,18 @@
  * the products themselves (FFT, large Winograd tiles), gives others, whatever a network's real weights hide.
  *
  * Odd integers of 12 bits (2049 .. 4095, either sign) have no shorter representation: 11 bits of TF32 and half
- * precision must round every one. Where one operand is such an integer the other one is -1, 0 or 1, with at most 4,000
- * non-zero products per output: 4000 * 4095 + |b| < 2^24. The two roles are exchanged from one input channel (feature)
- * to the next, so that one run shows rounded inputs as well as rounded weights.
+ * precision must round every one. (Of a device that was allowed TF32 the long integers are those of 11 bits, 1025 ..
+ * 2047, which TF32 holds: bfloat16, int8, transforms and large tiles still show. Of one that was allowed whatever is
+ * fastest the same integers are judged by the bound of its sums.) Where one operand is such an integer the other one is
+ * -1, 0 or 1, with at most 4,000 non-zero products per output: 4000 * 4095 + |b| < 2^24. The two roles are exchanged
+ * from one input channel (feature) to the next, so that one run shows rounded inputs as well as rounded weights.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "parity/judge_run.h"
+#include "parity/operands.h"
 #include "src/backend/reference/ops.h"
 
 enum { MOST_PRODUCTS = 4000, MASK_PERIOD = 64 };
@@ -55,9 +58,9 @@ static inline int32_t with_sign(int32_t v, uint32_t bit) {
     return (v ^ s) - s;
 }
 
-/* +-(2049, 2051, ..., 4095) */
-static inline int32_t long_integer(uint32_t r) {
-    return with_sign(2049 + 2 * (int32_t)((r >> 8) & 1023), r >> 18);
+/* +-(2049, 2051, ..., 4095), or with one bit less: +-(1025, ..., 2047) */
+static inline int32_t long_integer(uint32_t r, int less) {
+    return with_sign(((2049 + 2 * (int32_t)((r >> 8) & 1023)) >> less) | 1, r >> 18);
 }
 
 /* -1 or 1, or 0 in one case of four. */
@@ -66,18 +69,18 @@ static inline int32_t short_integer(uint32_t r) {
 }
 
 /* out[i] for i below n: the long integer where roles[i] is -1, the short one where it is 0; 0 where keep[i] is 0. */
-static void fill(float *out, int64_t n, const int32_t *roles, const int32_t *keep, uint32_t seed) {
+static void fill(float *out, int64_t n, const int32_t *roles, const int32_t *keep, uint32_t seed, int less) {
     lanes l = lanes_seed(seed);
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int k = 0; k < LANES; k++) {
             const uint32_t r = lanes_next(&l, k);
             const int32_t role = roles[i + k];
-            out[i + k] = (float)(((long_integer(r) & role) | (short_integer(r) & ~role)) & keep[i + k]);
+            out[i + k] = (float)(((long_integer(r, less) & role) | (short_integer(r) & ~role)) & keep[i + k]);
         }
     for (int k = 0; i < n; i++, k++) {
         const uint32_t r = lanes_next(&l, k);
-        out[i] = (float)((roles[i] != 0 ? long_integer(r) : short_integer(r)) & keep[i]);
+        out[i] = (float)((roles[i] != 0 ? long_integer(r, less) : short_integer(r)) & keep[i]);
     }
 }
 
@@ -92,7 +95,7 @@ static inline int32_t input_role(int64_t channel) {
 }
 
 /* batch images of n->in: planes whose role follows from their channel. */
-static anx_status fill_input(const anx_node *n, float *x, int64_t batch, uint32_t salt, anx_error *err) {
+static anx_status fill_input(const anx_node *n, float *x, int64_t batch, uint32_t salt, int less, anx_error *err) {
     const int64_t channels = n->in.dim[0], plane = n->in.rank == 3 ? n->in.dim[1] * n->in.dim[2] : 1;
     const int64_t each = channels * plane;
     int32_t *roles = malloc((size_t)each * 2 * sizeof *roles), *keep = roles + each;
@@ -101,13 +104,13 @@ static anx_status fill_input(const anx_node *n, float *x, int64_t batch, uint32_
         roles[i] = input_role(i / plane);
         keep[i] = -1;
     }
-    for (int64_t b = 0; b < batch; b++) fill(x + b * each, each, roles, keep, mix((uint32_t)b ^ salt));
+    for (int64_t b = 0; b < batch; b++) fill(x + b * each, each, roles, keep, mix((uint32_t)b ^ salt), less);
     free(roles);
     return ANX_OK;
 }
 
 /* Weights (outputs, channels of one group, taps): the other role than the input of their channel. */
-static anx_status fill_weights(const anx_node *n, const anx_param *p, float *w, int threads, uint32_t salt,
+static anx_status fill_weights(const anx_node *n, const anx_param *p, float *w, int threads, uint32_t salt, int less,
                                anx_error *err) {
     const bool conv = n->layer->op == ANX_OP_CONV2D;
     const int64_t outputs = p->shape[0], channels = p->shape[1], taps = conv ? p->shape[2] * p->shape[3] : 1;
@@ -124,7 +127,7 @@ static anx_status fill_weights(const anx_node *n, const anx_param *p, float *w, 
 #pragma omp parallel for num_threads(threads)
     for (int64_t o = 0; o < outputs; o++) {
         const int64_t first_channel = o / per_group * channels;
-        fill(w + o * terms, terms, roles + first_channel % 2 * terms, keep, mix((uint32_t)o ^ salt));
+        fill(w + o * terms, terms, roles + first_channel % 2 * terms, keep, mix((uint32_t)o ^ salt), less);
     }
     free(roles);
     return ANX_OK;
@@ -134,7 +137,7 @@ static anx_status fill_weights(const anx_node *n, const anx_param *p, float *w, 
 typedef struct probe {
     float *x, *w, *b, *got;
     double *right, *carried; /* of the rounding node; of the group's last node */
-    float *no_gauge, *no_gauge_carried;
+    float *gauge, *operands; /* of either; zeros where the integers have one right answer */
 } probe;
 
 static void probe_fini(probe *p) {
@@ -144,38 +147,66 @@ static void probe_fini(probe *p) {
     free(p->got);
     free(p->right);
     free(p->carried);
-    free(p->no_gauge);
-    free(p->no_gauge_carried);
+    free(p->gauge);
+    free(p->operands);
+}
+
+/* One node further: y and g, of its input, become those of its output. */
+static anx_status carry_one(const anx_graph *graph, int node, int64_t batch, const double *y, float **g, double **y_out,
+                            anx_error *err) {
+    float *g_out = NULL;
+    anx_status status = anx_judge_alloc(graph, node, batch, sizeof **y_out, y_out, err);
+    if (status == ANX_OK) status = anx_judge_alloc(graph, node, batch, sizeof *g_out, &g_out, err);
+    if (status == ANX_OK && !anx_carry_through(graph, node, batch, y, *g, *y_out, g_out))
+        status = anx_error_set(err, ANX_ERR_UNSUPPORTED, "'%s' rounds", graph->nodes[node].layer->name);
+    if (status == ANX_OK) {
+        free(*g);
+        *g = g_out;
+        return ANX_OK;
+    }
+    free(g_out);
+    free(*y_out);
+    *y_out = NULL;
+    return status;
 }
 
 /* Takes the right result of `node` through the rest of its group. */
 static anx_status carry_rest(const anx_graph *graph, const anx_group *group, int node, int64_t batch, probe *p,
                              anx_error *err) {
-    anx_status status = anx_judge_alloc(graph, node, batch, sizeof(float), &p->no_gauge, err);
-    if (status != ANX_OK) return status;
-    memset(p->no_gauge, 0, (size_t)(batch * anx_graph_node_elems(graph, node)) * sizeof *p->no_gauge);
     p->carried = p->right;
     p->right = NULL;
     for (int i = 0; i < group->n_nodes; i++) {
         const int next = group->nodes[i];
         if (next <= node) continue;
-        double *y = NULL;
-        float *g = NULL;
-        status = anx_judge_alloc(graph, next, batch, sizeof *y, &y, err);
-        if (status == ANX_OK) status = anx_judge_alloc(graph, next, batch, sizeof *g, &g, err);
-        if (status == ANX_OK && !anx_carry_through(graph, next, batch, p->carried, p->no_gauge, y, g))
-            status = anx_error_set(err, ANX_ERR_UNSUPPORTED, "'%s' rounds", graph->nodes[next].layer->name);
+        double *y = NULL, *same = NULL;
+        if (graph->nodes[next].layer->op == ANX_OP_RELU)
+            anx_operands_through_relu(p->carried, batch * anx_graph_node_elems(graph, next), p->operands);
+        anx_status status = carry_one(graph, next, batch, p->carried, &p->operands, &y, err);
+        if (status == ANX_OK) status = carry_one(graph, next, batch, p->carried, &p->gauge, &same, err);
+        free(same);
         if (status != ANX_OK) {
             free(y);
-            free(g);
             return status;
         }
         free(p->carried);
-        free(p->no_gauge);
         p->carried = y;
-        p->no_gauge = g;
     }
     return ANX_OK;
+}
+
+/* Gauge and s of the probed sums, where tiles and transforms were allowed; zeros elsewhere. */
+static anx_status find_gauges(const anx_judge_run *run, const anx_graph *graph, int node, int64_t batch, probe *p,
+                              anx_error *err) {
+    const size_t bytes = (size_t)(batch * anx_graph_node_elems(graph, node)) * sizeof(float);
+    anx_status status = anx_judge_alloc(graph, node, batch, sizeof(float), &p->gauge, err);
+    if (status == ANX_OK) status = anx_judge_alloc(graph, node, batch, sizeof(float), &p->operands, err);
+    if (status != ANX_OK) return status;
+    memset(p->gauge, 0, bytes);
+    memset(p->operands, 0, bytes);
+    if (anx_judge_rule(run, graph, node).kind != ANX_BOUND_SUM_FAST) return ANX_OK;
+    status = anx_reference_gauge(graph, node, batch, p->x, p->w, p->b, p->gauge, run->threads, err);
+    if (status != ANX_OK) return status;
+    return anx_operand_errors(graph, node, batch, p->x, p->w, p->b, p->right, p->operands, run->threads, err);
 }
 
 static anx_status write_param(anx_plan *plan, const anx_graph *graph, int index, const float *data, anx_error *err) {
@@ -189,16 +220,17 @@ static anx_status prepare(const anx_judge_run *run, const anx_graph *graph, int 
     const anx_node *n = &graph->nodes[node];
     const anx_param *weight = &graph->params[n->weight];
     const uint32_t salt = mix((uint32_t)node + 1);
+    const int less = run->info.math != ANX_MATH_FLOAT32;
     anx_status status = anx_judge_alloc(graph, n->inputs[0], batch, sizeof(float), &p->x, err);
     if (status != ANX_OK) return status;
     p->w = malloc((size_t)anx_param_elems(weight) * sizeof *p->w);
     if (n->bias != ANX_NO_PARAM) p->b = malloc((size_t)weight->shape[0] * sizeof *p->b);
     if (p->w == NULL || (n->bias != ANX_NO_PARAM && p->b == NULL))
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory to probe '%s'", n->layer->name);
-    if ((status = fill_input(n, p->x, batch, salt, err)) != ANX_OK) return status;
-    if ((status = fill_weights(n, weight, p->w, run->threads, mix(salt), err)) != ANX_OK) return status;
+    if ((status = fill_input(n, p->x, batch, salt, less, err)) != ANX_OK) return status;
+    if ((status = fill_weights(n, weight, p->w, run->threads, mix(salt), less, err)) != ANX_OK) return status;
     for (int64_t o = 0; p->b != NULL && o < weight->shape[0]; o++)
-        p->b[o] = (float)long_integer(mix((uint32_t)o ^ ~salt));
+        p->b[o] = (float)long_integer(mix((uint32_t)o ^ ~salt), 0); /* added as it is */
     return ANX_OK;
 }
 
@@ -210,7 +242,23 @@ static anx_status add_row(anx_judge_run *run, const anx_graph *graph, int node, 
     if (status != ANX_OK) return status;
     j.node = node;
     j.op = graph->nodes[node].layer->op;
+    const anx_rule rule = anx_judge_rule(run, graph, node);
+    if (rule.kind == ANX_BOUND_SUM_FAST) {
+        anx_measure(&rule,
+                    &(anx_values){.extent = anx_graph_extent(graph, last),
+                                  .batch = batch,
+                                  .got = p->got,
+                                  .y64 = p->carried,
+                                  .gauge = p->gauge,
+                                  .operands = p->operands},
+                    ANX_BASIS_ARITHMETIC, ANX_BASIS_NONE, &j);
+        status = anx_rule_conclude(&rule, &j, err);
+        if (status == ANX_OK) status = anx_verdicts_add(run->list, &j, err);
+        anx_judged_fini(&j);
+        return status;
+    }
     const anx_rule equal = anx_rule_for_equality(false);
+    const bool tf32 = run->info.math != ANX_MATH_FLOAT32;
     anx_measure(
         &equal,
         &(anx_values){.extent = anx_graph_extent(graph, last), .batch = batch, .got = p->got, .y64 = p->carried},
@@ -218,8 +266,9 @@ static anx_status add_row(anx_judge_run *run, const anx_graph *graph, int node, 
     anx_comparison *c = &j.versus[0];
     c->bound = ANX_BOUND_INTEGER;
     if (c->over == 0)
-        status = anx_judged_conclude(&j, ANX_VERDICT_PASS, err,
-                                     "all %lld integers right: products and sums are float32", (long long)c->elems);
+        status =
+            anx_judged_conclude(&j, ANX_VERDICT_PASS, err, "all %lld integers right: products and sums are float32%s",
+                                (long long)c->elems, tf32 ? " of operands of 11 bits at least" : "");
     else {
         char where[96];
         anx_element_format(&c->worst, where, sizeof where);
@@ -228,12 +277,11 @@ static anx_status add_row(anx_judge_run *run, const anx_graph *graph, int node, 
                                      (long long)c->over, (long long)c->elems, where, c->worst.got, c->worst.expected);
         const double share = (double)c->over / (double)c->elems;
         if (status == ANX_OK && share > 0.3 && c->worst_abs < 1 << 20)
-            status =
-                anx_judged_add_cause(&j, "reduced-precision", 0.9, err,
-                                     "%.0f %% of the outputs are off by at most %.0f: operands are rounded to fewer "
-                                     "than 12 bits (TF32, half precision), or the products are not formed directly "
-                                     "(FFT, large Winograd tiles)",
-                                     100 * share, c->worst_abs);
+            status = anx_judged_add_cause(
+                &j, "reduced-precision", 0.9, err,
+                "%.0f %% of the outputs are off by at most %.0f: operands are rounded to fewer "
+                "than %s, or the products are not formed directly (FFT, large Winograd tiles)",
+                100 * share, c->worst_abs, tf32 ? "TF32's 11 bits (bfloat16)" : "12 bits (TF32, half precision)");
     }
     if (status == ANX_OK) status = anx_verdicts_add(run->list, &j, err);
     anx_judged_fini(&j);
@@ -267,6 +315,7 @@ static anx_status probe_group(anx_judge_run *run, anx_plan *plan, int index, int
     const anx_tensor b = anx_tensor_view(ANX_F32, 1, weight->shape, p.b);
     status = anx_reference_node(graph, node, batch, &x, &w, p.b != NULL ? &b : NULL, p.right, run->threads, err);
     if (status != ANX_OK) goto out;
+    if ((status = find_gauges(run, graph, node, batch, &p, err)) != ANX_OK) goto out;
     if ((status = carry_rest(graph, group, node, batch, &p, err)) != ANX_OK) goto out;
     status = add_row(run, graph, node, last, batch, &p, err);
 out:

@@ -173,6 +173,7 @@ static void add_run(builder *b, cJSON *o) {
     add_device(b, o, "device", &v->device);
     add_device(b, o, "exact", &v->exact);
     anx_json_add_bool(&b->json, o, "pytorch_at_hand", v->pytorch_at_hand);
+    anx_json_add_text(&b->json, o, "judged_as", anx_math_mode_name(v->device.math));
 }
 
 static void add_lists(builder *b, cJSON *o) {

@@ -36,6 +36,8 @@ static void put_measured(FILE *f, const anx_judged *j) {
         fprintf(f,
                 ": %" PRId64 " of %" PRId64 " elements beyond the bound, worst %.4g u*G (%.4g of its bound), RMS %.4g",
                 c->over, c->elems, c->worst_r, c->worst_fraction, c->rms);
+        if (c->bound == ANX_BOUND_SUM_TF32 || c->bound == ANX_BOUND_SUM_FAST)
+            fprintf(f, ", by the bound '%s'", anx_bound_kind_name(c->bound));
         if (c->worst.known)
             fprintf(f, ", at %s: got %.9g, expected %.9g", anx_element_format(&c->worst, at, sizeof at), c->worst.got,
                     c->worst.expected);

@@ -378,6 +378,17 @@ static void put_rankings(const anx_text_report *r) {
 
 /* ---- the foot ---- */
 
+/* By which arithmetic's limits, where they are not float32's. */
+static void put_arithmetic(const anx_text_report *r) {
+    const anx_math_mode math = r->verdicts->device.math;
+    char text[2048];
+    if (math == ANX_MATH_FLOAT32) return;
+    snprintf(text, sizeof text, "Judged by what math %s may do. Sums of products: %s.%s%s%s", anx_math_mode_name(math),
+             anx_bound_kind_text(ANX_BOUND_SUM_TF32), math == ANX_MATH_FAST ? " Convolutions: " : "",
+             math == ANX_MATH_FAST ? anx_bound_kind_text(ANX_BOUND_SUM_FAST) : "", math == ANX_MATH_FAST ? "." : "");
+    anx_report_put_wrapped(r, ANX_STYLE_FAINT, 0, 0, text);
+}
+
 static void put_legend(const anx_text_report *r) {
     bool measured = false;
     for (size_t i = 0; i < r->n_rows; i++) {
@@ -387,14 +398,18 @@ static void put_legend(const anx_text_report *r) {
     }
     if (!measured) return;
     fputc('\n', r->to);
-    anx_report_put_wrapped(
-        r, ANX_STYLE_FAINT, 0, 0,
-        "u = 2^-24, G = sum |w||x| + |b|: the unit of one rounding error. worst: largest |y - truth|; bound: its share "
-        "of min(h, 4 sqrt h), h roundings in one sum; RMS: over the worst image, at most 32; PyTorch: its own worst; "
-        "vs PyTorch: |y - PyTorch's y| as a share of the bound; chained: |y - PyTorch's y| when run from the input, "
-        "for "
-        "information. rests on: 'recording' what PyTorch computed elsewhere, 'exact' PyTorch's order of summation "
-        "carried out here, 'fp64' the same layer in double.");
+    const bool float32 = r->verdicts->device.math == ANX_MATH_FLOAT32;
+    char text[1024];
+    snprintf(text, sizeof text,
+             "u = 2^-24, G = sum |w||x| + |b|: the unit of one rounding error. worst: largest |y - truth|; bound: its "
+             "share of %s; RMS: over the worst image%s; PyTorch: its own worst; vs PyTorch: |y - PyTorch's y| as a "
+             "share of the bound; chained: |y - PyTorch's y| when run from the input, for information. rests on: "
+             "'recording' what PyTorch computed elsewhere, 'exact' PyTorch's order of summation carried out here, "
+             "'fp64' the same layer in double.",
+             float32 ? "min(h, 4 sqrt h), h roundings in one sum" : "what is said below",
+             float32 ? ", at most 32" : "");
+    anx_report_put_wrapped(r, ANX_STYLE_FAINT, 0, 0, text);
+    put_arithmetic(r);
 }
 
 static void put_last_line(const anx_text_report *r) {

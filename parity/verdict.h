@@ -98,9 +98,12 @@ typedef enum anx_bound_kind {
     ANX_BOUND_RANK,  /* order of the logits, apart from margins that rounding may turn */
     ANX_BOUND_UPDATE,   /* what the bound of a gradient leaves of SGD's momentum and values */
     ANX_BOUND_ENVELOPE, /* the spread of right runs of PyTorch's */
+    ANX_BOUND_SUM_TF32, /* a sum whose operands may have been shortened to TF32's 11 bits (parity/operands.h) */
+    ANX_BOUND_SUM_FAST, /* ... and which may have been computed by tiles or transforms: in the norm over a plane */
     ANX_BOUND_KIND_COUNT
 } anx_bound_kind;
-/* "none", "bits", "sum", "average", "softmax", "integer", "pixels", "chain", "rank", "update", "envelope". */
+/* "none", "bits", "sum", "average", "softmax", "integer", "pixels", "chain", "rank", "update", "envelope", "sum-tf32",
+   "sum-fast". */
 const char *anx_bound_kind_name(anx_bound_kind kind);
 /* One sentence for a legend: the rule and the source it follows. */
 const char *anx_bound_kind_text(anx_bound_kind kind);

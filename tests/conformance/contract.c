@@ -379,12 +379,11 @@ typedef struct worker {
 /* CUnit's assertions are not for several threads: a worker says whether all went well. */
 static void *work(void *user) {
     worker *w = user;
-    const anx_device_options options = {.threads = 1};
     anx_error *err = malloc(sizeof *err);
     anx_device *device = NULL;
     anx_plan *plan = NULL;
     w->good = false;
-    if (err == NULL || anx_device_open(conformance_device, &options, &device, err) != ANX_OK) goto out;
+    if (err == NULL || conformance_open_device(1, &device, err) != ANX_OK) goto out;
     const anx_plan_desc desc = {.graph = w->net->graph,
                                 .batch = w->net->c->batch,
                                 .mode = ANX_PLAN_INFER,

@@ -12,10 +12,15 @@
 
 /* ---- the device under test ------------------------------------------------------------------------------ */
 
-/* Name of the device, from the command line. */
+/* Name of the device, what it may compute with, and (NULL: its own) what its operands are rounded by first
+   (tests/support/rounded_device.h): from the command line. */
 extern const char *conformance_device;
+extern anx_math_mode conformance_math;
+extern float (*conformance_operands)(float);
 
-/* Opens it anew; a failure ends the test. threads <= 0: as many as there are. */
+/* Opens it anew; from any thread, once one is open. */
+anx_status conformance_open_device(int threads, anx_device **out, anx_error *err);
+/* The same; a failure ends the test. threads <= 0: as many as there are. */
 anx_device *conformance_open(int threads);
 /* One opened for the whole run, with two threads. */
 anx_device *conformance_shared_device(void);
@@ -24,6 +29,11 @@ const anx_backend *conformance_backend(void);
 int conformance_ordinal(void);
 /* Whether the device computes in double. */
 bool conformance_is_double(void);
+/* What it says that it computes with. */
+anx_math_mode conformance_info_math(void);
+/* Whether sums of the node's operands have one right answer where these are integers: TF32 holds 11 bits of each, tiles
+   and transforms form other sums. t: F32 or F64. */
+bool conformance_keeps_integers(const anx_node *node, const anx_tensor *t);
 
 /* ---- host memory ---------------------------------------------------------------------------------------- */
 
@@ -142,20 +152,25 @@ void expect_same_bits(const subject *s, int node, const anx_tensor *expected, co
 /*
  * What float32 may make of one node on a given float32 input: the truth y64, and the largest error each element may
  * have. Convolution, linear, average: min(h, 4 sqrt h) u G with h = terms + 1 (u = 2^-24, G the gauge); the others of
- * AlexNet's operations are exact, their bound is 0; softmax has its own (judge_softmax in harness.c).
- * underflow: a further absolute error per term, for data near the smallest float32 numbers.
+ * AlexNet's operations are exact, their bound is 0; softmax has its own (judge_softmax in harness.c). A device that
+ * says it computes with less is held to what that leaves (parity/operands.h). underflow: a further absolute error per
+ * term, for data near the smallest float32 numbers.
  */
 typedef struct truth {
     double *y64, *bound;
-    double *gauge; /* NULL where nothing is summed, or underflow given */
-    int64_t elems; /* of the whole batch */
-    bool exact;    /* nothing was summed or exponentiated: the bits must be the same, a zero's sign included */
+    double *gauge;   /* NULL where nothing is summed, or underflow given */
+    float *operands; /* s, where the device shortens operands, */
+    double spread;   /* ... and how many times that the root mean square may be */
+    int64_t elems;   /* of the whole batch */
+    bool exact;      /* nothing was summed or exponentiated: the bits must be the same, a zero's sign included */
 } truth;
 
 void truth_init(truth *t, const network *net, int node, const anx_tensor *x, double underflow);
 /* The truth of a group's nodes in order, from the group's input; error bounds carried through what follows. */
 void truth_of_group(truth *t, const subject *s, const anx_group *group, const anx_tensor *x);
 void truth_fini(truth *t);
+/* The most that the root mean square of r may be over n elements, of which `allowed` is the sum of (s/G)^2. */
+double conformance_rms_limit(double spread, double allowed, int64_t n);
 /* Element by element, and the root mean square over each image (at most 4 u G) where there is a gauge. */
 void expect_truth(const subject *s, int node, const truth *t, const anx_tensor *got);
 

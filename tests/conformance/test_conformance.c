@@ -1,5 +1,7 @@
 /*
- * test_conformance DEVICE [FILTER...]: one suite for every backend. A backend without a usable device here skips.
+ * test_conformance DEVICE [--math MODE] [--operands ROUNDING] [FILTER...]: one suite for every backend. A backend
+ * without a usable device here skips. MODE: what it may compute with. ROUNDING (tests/support/rounded_device.h): its
+ * operands are rounded so first, as a device of that math would; the suite is then tried itself.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +9,7 @@
 
 #include "tests/conformance/harness.h"
 #include "tests/conformance/suites.h"
+#include "tests/support/rounded_device.h"
 
 /* ANX_CONFORMANCE_DEVICES lists the backends for which CTest runs this program, separated by spaces. */
 static void test_all_backends_are_run(void) {
@@ -29,9 +32,22 @@ static int gather(const anx_test *from, anx_test *to, int count) {
     return count;
 }
 
+/* Takes the options from behind the device's name: how many words, -1 where they are wrong. */
+static int take_options(int argc, char **argv) {
+    int at = 2;
+    for (; at + 1 < argc && strncmp(argv[at], "--", 2) == 0; at += 2) {
+        const bool math = strcmp(argv[at], "--math") == 0, operands = strcmp(argv[at], "--operands") == 0;
+        if (math && anx_math_mode_find(argv[at + 1], &conformance_math)) continue;
+        if (operands && (conformance_operands = rounded_find(argv[at + 1])) != NULL) continue;
+        return -1;
+    }
+    return at - 2;
+}
+
 int main(int argc, char **argv) {
-    if (argc < 2) {
-        fprintf(stderr, "usage: %s DEVICE [FILTER...]\n", argv[0]);
+    const int options = take_options(argc, argv);
+    if (argc < 2 || options < 0) {
+        fprintf(stderr, "usage: %s DEVICE [--math MODE] [--operands ROUNDING] [FILTER...]\n", argv[0]);
         return 64;
     }
     conformance_device = argv[1];
@@ -58,5 +74,5 @@ int main(int argc, char **argv) {
         count = gather(training_tests, tests, count);
     }
     gather(registry_tests, tests, count);
-    return anx_test_main(conformance_device, tests, argc - 1, argv + 1);
+    return anx_test_main(conformance_device, tests, argc - 1 - options, argv + 1 + options);
 }

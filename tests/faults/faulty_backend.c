@@ -35,6 +35,7 @@ static void device_info(const void *device, anx_device_info *out) {
     out->backend = "faulty";
     /* Not even an order that no fault was put into is PyTorch's. */
     out->pytorch_bits = false;
+    out->math = current->math;
 }
 
 static anx_status device_sync(void *device, anx_error *err) {

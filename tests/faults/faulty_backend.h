@@ -15,6 +15,7 @@ typedef struct faulty_options {
     const plain_fault *fault; /* NULL: none */
     bool observe, infer;      /* in which plans nodes are taken over */
     bool whole_only;          /* only where more than one group runs at a time */
+    anx_math_mode math;       /* what the device says it computes with */
 } faulty_options;
 
 /*

@@ -42,3 +42,30 @@ anx_tensor narrow_input(int64_t batch) {
                 }
     return t;
 }
+
+anx_verdicts *narrow_judge(anx_model *model, anx_device *device, int64_t batch) {
+    anx_tensor input = narrow_input(batch);
+    anx_fixture_case c = {.name = "waves",
+                          .quick = true,
+                          .shape = {batch, 3, NARROW_SIZE, NARROW_SIZE},
+                          .recorded_at_batch = batch,
+                          .input_kind = ANX_FIXTURE_INPUT_TENSOR,
+                          .tensor = input};
+    anx_fixture fixture = {.path = "lent input",
+                           .name = "lent input",
+                           .kind = ANX_FIXTURE_FORWARD,
+                           .arch = "narrow",
+                           .num_classes = 11,
+                           .model = "none",
+                           .cases = &c,
+                           .n_cases = 1};
+    anx_fixture *items[] = {&fixture};
+    const anx_fixture_set set = {.items = items, .count = 1};
+    const anx_judge_options options = {.model = model, .fixtures = &set, .device = device, .threads = 1};
+    anx_error err = ANX_ERROR_INIT;
+    anx_verdicts *verdicts = NULL;
+    ANX_CHECK_OK(anx_judge(&options, &verdicts, &err), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(verdicts);
+    anx_tensor_fini(&input);
+    return verdicts;
+}

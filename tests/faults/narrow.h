@@ -2,7 +2,7 @@
 #ifndef ANX_TESTS_FAULTS_NARROW_H
 #define ANX_TESTS_FAULTS_NARROW_H
 
-#include "loaders/checkpoint/checkpoint.h"
+#include "parity/judge.h"
 
 /* 41x41 leaves the average 5x5, so that every kind of wrong window shows; the ceil-mode pool does not divide. */
 enum { NARROW_SIZE = 41 };
@@ -11,5 +11,8 @@ enum { NARROW_SIZE = 41 };
 anx_model *narrow_model(void);
 /* Slow waves with some noise, each image another: what a photograph is like after normalisation. (batch, 3, 41, 41) */
 anx_tensor narrow_input(int64_t batch);
+/* Judges a device on a batch of that. The input is lent by a recording made with other weights, which fits nothing
+   else. The caller destroys the list. */
+anx_verdicts *narrow_judge(anx_model *model, anx_device *device, int64_t batch);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tests/faults/plain_sum.h"
+#include "tests/faults/tiles.h"
 
 /* One node's work, as the fault would have it. */
 typedef struct task {
@@ -33,6 +34,8 @@ static float *copy_of(const float *from, int64_t n) {
     memcpy(copy, from, (size_t)n * sizeof *copy);
     return copy;
 }
+
+static bool by_tiles(const task *t);
 
 /* ---- the faults, by what they change -------------------------------------------------------------------- */
 
@@ -106,7 +109,8 @@ static void apply_to_parameters(task *t) {
     case FAULT_KERNEL_TRANSPOSED: transpose_kernels(t); break;
     default: break;
     }
-    for (int64_t i = 0; t->weight != NULL && i < out * terms; i++) t->weight[i] = plain_round(t->weight[i], t->sum.w);
+    for (int64_t i = 0; t->weight != NULL && !by_tiles(t) && i < out * terms; i++)
+        t->weight[i] = plain_round(t->weight[i], t->sum.w);
 }
 
 static void apply_to_input(task *t) {
@@ -117,7 +121,8 @@ static void apply_to_input(task *t) {
         if (t->fault.kind == FAULT_INPUT_SWAPPED) swap_floats(x + t->fault.a * plane, x + t->fault.b * plane, plane);
         if (t->fault.kind == FAULT_INPUT_MISSING) memset(x + t->fault.a * plane, 0, (size_t)plane * sizeof *x);
     }
-    for (int64_t i = 0; i < t->batch * image; i++) t->x[i] = plain_round(t->x[i], t->sum.x);
+    for (int64_t i = 0; t->weight != NULL && !by_tiles(t) && i < t->batch * image; i++)
+        t->x[i] = plain_round(t->x[i], t->sum.x);
 }
 
 static void apply_to_output(task *t) {
@@ -225,10 +230,29 @@ static float average_at(const task *t, int64_t n, int64_t c, int64_t oh, int64_t
     return sum / (float)(h1 - h0) / (float)(w1 - w0);
 }
 
+static bool by_tiles(const task *t) {
+    return t->sum.order == ORDER_TILES && t->node->layer->op == ANX_OP_CONV2D && t->kernel_h == 3 && t->kernel_w == 3 &&
+           t->stride_h == 1 && t->stride_w == 1 && t->dilation_h == 1 && t->dilation_w == 1 && t->groups == 1;
+}
+
 static void run_planes(task *t) {
     const anx_extent *out = &t->node->out;
     const anx_op op = t->node->layer->op;
     plain_terms terms = {0};
+    if (by_tiles(t)) {
+        tiles_convolve(&(tiles_task){.node = t->node,
+                                     .batch = t->batch,
+                                     .width = t->sum.width,
+                                     .pad_h = t->pad_h,
+                                     .pad_w = t->pad_w,
+                                     .x_format = t->sum.x,
+                                     .w_format = t->sum.w,
+                                     .x = t->x,
+                                     .weight = t->weight,
+                                     .bias = t->bias,
+                                     .y = t->y});
+        return;
+    }
     if (op == ANX_OP_CONV2D) plain_terms_init(&terms, &t->sum, t->node->terms, t->kernel_h * t->kernel_w);
     for (int64_t n = 0; n < t->batch; n++)
         for (int64_t c = 0; c < out->dim[0]; c++)

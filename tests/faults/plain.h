@@ -20,21 +20,22 @@ typedef enum plain_order {
     ORDER_PAIRWISE,
     ORDER_LANES,  /* `width` partial sums, term k into k mod width, combined by halving */
     ORDER_BLOCKS, /* partial sums of `width` neighbouring terms, added in order */
-    ORDER_DOUBLE  /* sequential in double, rounded once */
+    ORDER_DOUBLE, /* sequential in double, rounded once */
+    ORDER_TILES   /* Winograd's F(width x width, 3x3), width 2, 4 or 6, where it applies: 3x3, stride 1, one group */
 } plain_order;
 
-typedef enum plain_format { FORMAT_F32 = 0, FORMAT_TF32, FORMAT_F16, FORMAT_BF16 } plain_format;
+typedef enum plain_format { FORMAT_F32 = 0, FORMAT_TF32, FORMAT_F16, FORMAT_BF16, FORMAT_TF32_CUT } plain_format;
 
 typedef struct plain_sum {
     plain_order order;
-    int width;                /* of ORDER_LANES (a power of two), ORDER_BLOCKS */
-    plain_format x, w;        /* operands are rounded to it first, to nearest even */
+    int width;         /* of ORDER_LANES (a power of two), ORDER_BLOCKS, ORDER_TILES */
+    plain_format x, w; /* operands are rounded to it first, to nearest even (ORDER_TILES: the transformed ones) */
     plain_format accumulator; /* each partial sum is rounded to it */
     bool truncate;            /* partial sums are cut off (towards zero), not rounded, at 24 bits */
     bool skips_padding;       /* weights over the padding are left out, not multiplied with its zeros */
 } plain_sum;
 
-/* v rounded to the format, to nearest even. */
+/* v rounded to the format, to nearest even or (.._CUT) towards zero. */
 float plain_round(float v, plain_format format);
 
 /* ---- faults --------------------------------------------------------------------------------------------- */

@@ -3,27 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/base/tensor.h"
 #include "tests/faults/plain_sum.h"
 #include "tests/support/random.h"
-
-/* The 13 low bits of a float32 rounded away: TF32's eight bits of exponent and ten of fraction. */
-static float round_tf32(float v) {
-    if (!isfinite(v)) return v;
-    uint32_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    bits += 0xfff + (bits >> 13 & 1);
-    bits &= ~(uint32_t)0x1fff;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
+#include "tests/support/rounded_device.h"
 
 float plain_round(float v, plain_format format) {
     switch (format) {
     case FORMAT_F32: return v;
-    case FORMAT_TF32: return round_tf32(v);
-    case FORMAT_F16: return anx_f16_to_f32(anx_f32_to_f16(v));
-    case FORMAT_BF16: return anx_bf16_to_f32(anx_f32_to_bf16(v));
+    case FORMAT_TF32: return rounded_tf32(v);
+    case FORMAT_F16: return rounded_f16(v);
+    case FORMAT_BF16: return rounded_bf16(v);
+    case FORMAT_TF32_CUT: return rounded_tf32_cut(v);
     }
     return v;
 }
@@ -85,6 +75,7 @@ static float in_double(const float *x, const float *w, int64_t n, float bias) {
 float plain_sum_terms(const plain_sum *s, const plain_terms *t, float bias) {
     switch (s->order) {
     case ORDER_SEQUENTIAL:
+    case ORDER_TILES: /* where tiles do not apply */
     case ORDER_FMA: return add(s, chain(s, 0.0f, t->x, t->w, NULL, t->n), bias);
     case ORDER_BIAS_FIRST: return chain(s, bias, t->x, t->w, NULL, t->n);
     case ORDER_REVERSED:

@@ -17,37 +17,9 @@ enum { FAULTY_BATCH = 3 };
 
 /* ---- judging -------------------------------------------------------------------------------------------- */
 
-/* Judges a device on a batch. The input is lent by a recording made with other weights, which fits nothing else. */
-static anx_verdicts *judge_model(anx_model *model, anx_device *device, int64_t batch) {
-    anx_tensor input = narrow_input(batch);
-    anx_fixture_case c = {.name = "waves",
-                          .quick = true,
-                          .shape = {batch, 3, NARROW_SIZE, NARROW_SIZE},
-                          .recorded_at_batch = batch,
-                          .input_kind = ANX_FIXTURE_INPUT_TENSOR,
-                          .tensor = input};
-    anx_fixture fixture = {.path = "lent input",
-                           .name = "lent input",
-                           .kind = ANX_FIXTURE_FORWARD,
-                           .arch = "narrow",
-                           .num_classes = 11,
-                           .model = "none",
-                           .cases = &c,
-                           .n_cases = 1};
-    anx_fixture *items[] = {&fixture};
-    const anx_fixture_set set = {.items = items, .count = 1};
-    const anx_judge_options options = {.model = model, .fixtures = &set, .device = device, .threads = 1};
-    anx_error err = ANX_ERROR_INIT;
-    anx_verdicts *verdicts = NULL;
-    ANX_CHECK_OK(anx_judge(&options, &verdicts, &err), &err);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(verdicts);
-    anx_tensor_fini(&input);
-    return verdicts;
-}
-
 static anx_verdicts *judge(anx_device *device, int64_t batch) {
     anx_model *model = narrow_model();
-    anx_verdicts *verdicts = judge_model(model, device, batch);
+    anx_verdicts *verdicts = narrow_judge(model, device, batch);
     anx_model_destroy(model);
     return verdicts;
 }
@@ -186,7 +158,7 @@ static anx_verdicts *judge_unusual(const char *point, const char *weight, float 
     CU_ASSERT_PTR_NOT_NULL_FATAL(device);
     anx_model *model = narrow_model();
     ((float *)model->params[anx_graph_find_param(model->graph, weight)].data)[1] = value;
-    anx_verdicts *v = judge_model(model, device, FAULTY_BATCH);
+    anx_verdicts *v = narrow_judge(model, device, FAULTY_BATCH);
     anx_model_destroy(model);
     anx_device_close(device);
     return v;

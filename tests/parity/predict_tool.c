@@ -40,9 +40,9 @@ static int predict(int64_t n, int64_t classes, int64_t batch, const char *path) 
         int64_t label;
         memcpy(row, bytes + (size_t)(i * classes) * sizeof(float), (size_t)classes * sizeof(float));
         memcpy(&label, bytes + logit_bytes + (size_t)i * sizeof label, sizeof label);
-        anx_predict(row, classes, label, &all[i]);
+        anx_predict(row, classes, label, ANX_MATH_FLOAT32, &all[i]);
         all[i].file = i;
-        if (!anx_prediction_is_sound(&all[i], classes)) printf("unsound: ");
+        if (!anx_prediction_is_sound(&all[i], classes, ANX_MATH_FLOAT32)) printf("unsound: ");
         print_prediction(&all[i]);
     }
     anx_accuracy a = ANX_ACCURACY_INIT;

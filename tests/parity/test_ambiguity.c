@@ -98,8 +98,8 @@ static outcome compare(const float *logits, const float *truth) {
     for (int64_t i = 0; i < n_images; i++)
         for (int64_t label = 0; label < classes; label++) {
             anx_prediction p = {.file = i}, t = {.file = i};
-            anx_predict(logits + i * classes, classes, label, &p);
-            anx_predict(truth + i * classes, classes, label, &t);
+            anx_predict(logits + i * classes, classes, label, ANX_MATH_FLOAT32, &p);
+            anx_predict(truth + i * classes, classes, label, ANX_MATH_FLOAT32, &t);
             const double unit = ROUNDING_UNIT * t.spread;
             compare_decision(p.right1, t.right1, p.margin1, t.margin1, p.ambiguous1, unit, &o);
             compare_decision(p.right5, t.right5, p.margin5, t.margin5, p.ambiguous5, unit, &o);
@@ -142,14 +142,14 @@ static outcome compare_nearby(const float *logits, const float *truth, int k) {
                 float shifted[2][classes];
                 anx_prediction p[2] = {{.file = i}, {.file = i}};
                 const float *both[2] = {logits + i * classes, truth + i * classes};
-                anx_predict(both[1], classes, label, &p[1]);
+                anx_predict(both[1], classes, label, ANX_MATH_FLOAT32, &p[1]);
                 const bool right = k == 1 ? p[1].right1 : p[1].right5;
                 const double margin = k == 1 ? p[1].margin1 : p[1].margin5;
                 const double wanted = (u % 2 == 0 ? 1 : -1) * units[u / 2] * ROUNDING_UNIT * p[1].spread;
                 for (int e = 0; e < 2; e++) {
                     memcpy(shifted[e], both[e], sizeof shifted[e]);
                     shifted[e][label] = (float)(both[e][label] - (right ? margin : -margin) + wanted);
-                    anx_predict(shifted[e], classes, label, &p[e]);
+                    anx_predict(shifted[e], classes, label, ANX_MATH_FLOAT32, &p[e]);
                 }
                 const double unit = ROUNDING_UNIT * p[1].spread;
                 if (k == 1)

@@ -11,7 +11,7 @@ static anx_error err;
 
 static anx_prediction predict(const float *logits, int64_t classes, int64_t label) {
     anx_prediction p;
-    anx_predict(logits, classes, label, &p);
+    anx_predict(logits, classes, label, ANX_MATH_FLOAT32, &p);
     return p;
 }
 
