@@ -67,6 +67,10 @@ anx_math_mode conformance_info_math(void) {
     return info.math;
 }
 
+bool conformance_plans_agree(void) {
+    return conformance_info_math() != ANX_MATH_FAST;
+}
+
 static bool multiplies(const anx_node *node) {
     return node->layer->op == ANX_OP_CONV2D || node->layer->op == ANX_OP_LINEAR;
 }

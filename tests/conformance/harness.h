@@ -31,6 +31,8 @@ int conformance_ordinal(void);
 bool conformance_is_double(void);
 /* What it says that it computes with. */
 anx_math_mode conformance_info_math(void);
+/* Whether two plans of one network give the same bits: not where each may find another algorithm fastest. */
+bool conformance_plans_agree(void);
 /* Whether sums of the node's operands have one right answer where these are integers: TF32 holds 11 bits of each, tiles
    and transforms form other sums. t: F32 or F64. */
 bool conformance_keeps_integers(const anx_node *node, const anx_tensor *t);

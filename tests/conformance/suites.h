@@ -8,9 +8,11 @@
  *     (so no Winograd or FFT transform, which spread it), with the sign that arithmetic gives.
  *   - A NaN weight spoils its own output channel and no other.
  *   - A sum whose true value is 2^129 or more does not come out finite.
- * In another math mode, as the device tells it, sums of products are held to what that leaves (parity/operands.h),
- * integers that TF32's 11 bits hold are still exact in it, and where anything fast is allowed NaN and infinity may
- * spread. Of its train plans besides:
+ * In another math mode, as the device tells it:
+ *   - Sums of products are held to what that leaves (parity/operands.h); integers of up to 11 bits are still summed
+ *     exactly in TF32.
+ *   - Where anything fast is allowed NaN and infinity may spread, and two plans of one network may differ.
+ * Of its train plans besides:
  *   - A max-pool's winners are PyTorch's: the first of the largest, the last NaN.
  *   - ReLU passes a gradient where its output is above zero or NaN; what a mask multiplies, it multiplies exactly.
  *   - Gradients that are integer sums are exact; others within min(h, 4 sqrt h) u G and an RMS of 4 u G, G the sum

@@ -470,6 +470,56 @@ static void test_node_rules(void) {
     anx_graph_destroy(uneven);
 }
 
+/* Other arithmetics change the rule for sums of products alone. */
+static void test_math_rules(void) {
+    anx_error err = ANX_ERROR_INIT;
+    anx_graph *graph = NULL;
+    ANX_CHECK_OK(anx_graph_create(anx_arch_find("alexnet"), 0, 256, 256, &graph, &err), &err);
+    static const struct {
+        const char *name;
+        anx_bound_kind kinds[3]; /* float32, tf32, fast */
+    } rows[] = {{"features.3", {ANX_BOUND_SUM, ANX_BOUND_SUM_TF32, ANX_BOUND_SUM_FAST}},
+                {"classifier.1", {ANX_BOUND_SUM, ANX_BOUND_SUM_TF32, ANX_BOUND_SUM_TF32}},
+                {"features.1", {ANX_BOUND_BITS, ANX_BOUND_BITS, ANX_BOUND_BITS}},
+                {"features.2", {ANX_BOUND_BITS, ANX_BOUND_BITS, ANX_BOUND_BITS}},
+                {"avgpool", {ANX_BOUND_AVERAGE, ANX_BOUND_AVERAGE, ANX_BOUND_AVERAGE}},
+                {"prob", {ANX_BOUND_SOFTMAX, ANX_BOUND_SOFTMAX, ANX_BOUND_SOFTMAX}}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int math = ANX_MATH_FLOAT32; math <= ANX_MATH_FAST; math++) {
+            const anx_rule r =
+                anx_rule_for_node_in(graph, anx_graph_find_node(graph, rows[i].name), (anx_math_mode)math);
+            CU_ASSERT_EQUAL(r.kind, rows[i].kinds[math]);
+        }
+    anx_graph_destroy(graph);
+}
+
+/*
+ * One product of two numbers that lose as much as can be cut off them is far beyond float32 and just within what is
+ * proven of TF32. An error in the size of the plane's largest element is none where the norm over the plane counts.
+ */
+static void test_short_operands(void) {
+    const anx_extent two = {.rank = 3, .dim = {1, 1, 2}};
+    const double w = 1 + 0x1.ffep-11,
+                 product = w * w; /* 1 and the 13 bits behind TF32's, which are ones, but the last */
+    const double y64[2] = {product, 0x1p-20 * product};
+    const float s[2] = {(float)(17697 * y64[0]), (float)(17697 * y64[1])}, gauge[2] = {(float)y64[0], (float)y64[1]};
+    const float cut[2] = {1, 0x1p-20f}, as_large[2] = {1, 0x1p-11f};
+    const anx_rule plain = anx_rule_for_sum(1), tf32 = anx_rule_in(plain, ANX_MATH_TF32, true),
+                   fast = anx_rule_in(plain, ANX_MATH_FAST, true);
+    anx_values v = {.extent = &two, .batch = 1, .got = cut, .y64 = y64, .gauge = gauge, .operands = s};
+    anx_judged j;
+    CU_ASSERT_EQUAL(judge(&plain, &v, &j), ANX_VERDICT_FAIL);
+    anx_judged_fini(&j);
+    CU_ASSERT_EQUAL(judge(&tf32, &v, &j), ANX_VERDICT_PASS);
+    CU_ASSERT_TRUE(j.versus[0].worst_fraction > 0.99 && j.versus[0].worst_fraction < 1);
+    anx_judged_fini(&j);
+    v.got = as_large;
+    CU_ASSERT_EQUAL(judge(&tf32, &v, &j), ANX_VERDICT_FAIL);
+    anx_judged_fini(&j);
+    CU_ASSERT_EQUAL(judge(&fast, &v, &j), ANX_VERDICT_PASS);
+    anx_judged_fini(&j);
+}
+
 static void test_carry(void) {
     anx_error err = ANX_ERROR_INIT;
     anx_graph *graph = NULL;
@@ -536,6 +586,8 @@ int main(int argc, char **argv) {
         {"zeros and subnormals", test_zeros_and_subnormals},
         {"softmax has a bound of its own", test_softmax},
         {"each node's rule follows from its kind and terms", test_node_rules},
+        {"other arithmetics change sums of products alone", test_math_rules},
+        {"short operands are bounded, element by element or in the norm", test_short_operands},
         {"truth and gauge pass through ReLU and pooling", test_carry},
         {"globs choose points", test_points},
         {NULL, NULL},

@@ -96,6 +96,22 @@ static void margins_within_512_units_are_ambiguous(void) {
     CU_ASSERT(!predict(z, 6, 5).ambiguous1);
 }
 
+/* What a device computes with decides how much of a margin is certain. */
+static void margins_grow_with_the_arithmetic(void) {
+    static const anx_math_mode modes[] = {ANX_MATH_FLOAT32, ANX_MATH_TF32, ANX_MATH_FAST};
+    static const double margins[] = {512 * 0x1p-24, 0x1p-6, 0x1p-5};
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(anx_ambiguous_margin(modes[i]), margins[i]);
+        float z[6] = {0, 0, 0, 0, 0, 1};
+        anx_prediction p;
+        z[4] = (float)(1.0 - 0.9 * margins[i] * sqrt(5.0 / 36.0));
+        anx_predict(z, 6, 5, modes[i], &p);
+        CU_ASSERT_TRUE(p.ambiguous1);
+        CU_ASSERT_TRUE(anx_prediction_is_sound(&p, 6, modes[i]));
+        if (i > 0) CU_ASSERT_FALSE(anx_prediction_is_sound(&p, 6, modes[i - 1]));
+    }
+}
+
 static void losses_are_averaged_over_images_and_over_batches(void) {
     anx_prediction p[5] = {{.label = 0}};
     const double losses[] = {1, 2, 3, 4, 10};
@@ -184,6 +200,7 @@ int main(int argc, char **argv) {
         {"of equal logits the lower class is first", of_equal_logits_the_lower_class_is_first},
         {"no number comes before all numbers", no_number_comes_before_all_numbers},
         {"margins within 512 units are ambiguous", margins_within_512_units_are_ambiguous},
+        {"margins grow with the arithmetic", margins_grow_with_the_arithmetic},
         {"losses are averaged over images and over batches", losses_are_averaged_over_images_and_over_batches},
         {"Wilson's interval is that of the books", wilsons_interval_is_that_of_the_books},
         {"none and all right leave 0 and 1 possible", none_and_all_right_leave_0_and_1_possible},
