@@ -233,7 +233,6 @@ static int64_t default_window(const anx_pipeline *p, int kept) {
     return kept + INT64_C(1) + for_threads;
 }
 
-/* Memory for n_slots batches. */
 /* (images, 3, crop, crop), zeros. */
 static float *make_inputs(anx_pipeline *p, int64_t images, size_t bytes) {
     if (p->device == NULL) return calloc((size_t)images, p->image_elems * sizeof(float));
@@ -242,6 +241,7 @@ static float *make_inputs(anx_pipeline *p, int64_t images, size_t bytes) {
     return inputs;
 }
 
+/* Memory for n_slots batches. */
 static anx_status make_slots(anx_pipeline *p, anx_error *err) {
     const size_t crop = (size_t)p->profile.crop; /* at most 16384: no overflow here */
     p->image_elems = 3 * crop * crop;

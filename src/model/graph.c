@@ -263,6 +263,15 @@ int anx_graph_find_param(const anx_graph *graph, const char *name) {
     return ANX_NO_PARAM;
 }
 
+int64_t anx_graph_max_batch(const anx_graph *graph, int64_t max_elems) {
+    int64_t largest = 1;
+    for (int node = ANX_NODE_INPUT; node < graph->n_nodes; node++) {
+        const int64_t elems = anx_graph_node_elems(graph, node);
+        if (elems > largest) largest = elems;
+    }
+    return max_elems / largest;
+}
+
 const anx_extent *anx_graph_extent(const anx_graph *graph, int node) {
     return node == ANX_NODE_INPUT ? &graph->input : &graph->nodes[node].out;
 }

@@ -65,6 +65,8 @@ int anx_graph_find_node(const anx_graph *graph, const char *name);
 int anx_graph_find_param(const anx_graph *graph, const char *name);
 /* Elements of one image's output of a node (or the input). */
 int64_t anx_graph_node_elems(const anx_graph *graph, int node);
+/* Most images of which no node's output, nor the input, has more than max_elems elements together. */
+int64_t anx_graph_max_batch(const anx_graph *graph, int64_t max_elems);
 /* The extent of a node's output or of the input. */
 const anx_extent *anx_graph_extent(const anx_graph *graph, int node);
 /* Elements of one parameter. */

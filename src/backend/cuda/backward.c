@@ -26,8 +26,7 @@ static anx_status back_through_conv(anx_cuda_plan *plan, int node, const back *b
                                      .dy = b->dy,
                                      .dx = b->dx,
                                      .dw = grad_of_param(plan, nd->weight),
-                                     .workspace = plan->workspace,
-                                     .workspace_bytes = plan->workspace_bytes};
+                                     .workspace = plan->workspace};
     anx_status status = back_through_bias(plan, node, b->dy, err);
     if (status == ANX_OK && m.dw != NULL) status = anx_cudnn_conv_backward_filter(plan->nodes[node].conv, &m, err);
     if (status == ANX_OK && m.dx != NULL) status = anx_cudnn_conv_backward_data(plan->nodes[node].conv, &m, err);

@@ -55,8 +55,7 @@ typedef struct anx_cudnn_conv_memory {
     float *y;
     const float *dy;
     float *dx, *dw;
-    void *workspace;
-    size_t workspace_bytes;
+    void *workspace; /* anx_cudnn_conv_workspace_bytes or more */
 } anx_cudnn_conv_memory;
 
 /*

@@ -47,8 +47,7 @@ typedef enum progress {
     FOUND_DRIVER,
     FOUND_DEVICE,
     FOUND_CUBLAS,
-    FOUND_CUDNN,
-    FOUND_ALL
+    FOUND_CUDNN
 } progress;
 
 typedef struct attempt {
@@ -258,8 +257,7 @@ static bool open_cudnn_parts(attempt *a, const dnn_library *dnn, const char *fol
     return true;
 }
 
-/* "9.19.0" */
-static const char *cudnn_version(size_t v, char *buf, size_t size) {
+char *anx_cuda_cudnn_version(size_t v, char *buf, size_t size) {
     if (v >= 90000)
         snprintf(buf, size, "%zu.%zu.%zu", v / 10000, v / 100 % 100, v % 100);
     else
@@ -272,7 +270,7 @@ static bool check_cudnn_versions(attempt *a, const dnn_library *dnn) {
     const anx_cuda_api *api = &l->api;
     char version[64];
     l->cudnn_version = api->cudnnGetVersion();
-    cudnn_version(l->cudnn_version, version, sizeof version);
+    anx_cuda_cudnn_version(l->cudnn_version, version, sizeof version);
     const size_t major = l->cudnn_version >= 90000 ? l->cudnn_version / 10000 : l->cudnn_version / 1000;
     const size_t cuda = api->cudnnGetCudartVersion();
     if (major != (size_t)dnn->major) {

@@ -32,4 +32,7 @@ anx_status anx_cuda_runtime_open(anx_cuda_libraries *out, anx_error *err);
 /* All of them. Further errors, of DEVICE too: a library or part missing, versions that do not belong together. */
 anx_status anx_cuda_libraries_open(anx_cuda_libraries *out, anx_error *err);
 
+/* "9.19.0", of what cudnnGetVersion says, into buf, which is returned. */
+char *anx_cuda_cudnn_version(size_t version, char *buf, size_t size);
+
 #endif

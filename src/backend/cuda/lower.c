@@ -270,8 +270,7 @@ static anx_status settle_conv(anx_cuda_plan *plan, const anx_group *group, anx_e
                                      .dy = dy,
                                      .dx = anx_cuda_grad(plan, source),
                                      .dw = trains ? plan->grad_arena + plan->params[nd->weight].first : NULL,
-                                     .workspace = plan->workspace,
-                                     .workspace_bytes = plan->workspace_bytes};
+                                     .workspace = plan->workspace};
     return status != ANX_OK ? status : anx_cudnn_conv_settle(plan->nodes[node].conv, &m, err);
 }
 

@@ -27,12 +27,7 @@ static anx_status allocate_tables(anx_cuda_plan *plan, anx_error *err) {
 
 /* cuDNN refuses tensors of 2^31 elements; cuBLAS counts in int. */
 static anx_status check_batch(const anx_plan_desc *desc, anx_error *err) {
-    int64_t largest = 1;
-    for (int node = ANX_NODE_INPUT; node < desc->graph->n_nodes; node++) {
-        const int64_t elems = anx_graph_node_elems(desc->graph, node);
-        if (elems > largest) largest = elems;
-    }
-    const int64_t max_batch = INT32_MAX / largest;
+    const int64_t max_batch = anx_graph_max_batch(desc->graph, INT32_MAX);
     if (desc->batch <= max_batch) return ANX_OK;
     return anx_error_set(err, ANX_ERR_UNSUPPORTED,
                          "a batch of %lld is too large for cuDNN; it takes up to %lld of these images",

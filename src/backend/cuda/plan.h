@@ -13,12 +13,11 @@
 
 /* The output of a node. */
 typedef struct anx_cuda_value {
-    int storage;     /* the node whose memory it shares; its own index where it has memory of its own */
-    bool kept;       /* false for what lies inside a fused group */
-    float *data;     /* own storage alone */
-    float *grad;     /* train, own storage alone: the gradient by it; NULL where none is computed */
-    bool grad_begun; /* of several readers: one has written the gradient in this pass */
-    int64_t elems;   /* of the whole batch */
+    int storage;   /* the node whose memory it shares; its own index where it has memory of its own */
+    bool kept;     /* false for what lies inside a fused group */
+    float *data;   /* own storage alone */
+    float *grad;   /* train, own storage alone: the gradient by it; NULL where none is computed */
+    int64_t elems; /* of the whole batch */
 } anx_cuda_value;
 
 /* What a node computes with. */

@@ -17,8 +17,7 @@ static anx_status run_conv(anx_cuda_plan *plan, int node, const float *x, float 
                                      .w = anx_cuda_param_data(plan, nd->weight),
                                      .b = anx_cuda_param_data(plan, nd->bias),
                                      .y = y,
-                                     .workspace = plan->workspace,
-                                     .workspace_bytes = plan->workspace_bytes};
+                                     .workspace = plan->workspace};
     return anx_cudnn_conv_forward(plan->nodes[node].conv, &m, err);
 }
 
