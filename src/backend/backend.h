@@ -85,7 +85,8 @@ typedef struct anx_device_info {
     uint64_t memory_bytes, free_bytes;
     const char *capability; /* compute capability, "9.0" */
     const char *libraries;  /* one a line: name, version, path */
-    const char *notes;      /* what is set on this machine that may change its arithmetic, one a line; "" if nothing */
+    const char *notes; /* what a reader of its results should know, such as settings of this machine that may change its
+                          arithmetic: one a line; "" if nothing */
 } anx_device_info;
 
 typedef struct anx_plan_desc {

@@ -19,6 +19,7 @@ for mode in early late; do
         fail "check, $mode: $(tail -n 3 "$work/check")"
 done
 grep -q "cuDNN 9.19.0" "$work/check" || fail "the report does not name cuDNN"
+tr -s ' \n' ' ' <"$work/check" | grep -q "never on a GPU" || fail "the report does not say that no GPU verified this device"
 
 mkdir -p "$work/images/a" "$work/images/b"
 cp "$source"/fixtures/images/astronaut*.jpg "$work/images/a"

@@ -72,4 +72,5 @@ expect "different versions" "$doubles/13-9" FAKECUDA_COUNT_ERROR=803
 expect "fails to count the GPUs: " "$doubles/13-9" FAKECUDA_COUNT_ERROR=999
 expect "cuda:1" "$doubles/13-9" FAKECUDA_DEVICES=2
 expect "NVIDIA_TF32_OVERRIDE is set to '1'" "$doubles/13-9" NVIDIA_TF32_OVERRIDE=1
+expect "verified on a double of NVIDIA's libraries, never on a GPU" "$doubles/13-9" A=
 exit $failed

@@ -22,7 +22,7 @@ typedef struct anx_cuda_device {
     char capability[16];          /* "9.0" */
     char library[128];            /* versions in one line */
     char text_of_libraries[4096]; /* versions and paths, one a line */
-    char notes[1024];             /* what the environment sets that may lower precision */
+    char notes[1024];             /* for who reads its results, one a line */
 } anx_cuda_device;
 
 /* For an anx_backend table; see backend.h. */
