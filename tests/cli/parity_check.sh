@@ -78,6 +78,7 @@ if command -v cmake >/dev/null && cmake --install "$ANX_BUILD_DIR" --prefix "$wo
     rm moved/share/anx/fixtures/broken.safetensors
     expect 0 env ANX_DATA_DIR= moved/bin/anx-parity check -v narrow.pth
     grep -q '^recordings' .out && grep -q 'preprocess: ' .out || fail "the moved recordings are not used"
+    [ "$(find moved -name anx_backend_cuda.so | wc -l)" = 1 ] || fail "the cuda plugin is not installed"
     for page in anx-parity anx-convert anx-eval anx-train; do
         [ -s moved/share/man/man1/$page.1 ] || fail "$page.1 is not installed"
     done
