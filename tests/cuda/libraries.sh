@@ -63,6 +63,15 @@ expect "cuBLAS does not fit CUDA's runtime: $work/mixed/libcublas.so.13 is versi
 with mixed 12-9 && cp "$doubles/12-8/libcudnn.so.8" "$work/mixed/libcudnn.so.9"
 expect "$work/mixed/libcudnn.so.9 " "$work/mixed" A=
 
+for part in Ops Cnn; do
+    expect "the parts of cuDNN 9.19.0 beside $doubles/13-9/libcudnn.so.9 are of different versions: " "$doubles/13-9" \
+        "FAKECUDA_FAIL=cudnn${part}VersionCheck:1"
+done
+for part in OpsInfer OpsTrain CnnInfer CnnTrain; do
+    expect "beside $doubles/12-8/libcudnn.so.8 are of different versions: " "$doubles/12-8" \
+        "FAKECUDA_FAIL=cudnn${part}VersionCheck:1"
+done
+
 expect "no NVIDIA driver is installed: $doubles/13-9/libcudart.so.13 (CUDA 13.0)" "$doubles/13-9" FAKECUDA_DRIVER=0
 expect "the NVIDIA driver is too old: it is made for CUDA 12.2, and $doubles/13-9/libcudart.so.13 is CUDA 13.0" \
     "$doubles/13-9" FAKECUDA_DRIVER=12020

@@ -31,6 +31,15 @@ size_t cudnnGetCudartVersion(void) {
     return FAKECUDA_CUDA == 13 ? 13010 : RUNTIME_VERSION;
 }
 
+/* The parts are of one version, unless it is asked for that they are not. */
+#define VERSION_CHECK(function, mismatch)                                                                              \
+    unsigned function(void) {                                                                                          \
+        FAKE_ENTER(NULL);                                                                                              \
+        FAKE_TRACE("%s", "");                                                                                          \
+        DNN_INJECT(mismatch);                                                                                          \
+        return 0;                                                                                                      \
+    }
+
 #if FAKECUDA_CUDNN == 9
 static _Thread_local const char *last_message = "";
 
@@ -39,29 +48,13 @@ void cudnnGetLastErrorString(char *message, size_t bytes) {
     last_message = "";
 }
 
-unsigned cudnnOpsVersionCheck(void) {
-    return 0;
-}
-
-unsigned cudnnCnnVersionCheck(void) {
-    return 0;
-}
+VERSION_CHECK(cudnnOpsVersionCheck, 1002)
+VERSION_CHECK(cudnnCnnVersionCheck, 1002)
 #else
-unsigned cudnnOpsInferVersionCheck(void) {
-    return 0;
-}
-
-unsigned cudnnOpsTrainVersionCheck(void) {
-    return 0;
-}
-
-unsigned cudnnCnnInferVersionCheck(void) {
-    return 0;
-}
-
-unsigned cudnnCnnTrainVersionCheck(void) {
-    return 0;
-}
+VERSION_CHECK(cudnnOpsInferVersionCheck, 14)
+VERSION_CHECK(cudnnOpsTrainVersionCheck, 14)
+VERSION_CHECK(cudnnCnnInferVersionCheck, 14)
+VERSION_CHECK(cudnnCnnTrainVersionCheck, 14)
 #endif
 
 typedef struct status_name {
