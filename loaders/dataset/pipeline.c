@@ -233,12 +233,23 @@ static int64_t default_window(const anx_pipeline *p, int kept) {
     return kept + INT64_C(1) + for_threads;
 }
 
-/* (images, 3, crop, crop), zeros. */
-static float *make_inputs(anx_pipeline *p, int64_t images, size_t bytes) {
-    if (p->device == NULL) return calloc((size_t)images, p->image_elems * sizeof(float));
-    float *inputs = anx_device_host_alloc(p->device, bytes, NULL);
-    if (inputs != NULL) memset(inputs, 0, bytes);
-    return inputs;
+static anx_status no_memory(const anx_pipeline *p, size_t bytes, anx_error *err) {
+    return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory for %lld batches of %lld images: %zu bytes",
+                         (long long)p->n_slots, (long long)p->batch, bytes);
+}
+
+/* p->inputs: (images, 3, crop, crop), zeros. */
+static anx_status make_inputs(anx_pipeline *p, int64_t images, size_t bytes, anx_error *err) {
+    if (p->device == NULL) {
+        p->inputs = calloc((size_t)images, p->image_elems * sizeof(float));
+        return p->inputs != NULL ? ANX_OK : no_memory(p, bytes, err);
+    }
+    void *memory = NULL;
+    const anx_status status = anx_device_host_alloc(p->device, bytes, &memory, err);
+    if (status != ANX_OK) return status;
+    p->inputs = memory;
+    memset(p->inputs, 0, bytes);
+    return ANX_OK;
 }
 
 /* Memory for n_slots batches. */
@@ -253,11 +264,10 @@ static anx_status make_slots(anx_pipeline *p, anx_error *err) {
                              (long long)p->batch);
     p->lead = 2 * images;
     p->slots = calloc((size_t)p->n_slots, sizeof *p->slots);
-    p->inputs = make_inputs(p, images, bytes);
     p->bads = calloc((size_t)images, sizeof *p->bads);
-    if (p->slots == NULL || p->inputs == NULL || p->bads == NULL)
-        return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory for %lld batches of %lld images: %zu bytes",
-                             (long long)p->n_slots, (long long)p->batch, bytes);
+    if (p->slots == NULL || p->bads == NULL) return no_memory(p, bytes, err);
+    const anx_status status = make_inputs(p, images, bytes, err);
+    if (status != ANX_OK) return status;
     for (int64_t i = 0; i < p->n_slots; i++)
         p->slots[i] = (slot){.input = p->inputs + (size_t)(i * p->batch) * p->image_elems,
                              .bad = p->bads + (size_t)(i * p->batch)};

@@ -9,6 +9,7 @@
 struct anx_device {
     const anx_backend *backend;
     void *impl;
+    char *notes; /* NULL: the backend's */
 };
 
 struct anx_plan {
@@ -93,13 +94,45 @@ const anx_backend *anx_backend_find(const char *device) {
     return NULL;
 }
 
+/* Why a device that is there is not the one taken, as the last of the notes. */
+static anx_status note_passed_over(anx_device *device, const char *name, const char *why, anx_error *err) {
+    static const char form[] = "%s%s'%s' has a device here that cannot be used: %.*s ('anx-parity devices' tells more)";
+    anx_device_info info;
+    anx_device_describe(device, &info);
+    const char *notes = info.notes != NULL ? info.notes : "", *gap = *notes != '\0' ? "\n" : "";
+    const int length = (int)strcspn(why, "\n");
+    const int size = snprintf(NULL, 0, form, notes, gap, name, length, why) + 1;
+    char *grown = malloc((size_t)size);
+    if (grown == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
+    snprintf(grown, (size_t)size, form, notes, gap, name, length, why);
+    free(device->notes);
+    device->notes = grown;
+    return ANX_OK;
+}
+
+/* Whether a backend that did not open has a device all the same: something else is in the way. */
+static bool has_device(const anx_backend *known) {
+    const anx_backend *backend = anx_backend_load(known, NULL);
+    return backend != NULL && backend->device_count(NULL) > 0;
+}
+
 static anx_status open_any(const anx_device_options *options, anx_device **out, anx_error *err) {
+    anx_error why = ANX_ERROR_INIT;
+    const char *passed_over = NULL;
     for (int i = 0; anx_backend_at(i) != NULL; i++) {
         const anx_backend *backend = anx_backend_at(i);
         if (backend->load != NULL) {
-            if (anx_device_open_backend(backend, 0, options, out, NULL) == ANX_OK) return ANX_OK;
+            anx_error own = ANX_ERROR_INIT;
+            if (anx_device_open_backend(backend, 0, options, out, &own) == ANX_OK) return ANX_OK;
+            if (passed_over != NULL || !has_device(backend)) continue;
+            passed_over = backend->name;
+            why = own;
         } else if (backend->device_count(NULL) > 0) {
-            return anx_device_open_backend(backend, 0, options, out, err);
+            anx_status status = anx_device_open_backend(backend, 0, options, out, err);
+            if (status != ANX_OK || passed_over == NULL) return status;
+            status = note_passed_over(*out, passed_over, why.message, err);
+            if (status != ANX_OK) anx_device_close(*out);
+            return status;
         }
     }
     return anx_error_set(err, ANX_ERR_NOT_FOUND, "no backend has a device here");
@@ -122,26 +155,23 @@ anx_status anx_device_open(const char *name, const anx_device_options *options, 
 void anx_device_close(anx_device *device) {
     if (device == NULL) return;
     device->backend->device_close(device->impl);
+    free(device->notes);
     free(device);
 }
 
 void anx_device_describe(const anx_device *device, anx_device_info *out) {
     device->backend->device_info(device->impl, out);
+    if (device->notes != NULL) out->notes = device->notes;
 }
 
 anx_status anx_device_sync(anx_device *device, anx_error *err) {
     return device->backend->device_sync(device->impl, err);
 }
 
-void *anx_device_host_alloc(anx_device *device, size_t bytes, anx_error *err) {
-    void *memory = NULL;
-    if (device->backend->host_alloc != NULL) {
-        if (device->backend->host_alloc(device->impl, bytes, &memory, err) != ANX_OK) return NULL;
-    } else if (posix_memalign(&memory, 64, bytes) != 0) {
-        anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for %zu bytes", bytes);
-        return NULL;
-    }
-    return memory;
+anx_status anx_device_host_alloc(anx_device *device, size_t bytes, void **out, anx_error *err) {
+    if (device->backend->host_alloc != NULL) return device->backend->host_alloc(device->impl, bytes, out, err);
+    if (posix_memalign(out, 64, bytes) == 0) return ANX_OK;
+    return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "no memory for %zu bytes", bytes);
 }
 
 void anx_device_host_free(anx_device *device, void *memory) {

@@ -184,7 +184,8 @@ const anx_backend *anx_backend_load(const anx_backend *backend, anx_error *err);
 
 /*
  * Opens a device: "auto", a backend's name, or that with ":ORDINAL". options may be NULL. "auto" is the first backend
- * that has a device; one in a plugin that is not there, or whose device does not open, is passed over.
+ * that has a device; one in a plugin that is not there, or whose device does not open, is passed over (and named in the
+ * notes of the device taken, where it has one).
  * Errors: NOT_FOUND (unknown name; the message lists those known), DEVICE. The caller closes it, after its plans.
  */
 anx_status anx_device_open(const char *name, const anx_device_options *options, anx_device **out, anx_error *err);
@@ -194,10 +195,10 @@ anx_status anx_device_open_backend(const anx_backend *backend, int ordinal, cons
 void anx_device_close(anx_device *device);
 void anx_device_describe(const anx_device *device, anx_device_info *out);
 /*
- * Host memory for what is often written and read, of a kind that the device copies fastest; 64-byte aligned. NULL:
- * see err. Freed before the device is closed.
+ * Host memory for what is often written and read, of a kind that the device copies fastest; 64-byte aligned.
+ * Freed before the device is closed. Errors, with *out as it was: OUT_OF_MEMORY, DEVICE.
  */
-void *anx_device_host_alloc(anx_device *device, size_t bytes, anx_error *err);
+anx_status anx_device_host_alloc(anx_device *device, size_t bytes, void **out, anx_error *err);
 void anx_device_host_free(anx_device *device, void *memory);
 anx_status anx_device_sync(anx_device *device, anx_error *err);
 

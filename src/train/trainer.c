@@ -92,15 +92,15 @@ static anx_status alloc_arrays(anx_trainer *t, anx_error *err) {
 }
 
 anx_status anx_trainer_host_alloc(anx_trainer *t, int64_t n_elems, float **out, anx_error *err) {
-    anx_error own = ANX_ERROR_INIT;
     size_t bytes;
-    if (err == NULL) err = &own; /* its status is what is returned */
     if (!anx_checked_mul_size((size_t)n_elems, sizeof **out, &bytes) ||
         !anx_checked_mul_size(bytes, (size_t)t->batch, &bytes))
         return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "a batch of %lld overflows the address space",
                              (long long)t->batch);
-    *out = anx_device_host_alloc(t->device, bytes, err);
-    return *out != NULL ? ANX_OK : err->status;
+    void *memory = NULL;
+    const anx_status status = anx_device_host_alloc(t->device, bytes, &memory, err);
+    *out = memory;
+    return status;
 }
 
 static anx_status alloc_logits(anx_trainer *t, anx_error *err) {

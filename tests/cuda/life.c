@@ -85,8 +85,8 @@ static bool infer(const anx_tensor *first, const anx_tensor *second) {
     int64_t shape[4];
     const int rank = anx_graph_node_shape(graph, graph->logits, BATCH, shape);
     anx_tensor logits = anx_tensor_view(ANX_F32, rank, shape, NULL);
-    logits.data = anx_device_host_alloc(device, anx_tensor_bytes(&logits), &err);
-    const bool good = logits.data != NULL && make_plan(ANX_PLAN_INFER, &plan) && run_two(plan, first, second, &logits);
+    const bool good = anx_device_host_alloc(device, anx_tensor_bytes(&logits), &logits.data, &err) == ANX_OK &&
+                      make_plan(ANX_PLAN_INFER, &plan) && run_two(plan, first, second, &logits);
     anx_plan_destroy(plan);
     anx_device_host_free(device, logits.data);
     return good;
