@@ -99,23 +99,28 @@ static anx_status take_batch(const evaluating *e, const anx_pipeline_batch *b, a
     return status;
 }
 
+static anx_status start_batch(const evaluating *e, const anx_pipeline_batch *b, anx_error *err) {
+    const anx_status status = write_batch(e, b, err);
+    return status != ANX_OK ? status : run_batch(e, err);
+}
+
 /*
- * A device that computes by itself has a batch while the next one is preprocessed, and gets that one while it is still
- * at the first. An interruption ends with the batch that is under way.
+ * A device that computes by itself uploads a batch and works on it while the next one is preprocessed, which takes
+ * longest by far: when that one is complete the device has been waiting for it, and so nobody waits for the device. An
+ * interruption ends with the batch that is under way.
  */
 static anx_status run_batches(const evaluating *e, anx_pipeline *pipeline, anx_error *err) {
     const anx_evaluate_options *o = e->options;
     anx_pipeline_batch now, next;
     anx_status status = anx_pipeline_next(pipeline, &now, err);
-    if (status == ANX_OK && now.n > 0) status = write_batch(e, &now, err);
+    if (status == ANX_OK && now.n > 0) status = start_batch(e, &now, err);
     while (status == ANX_OK && now.n > 0) {
-        status = run_batch(e, err);
+        status = read_logits(e, err);
         if (status != ANX_OK) return status;
         anx_error later = ANX_ERROR_INIT;
         const anx_status status_of_next = anx_pipeline_next(pipeline, &next, &later);
-        status = read_logits(e, err);
-        if (status == ANX_OK && status_of_next == ANX_OK && next.n > 0) status = write_batch(e, &next, err);
-        if (status == ANX_OK) status = anx_device_sync(o->device, err);
+        status = anx_device_sync(o->device, err);
+        if (status == ANX_OK && status_of_next == ANX_OK && next.n > 0) status = start_batch(e, &next, err);
         if (status == ANX_OK) status = take_batch(e, &now, err);
         if (status == ANX_OK && o->progress != NULL) status = o->progress(o->progress_context, e->result, err);
         if (status == ANX_OK && status_of_next != ANX_OK) {
@@ -138,9 +143,11 @@ static anx_status create_plan(evaluating *e, anx_error *err) {
     if (status != ANX_OK) return status;
     e->last_group = anx_plan_group_of_node(e->plan, model->graph->logits);
     e->classes = anx_graph_node_elems(model->graph, model->graph->logits);
-    e->logits =
-        anx_device_host_alloc(e->options->device, (size_t)e->batch * (size_t)e->classes * sizeof *e->logits, err);
-    return e->logits != NULL ? ANX_OK : ANX_ERR_OUT_OF_MEMORY;
+    void *logits = NULL;
+    status = anx_device_host_alloc(e->options->device, (size_t)e->batch * (size_t)e->classes * sizeof *e->logits,
+                                   &logits, err);
+    e->logits = logits;
+    return status;
 }
 
 anx_status anx_evaluate(const anx_evaluate_options *o, anx_evaluation *evaluation, anx_error *err) {
