@@ -26,7 +26,8 @@ static void test_description(void) {
     CU_ASSERT_TRUE(info.arithmetic == NULL || info.arithmetic[0] != '\0');
     CU_ASSERT_EQUAL(info.threads, 1);
     CU_ASSERT_TRUE(info.math <= conformance_math); /* it may do better than it was allowed to, never worse */
-    CU_ASSERT_TRUE(info.deterministic);
+    /* What is fastest is found by timing, and need not be the same each time. */
+    CU_ASSERT_TRUE(info.deterministic || info.math == ANX_MATH_FAST);
     anx_error err = ANX_ERROR_INIT;
     ANX_CHECK_OK(anx_device_sync(device, &err), &err);
     anx_device_close(device);

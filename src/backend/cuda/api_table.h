@@ -222,6 +222,7 @@ typedef struct anx_cuda_api {
     X(ANX_CU_OUT_OF_MEMORY, cudaErrorMemoryAllocation, 2) \
     X(ANX_CU_STUB_LIBRARY, cudaErrorStubLibrary, 34) \
     X(ANX_CU_NO_DRIVER, cudaErrorInsufficientDriver, 35) \
+    X(ANX_CU_DEVICES_UNAVAILABLE, cudaErrorDevicesUnavailable, 46) \
     X(ANX_CU_NO_DEVICE, cudaErrorNoDevice, 100) \
     X(ANX_CU_DRIVER_MISMATCH, cudaErrorSystemDriverMismatch, 803) \
     X(ANX_CU_UNKNOWN, cudaErrorUnknown, 999) \

@@ -105,7 +105,8 @@ void anx_cuda_device_info(const void *impl, anx_device_info *out) {
                              .arithmetic = "float32",
                              .threads = d->threads,
                              .math = d->math,
-                             .deterministic = !d->nondeterministic,
+                             .deterministic =
+                                 !d->nondeterministic && d->math != ANX_MATH_FAST, /* which times algorithms */
                              .pytorch_bits = false,
                              .memory_bytes = d->memory_bytes,
                              .free_bytes = free_bytes,
@@ -164,11 +165,15 @@ void anx_cuda_device_close(void *impl) {
     free(d);
 }
 
+/* Both streams, whatever the first one says: afterwards nothing touches the caller's memory any more. */
 anx_status anx_cuda_device_sync(void *impl, anx_error *err) {
+    static const char what[] = "finish what it was given";
     const anx_cuda_device *d = impl;
-    anx_status status = anx_cuda_device_enter(d, err);
-    if (status == ANX_OK) status = CHECK(d, cudaStreamSynchronize(d->uploads), "finish what it was given", err);
-    return status != ANX_OK ? status : CHECK(d, cudaStreamSynchronize(d->stream), "finish what it was given", err);
+    const anx_status status = anx_cuda_device_enter(d, err);
+    if (status != ANX_OK) return status;
+    const unsigned uploads = d->api->cudaStreamSynchronize(d->uploads);
+    const unsigned work = d->api->cudaStreamSynchronize(d->stream);
+    return anx_cuda_check(d->api, uploads != ANX_CU_SUCCESS ? uploads : work, what, err);
 }
 
 /* ---- host memory ---------------------------------------------------------------------------------------- */
