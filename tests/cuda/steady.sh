@@ -28,8 +28,11 @@ check() {
     failed=1
 }
 
+# Pieces of work until a plan is made, and a few more: what it found out by computing is as ever, the rest is dropped.
+settling=200
+
 # One upload, one download; a call for each of conv+bias+ReLU and pooling; a linear layer's product, bias and ReLU.
-FAKECUDA_COMPUTE=off check "a forward pass" "cublasSgemm_v2 3
+check "a forward pass" "cublasSgemm_v2 3
 cudaEventRecord 2
 cudaMemcpyAsync 2
 cudaSetDevice 4
@@ -38,7 +41,7 @@ cudaStreamWaitEvent 2
 cudnnActivationForward 2
 cudnnAddTensor 3
 cudnnConvolutionBiasActivationForward 5
-cudnnPoolingForward 3" "$(FAKECUDA_COMPUTE=off calls infer 10 20)"
+cudnnPoolingForward 3" "$(FAKECUDA_COMPUTE=$settling calls infer 10 20)"
 
 # Up: images, two masks, the gradient of the logits; down: the logits, for which the host waits (on both streams).
 check "a training step" "cublasSaxpy_v2 4
@@ -80,5 +83,5 @@ case $said in *"too little for one image"*) ;; *)
 esac
 unset FAKECUDA_MEM
 
-echo "a forward pass costs the host $(FAKECUDA_COMPUTE=off "$steady" infer 2000) microseconds at batch 1"
+echo "a forward pass costs the host $(FAKECUDA_COMPUTE=$settling "$steady" infer 2000) microseconds at batch 1"
 exit $failed

@@ -353,7 +353,7 @@ unsigned cudnnConvolutionBiasActivationForward(struct cudnnContext *h, const voi
                      .alpha = fake_scalar(call.name, alpha1),
                      .z_alpha = fake_scalar(call.name, alpha2),
                      .relu = activation->mode == ANX_CU_RELU,
-                     .propagate_nan = activation->nan == ANX_CU_PROPAGATE_NAN};
+                     .propagate_nan = activation->nan == ANX_CU_PROPAGATE_NAN && !fake_refuses("nan")};
     unsigned status = prepare(&r, forward_algorithms, COUNT(forward_algorithms), "forward", &c);
     if (status == 0) status = check_fused(bias_tensor, y_tensor, activation, algo);
     if (status == 0 && (dnn_check_floats(z_tensor) != 0 || !dnn_same_extents(z_tensor, y_tensor)))

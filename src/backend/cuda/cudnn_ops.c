@@ -1,5 +1,6 @@
 #include "src/backend/cuda/cudnn_ops.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "src/backend/cuda/status.h"
@@ -119,6 +120,8 @@ enum { MAX_CANDIDATES = 8 };
 
 /* cuDNN has answered with sizes of terabytes for what it cannot do well; PyTorch keeps clear of them likewise. */
 static const size_t most_workspace_bytes = (size_t)4 << 30;
+/* Of those measured beside the one that always works: the plan holds the largest, whichever wins. */
+static const size_t most_optional_bytes = (size_t)1 << 30;
 
 static const struct {
     const algorithm *algorithms;
@@ -159,16 +162,24 @@ static unsigned ask_workspace(const anx_cudnn_conv *c, direction d, unsigned id,
 static anx_status gather_candidates(anx_cudnn_conv *c, direction d, anx_error *err) {
     const bool all = c->dnn->math == ANX_MATH_FAST;
     unsigned refused = 0;
+    size_t too_large = 0;
     for (size_t i = 0; i < directions[d].n && (all || c->n_candidates[d] == 0); i++) {
         const algorithm *a = &directions[d].algorithms[i];
         size_t bytes = 0;
         if ((!a->plain && !all) || (!a->deterministic && !c->dnn->nondeterministic)) continue;
         const unsigned code = ask_workspace(c, d, a->id, &bytes);
         if (code != 0) refused = code;
-        if (code == 0 && bytes <= most_workspace_bytes)
-            c->candidates[d][c->n_candidates[d]++] = (candidate){a->id, bytes};
+        const size_t most = c->n_candidates[d] == 0 ? most_workspace_bytes : most_optional_bytes;
+        if (code == 0 && bytes > most) too_large = bytes;
+        if (code == 0 && bytes <= most) c->candidates[d][c->n_candidates[d]++] = (candidate){a->id, bytes};
     }
     if (c->n_candidates[d] > 0) return ANX_OK;
+    if (too_large > 0)
+        return anx_error_set(
+            err, ANX_ERR_OUT_OF_MEMORY,
+            "cuDNN asks for %zu bytes of workspace for this convolution, %s, more than the %zu that it "
+            "is given: take a smaller batch",
+            too_large, directions[d].name, most_workspace_bytes);
     return anx_error_set(
         err, ANX_ERR_DEVICE,
         "cuDNN has no deterministic algorithm for this convolution, %s, in the arithmetic asked for: %s "
@@ -330,12 +341,17 @@ static void stopwatch_fini(const anx_cudnn *dnn, stopwatch *s) {
     if (s->end != NULL) dnn->api->cudaEventDestroy(s->end);
 }
 
+/* That the library refused because it does not do what was asked, and not because the GPU is lost. */
+static anx_status still_there(const anx_cudnn *dnn, anx_error *err) {
+    return anx_cuda_check(dnn->api, dnn->api->cudaStreamSynchronize(dnn->stream), "run a convolution", err);
+}
+
 /* Milliseconds of one run, the second of two; *refused where the library does not take it. */
 static anx_status measure(const anx_cudnn_conv *c, runner run, const candidate *a, const anx_cudnn_conv_memory *m,
                           const stopwatch *s, float *ms, bool *refused, anx_error *err) {
     const anx_cuda_api *api = c->dnn->api;
     *refused = run(c, a, m) != 0;
-    if (*refused) return ANX_OK;
+    if (*refused) return still_there(c->dnn, err);
     anx_status status = anx_cuda_check(api, api->cudaEventRecord(s->start, c->dnn->stream), "record an event", err);
     if (status == ANX_OK) status = anx_cuda_check_dnn(api, run(c, a, m), "run a convolution", err);
     if (status == ANX_OK)
@@ -372,16 +388,37 @@ static anx_status take_fastest(anx_cudnn_conv *c, direction d, runner run, const
     return ANX_OK;
 }
 
+static anx_status copy_float(const anx_cudnn *dnn, float *to, const float *from, unsigned kind, anx_error *err) {
+    return anx_cuda_check(dnn->api, dnn->api->cudaMemcpyAsync(to, from, sizeof *to, kind, dnn->stream), "copy memory",
+                          err);
+}
+
+/*
+ * The call with everything in it is taken where it is there and its ReLU keeps NaN, as PyTorch's does: the library's
+ * manual leaves that open, so it is asked with a bias that is none, in place of the first channel's.
+ */
+static anx_status settle_fused(anx_cudnn_conv *c, const anx_cudnn_conv_memory *m, anx_error *err) {
+    const candidate *a = &c->candidates[FORWARD][0];
+    if (!c->relu && a->id != ANX_CU_FORWARD_IMPLICIT_PRECOMP_GEMM) return ANX_OK;
+    float bias = 0.0f, y = 0.0f;
+    const float not_a_number = NAN;
+    anx_status status = copy_float(c->dnn, &bias, m->b, ANX_CU_DEVICE_TO_HOST, err);
+    if (status == ANX_OK) status = still_there(c->dnn, err);
+    if (status == ANX_OK) status = copy_float(c->dnn, m->b, &not_a_number, ANX_CU_HOST_TO_DEVICE, err);
+    const bool runs = status == ANX_OK && run_fused(c, a, m) == 0;
+    if (runs) status = copy_float(c->dnn, &y, m->y, ANX_CU_DEVICE_TO_HOST, err);
+    if (status == ANX_OK) status = copy_float(c->dnn, m->b, &bias, ANX_CU_HOST_TO_DEVICE, err);
+    if (status == ANX_OK) status = still_there(c->dnn, err);
+    c->fused = runs && isnan(y);
+    return status;
+}
+
 anx_status anx_cudnn_conv_settle(anx_cudnn_conv *c, const anx_cudnn_conv_memory *m, anx_error *err) {
     static const runner runners[DIRECTIONS] = {run_plain, run_data, run_filter};
     anx_status status = ANX_OK;
     for (int d = 0; d < DIRECTIONS && status == ANX_OK; d++)
         if (c->n_candidates[d] > 1) status = take_fastest(c, (direction)d, runners[d], m, err);
-    if (status != ANX_OK) return status;
-    const candidate *a = &c->candidates[FORWARD][0];
-    const bool possible = c->relu || a->id == ANX_CU_FORWARD_IMPLICIT_PRECOMP_GEMM;
-    c->fused = possible && run_fused(c, a, m) == 0;
-    return ANX_OK;
+    return status != ANX_OK ? status : settle_fused(c, m, err);
 }
 
 /* ---- pooling: windows ----------------------------------------------------------------------------------- */

@@ -51,7 +51,8 @@ size_t anx_cudnn_conv_workspace_bytes(const anx_cudnn_conv *conv);
 
 /* Device memory: x and dx (N, C, H, W), w and dw (OC, IC/groups, KH, KW), b and db (OC), y and dy of the output. */
 typedef struct anx_cudnn_conv_memory {
-    const float *x, *w, *b;
+    const float *x, *w;
+    float *b; /* settling writes it, and puts back what was there */
     float *y;
     const float *dy;
     float *dx, *dw;
@@ -60,8 +61,8 @@ typedef struct anx_cudnn_conv_memory {
 
 /*
  * Settles what only a call can tell: whether the library takes convolution, bias and ReLU in one call that keeps NaN;
- * and, with ANX_MATH_FAST, which algorithm is fastest. x, w, b must hold something (dy too where dx or dw are wanted);
- * y, dx, dw are written.
+ * and, with ANX_MATH_FAST, which algorithm is fastest. x, w, b must hold something (dy too where dx or dw are
+ * wanted); y, dx, dw are written.
  */
 anx_status anx_cudnn_conv_settle(anx_cudnn_conv *conv, const anx_cudnn_conv_memory *m, anx_error *err);
 /* y = conv(x, w) + b, and ReLU where the spec says so. Reads x, w, b. */

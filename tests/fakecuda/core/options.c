@@ -1,5 +1,6 @@
 #include "tests/fakecuda/core/options.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +58,7 @@ void fake_options_read(void) {
     fake_option.count_error = (unsigned)number_of("FAKECUDA_COUNT_ERROR", 0);
     fake_option.memory = (size_t)number_of("FAKECUDA_MEM", (unsigned long long)8 << 30);
     fake_option.pageable_late = is("FAKECUDA_PAGEABLE", "late");
-    fake_option.compute = !is("FAKECUDA_COMPUTE", "off");
+    fake_option.compute = is("FAKECUDA_COMPUTE", "off") ? 0 : number_of("FAKECUDA_COMPUTE", ULLONG_MAX);
     fake_option.tf32_allowed = !is("NVIDIA_TF32_OVERRIDE", "0");
     fake_option.emulate = is("CUBLAS_EMULATE_SINGLE_PRECISION", "1");
     fake_option.alloc_fail = (unsigned)number_of("FAKECUDA_ALLOC_FAIL", 0);

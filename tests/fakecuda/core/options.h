@@ -17,9 +17,9 @@ typedef struct fake_options {
     size_t memory;        /* of each device */
     int capability_major, capability_minor;
     bool pageable_late; /* a copy of pageable memory happens at synchronisation, both ways; else as early as may be */
-    bool compute;       /* false: work is dropped */
-    bool tf32_allowed;  /* NVIDIA_TF32_OVERRIDE is not 0 */
-    bool emulate;       /* CUBLAS_EMULATE_SINGLE_PRECISION is 1 */
+    unsigned long long compute; /* so many pieces of work are done, the others dropped */
+    bool tf32_allowed;          /* NVIDIA_TF32_OVERRIDE is not 0 */
+    bool emulate;               /* CUBLAS_EMULATE_SINGLE_PRECISION is 1 */
     unsigned alloc_fail;
     unsigned async_op, async_error; /* which piece of work fails, and how */
     const char *refuse;             /* NULL: nothing */

@@ -237,7 +237,8 @@ void fake_work_add(fake_work *work, fake_region region) {
 
 void fake_work_launch(fake_work *work, fake_run *run_it, const void *arguments, size_t bytes) {
     check_aliases(work);
-    if (!fake_option.compute) return;
+    if (fake_option.compute == 0) return;
+    fake_option.compute--;
     order_with_null(work->stream);
     check_races(work);
     fake_op *op = enqueue(work->stream, bytes);
