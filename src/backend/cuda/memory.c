@@ -19,10 +19,10 @@ anx_status anx_cuda_memory_want(anx_cuda_memory *memory, size_t bytes, bool per_
     return ANX_OK;
 }
 
-/* cudaMalloc gives whole granules of memory. */
+/* cudaMalloc gives whole granules of memory; small pieces share one. */
 static size_t in_granules(size_t bytes) {
-    const size_t granule = 2 << 20;
-    return bytes < granule ? 512 : (bytes + granule - 1) / granule * granule;
+    const size_t granule = bytes < 2 << 20 ? 512 : 2 << 20;
+    return (bytes + granule - 1) / granule * granule;
 }
 
 static double mib(double bytes) {
@@ -79,6 +79,14 @@ anx_status anx_cuda_memory_allocate(anx_cuda_memory *memory, const anx_cuda_devi
         *piece->out = piece->memory;
     }
     return ANX_OK;
+}
+
+void anx_cuda_memory_keep(anx_cuda_memory *memory, const anx_cuda_device *device, int n) {
+    while (memory->n > n) {
+        const anx_cuda_piece *piece = &memory->pieces[--memory->n];
+        if (piece->memory != NULL) device->api->cudaFree(piece->memory);
+        *piece->out = NULL;
+    }
 }
 
 void anx_cuda_memory_free(anx_cuda_memory *memory, const anx_cuda_device *device) {

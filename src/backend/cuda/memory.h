@@ -24,6 +24,8 @@ anx_status anx_cuda_memory_want(anx_cuda_memory *memory, size_t bytes, bool per_
  */
 anx_status anx_cuda_memory_allocate(anx_cuda_memory *memory, const anx_cuda_device *device, int64_t batch,
                                     anx_error *err);
+/* Frees all but the first n pieces that were asked for. */
+void anx_cuda_memory_keep(anx_cuda_memory *memory, const anx_cuda_device *device, int n);
 void anx_cuda_memory_free(anx_cuda_memory *memory, const anx_cuda_device *device);
 
 #endif

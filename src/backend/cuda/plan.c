@@ -110,7 +110,6 @@ void anx_cuda_plan_destroy(void *impl) {
     }
     for (int i = 0; plan->nodes != NULL && i < plan->graph->n_nodes; i++) destroy_node(plan, &plan->nodes[i]);
     anx_cuda_memory_free(&plan->memory, plan->device);
-    anx_cuda_memory_free(&plan->mask_memory, plan->device);
     free(plan->groups);
     free(plan->node_indices);
     free(plan->values);
@@ -183,7 +182,8 @@ static anx_status prepare_masks(anx_cuda_plan *plan, anx_error *err) {
         if (reserve > plan->mask_reserve_bytes) plan->mask_reserve_bytes = reserve;
         if (anx_cuda_elems(plan, i) > most) most = anx_cuda_elems(plan, i);
     }
-    anx_cuda_memory *memory = &plan->mask_memory;
+    anx_cuda_memory *memory = &plan->memory;
+    const int before = memory->n;
     if (status == ANX_OK)
         status = anx_cuda_memory_want(memory, plan->mask_states_bytes, false, &plan->mask_states, err);
     if (status == ANX_OK)
@@ -197,8 +197,7 @@ static anx_status prepare_masks(anx_cuda_plan *plan, anx_error *err) {
     if (status == ANX_OK && most > 0) status = upload(plan, plan->mask_ones, ones, (size_t)most * sizeof *ones, err);
     if (status == ANX_OK) status = anx_cuda_device_sync(plan->device, err);
     free(ones);
-    if (status != ANX_OK) anx_cuda_memory_free(memory, plan->device);
-    if (status != ANX_OK) plan->mask_states = NULL;
+    if (status != ANX_OK) anx_cuda_memory_keep(memory, plan->device, before);
     return status;
 }
 

@@ -67,7 +67,7 @@ typedef struct anx_cuda_plan {
     /* The library's generator of masks; made when first asked for. */
     float *mask_states, *mask_reserve, *mask_ones;
     size_t mask_states_bytes, mask_reserve_bytes;
-    anx_cuda_memory memory, mask_memory;
+    anx_cuda_memory memory;
 } anx_cuda_plan;
 
 static inline anx_cuda_value *anx_cuda_storage_of(const anx_cuda_plan *plan, int node) {
@@ -103,7 +103,7 @@ anx_status anx_cuda_run_group_backward(anx_cuda_plan *plan, const anx_group *gro
 /* Copies on the device, in order with the work. */
 anx_status anx_cuda_copy(const anx_cuda_plan *plan, float *to, const float *from, int64_t elems, anx_error *err);
 
-/* winners.c: of a max-pool of a train plan, int64 (N, C, OH, OW); both wait for the device. */
+/* winners.c: of a max-pool of a train plan, int64 (N, C, OH, OW); reading waits for the device. */
 anx_status anx_cuda_winners_read(anx_cuda_plan *plan, int node, int64_t *out, anx_error *err);
 anx_status anx_cuda_winners_write(anx_cuda_plan *plan, int node, const int64_t *winners, anx_error *err);
 /* The way back through winners that the caller wrote: on the host, as the library takes its own alone. */

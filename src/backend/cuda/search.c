@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <glob.h>
 #include <link.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,11 +93,20 @@ static void tell_path(void *handle, const char *name, char *path, size_t size) {
     snprintf(path, size, "%s", known ? map->l_name : name);
 }
 
-static void open_path(const char *path, anx_cuda_library *out) {
-    out->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (out->handle != NULL) return;
+/* In English, as open_by_name reads it, whatever language the program around has chosen. */
+static void tell_why(anx_cuda_library *out) {
+    const locale_t english = newlocale(LC_MESSAGES_MASK, "C", (locale_t)0);
+    const locale_t before = english != (locale_t)0 ? uselocale(english) : (locale_t)0;
     const char *why = dlerror();
     snprintf(out->why, sizeof out->why, "%s", why != NULL ? why : "unknown reason");
+    if (english == (locale_t)0) return;
+    uselocale(before);
+    freelocale(english);
+}
+
+static void open_path(const char *path, anx_cuda_library *out) {
+    out->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (out->handle == NULL) tell_why(out);
 }
 
 void anx_cuda_open_in(const char *folder, const char *name, anx_cuda_library *out) {

@@ -100,14 +100,15 @@ static anx_status find_winners(anx_cuda_plan *plan, int node, int64_t *out, anx_
                   .dx = calloc((size_t)in, sizeof *q.dx),
                   .period_h = (p.pool->kernel_h + p.pool->stride_h - 1) / p.pool->stride_h,
                   .period_w = (p.pool->kernel_w + p.pool->stride_w - 1) / p.pool->stride_w};
-    anx_cuda_memory memory = {.pieces = NULL};
+    anx_cuda_memory *memory = &plan->memory;
+    const int before = memory->n;
     anx_status status =
         q.dy == NULL || q.dx == NULL ? anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory") : ANX_OK;
-    if (status == ANX_OK) status = anx_cuda_memory_want(&memory, (size_t)to * sizeof(float), true, &q.device_dy, err);
-    if (status == ANX_OK) status = anx_cuda_memory_want(&memory, (size_t)in * sizeof(float), true, &q.device_dx, err);
-    if (status == ANX_OK) status = anx_cuda_memory_allocate(&memory, plan->device, plan->batch, err);
+    if (status == ANX_OK) status = anx_cuda_memory_want(memory, (size_t)to * sizeof(float), true, &q.device_dy, err);
+    if (status == ANX_OK) status = anx_cuda_memory_want(memory, (size_t)in * sizeof(float), true, &q.device_dx, err);
+    if (status == ANX_OK) status = anx_cuda_memory_allocate(memory, plan->device, plan->batch, err);
     if (status == ANX_OK) status = ask_for_all(plan, node, &q, out, err);
-    anx_cuda_memory_free(&memory, plan->device);
+    anx_cuda_memory_keep(memory, plan->device, before);
     free(q.dy);
     free(q.dx);
     return status;
