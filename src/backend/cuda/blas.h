@@ -1,6 +1,7 @@
 /*
- * Matrices and vectors on cuBLAS; what cuBLASLt does is in matmul.h. Everything is float32 in device memory; matrices are row-major and packed, as
- * PyTorch has them. Work is enqueued on the handle's stream. Errors: DEVICE with cuBLAS's number.
+ * Matrices and vectors on cuBLAS; what cuBLASLt does is in matmul.h. Everything is float32 in device memory; matrices
+ * are row-major and packed, as PyTorch has them. Work is enqueued on the handle's stream. Errors: DEVICE with cuBLAS's
+ * number.
  */
 #ifndef ANX_SRC_BACKEND_CUDA_BLAS_H
 #define ANX_SRC_BACKEND_CUDA_BLAS_H

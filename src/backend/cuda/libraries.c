@@ -214,9 +214,9 @@ static bool open_cublas_lt(attempt *a) {
     if (!find_cublas_lt_functions(a, &lt)) return false;
     ask_version(l->api.cublasLtGetProperty, version);
     if (memcmp(version, l->cublas_version, sizeof version) == 0) return true;
-    anx_error_set(a->err, ANX_ERR_DEVICE, "cuBLASLt does not fit cuBLAS: %s is version %d.%d.%d, %s is %d.%d.%d", lt.path,
-                  version[0], version[1], version[2], l->cublas_path, l->cublas_version[0], l->cublas_version[1],
-                  l->cublas_version[2]);
+    anx_error_set(a->err, ANX_ERR_DEVICE, "cuBLASLt does not fit cuBLAS: %s is version %d.%d.%d, %s is %d.%d.%d",
+                  lt.path, version[0], version[1], version[2], l->cublas_path, l->cublas_version[0],
+                  l->cublas_version[1], l->cublas_version[2]);
     return false;
 }
 

@@ -28,7 +28,8 @@ static void settle_storage(anx_cuda_plan *plan) {
         if (plan->mode == ANX_PLAN_TRAIN && anx_node_aliases_in_training(plan->graph, result))
             plan->values[result].storage = plan->values[plan->graph->nodes[result].inputs[0]].storage;
         if (group->n_nodes > 1 && plan->graph->nodes[group->nodes[1]].layer->op == ANX_OP_RELU)
-            plan->nodes[group->nodes[0]].relu = anx_node_takes_relu(&plan->graph->nodes[group->nodes[0]], ANX_CUDA_RELU_OPS);
+            plan->nodes[group->nodes[0]].relu =
+                anx_node_takes_relu(&plan->graph->nodes[group->nodes[0]], ANX_CUDA_RELU_OPS);
     }
 }
 
@@ -273,7 +274,8 @@ static anx_status settle_conv(anx_cuda_plan *plan, const anx_group *group, anx_e
     return status != ANX_OK ? status : anx_cudnn_conv_settle(plan->nodes[node].conv, &m, err);
 }
 
-/* Likewise. The bias's address belongs to what the library chooses an algorithm for, so that this cannot come before. */
+/* Likewise. The bias's address belongs to what the library chooses an algorithm for, so that this cannot come before.
+ */
 static anx_status settle_linear(anx_cuda_plan *plan, const anx_group *group, anx_error *err) {
     const int node = group->nodes[0], result = group->nodes[group->n_nodes - 1];
     const anx_node *nd = &plan->graph->nodes[node];

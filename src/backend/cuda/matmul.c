@@ -88,8 +88,7 @@ static anx_status prefer(const anx_cublaslt *lt, anx_lt_preference preference, a
     CHECK(lt, cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value), what, err)
     anx_status status = SET(ANX_CU_LT_MAX_WORKSPACE_BYTES, bytes);
     if (status == ANX_OK && !lt->nondeterministic) status = SET(ANX_CU_LT_REDUCTION_MASK, reductions);
-    if (status == ANX_OK && lt->math == ANX_MATH_FLOAT32)
-        status = SET(ANX_CU_LT_IMPLEMENTATION_MASK, implementations);
+    if (status == ANX_OK && lt->math == ANX_MATH_FLOAT32) status = SET(ANX_CU_LT_IMPLEMENTATION_MASK, implementations);
 #undef SET
     return status;
 }
@@ -103,8 +102,7 @@ static anx_status ask_heuristic(anx_matmul *m, anx_lt_preference preference, boo
                                                                   preference, 1, &choice, &n_choices);
     *found = code == 0 && n_choices > 0 && choice.status == 0;
     if (*found) m->algorithm = choice.algorithm;
-    return code == ANX_CU_BLAS_NOT_SUPPORTED ? ANX_OK
-                                             : anx_cuda_check_blas(lt->api, code, "choose an algorithm", err);
+    return code == ANX_CU_BLAS_NOT_SUPPORTED ? ANX_OK : anx_cuda_check_blas(lt->api, code, "choose an algorithm", err);
 }
 
 static anx_status choose_algorithm(anx_matmul *m, bool *found, anx_error *err) {

@@ -20,8 +20,7 @@ static anx_status allocate_tables(anx_cuda_plan *plan, anx_error *err) {
     if (plan->groups == NULL || plan->node_indices == NULL || plan->values == NULL || plan->nodes == NULL ||
         plan->params == NULL)
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
-    plan->n_groups =
-        anx_graph_make_groups(graph, plan->mode, ANX_CUDA_RELU_OPS, plan->groups, plan->node_indices);
+    plan->n_groups = anx_graph_make_groups(graph, plan->mode, ANX_CUDA_RELU_OPS, plan->groups, plan->node_indices);
     return ANX_OK;
 }
 

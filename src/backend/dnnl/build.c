@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 /* ---- growing lists -------------------------------------------------------------------------------------- */
 
 /* The list with room for one more, moved where it had none; NULL where there is no memory. */

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-
 /* calloc with room for at least one, so that NULL means failure alone. */
 static void *allocate(int count, size_t bytes) {
     return calloc(count > 0 ? (size_t)count : 1, bytes);

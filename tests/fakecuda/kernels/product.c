@@ -27,8 +27,8 @@ static void scale(const fake_product *p, float *c) {
 /* The transposes are row-major, and multiplied in the other order. */
 static void multiply(const fake_product *p, float *c) {
     float *own_a = NULL, *own_b = NULL;
-    fake_gemm g = {p->b.transposed,   p->a.transposed, p->n,    p->m, p->k,  p->alpha, fake_bytes(p->b.p), p->b.ld,
-                   fake_bytes(p->a.p), p->a.ld,         p->beta, c,    p->ldc};
+    fake_gemm g = {p->b.transposed, p->a.transposed,    p->n,    p->m,    p->k, p->alpha, fake_bytes(p->b.p),
+                   p->b.ld,         fake_bytes(p->a.p), p->a.ld, p->beta, c,    p->ldc};
     if (p->precision.tf32) {
         g.a = own_b = degraded(&p->b, &p->precision);
         g.b = own_a = degraded(&p->a, &p->precision);

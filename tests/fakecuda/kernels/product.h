@@ -1,4 +1,5 @@
-/* Products of matrices as cuBLAS has them: column-major, in the memory of a device, as exact as the hardware must be. */
+/* Products of matrices as cuBLAS has them: column-major, in the memory of a device, as exact as the hardware must be.
+ */
 #ifndef ANX_TESTS_FAKECUDA_KERNELS_PRODUCT_H
 #define ANX_TESTS_FAKECUDA_KERNELS_PRODUCT_H
 
