@@ -1,7 +1,8 @@
 /*
  * Plugins for tests: the reference backend under the name SAMPLE_NAME, telling what a GPU tells. $SAMPLE_DEVICES is how
  * many devices it says there are, 1 unless set, of which the first opens; $SAMPLE_TRACE a file that gets a line when
- * the plugin is opened; $SAMPLE_FAULT what fails: "memory" making a plan, "lost" running it.
+ * the plugin is opened; $SAMPLE_FAULT what fails: "open" opening a
+ * device, "memory" making a plan, "lost" running it.
  *
  * Wrong in one way each: SAMPLE_ABI, another interface version; SAMPLE_HOLLOW, no table; SAMPLE_MUTE, no function that
  * gives one; SAMPLE_UNBOUND, a function that nobody has.
@@ -33,6 +34,7 @@ static int device_count(anx_error *err) {
 }
 
 static anx_status device_open(int ordinal, const anx_device_options *options, void **out, anx_error *err) {
+    if (has_fault("open")) return anx_error_set(err, ANX_ERR_DEVICE, "libcudnn.so.9 was not found.\nLooked for it");
     if (ordinal > 0) return anx_error_set(err, ANX_ERR_DEVICE, "device %d of the sample does not open", ordinal);
     math = options->math;
     return anx_backend_reference.device_open(ordinal, options, out, err);

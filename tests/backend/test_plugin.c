@@ -171,6 +171,27 @@ static void auto_takes_a_device_that_is_there(void) {
     unsetenv("SAMPLE_DEVICES");
 }
 
+static void auto_says_which_device_it_cannot_use(void) {
+    look_in(ANX_SAMPLE_PLUGINS);
+    anx_error err = ANX_ERROR_INIT;
+    anx_device *device = NULL;
+    anx_device_info info;
+    setenv("SAMPLE_FAULT", "open", 1);
+    ANX_CHECK_OK(anx_device_open("auto", NULL, &device, &err), &err);
+    anx_device_describe(device, &info);
+    CU_ASSERT_STRING_EQUAL(info.backend, "cpu");
+    CU_ASSERT_PTR_NOT_NULL(strstr(info.notes, "'cuda' has a device here that cannot be used: libcudnn.so.9 was not "
+                                              "found. ('anx-parity devices' tells more)"));
+    anx_device_close(device);
+    setenv("SAMPLE_DEVICES", "0", 1);
+    ANX_CHECK_OK(anx_device_open("auto", NULL, &device, &err), &err);
+    anx_device_describe(device, &info);
+    CU_ASSERT_PTR_NULL(strstr(info.notes, "cuda"));
+    anx_device_close(device);
+    unsetenv("SAMPLE_FAULT");
+    unsetenv("SAMPLE_DEVICES");
+}
+
 static void a_plugins_devices_open_by_ordinal(void) {
     look_in(ANX_SAMPLE_PLUGINS);
     anx_error err = ANX_ERROR_INIT;
@@ -202,6 +223,7 @@ static const anx_test tests[] = {
     {"auto passes over what does not load", auto_passes_over_what_does_not_load},
     {"threads that load at once get the same table", threads_that_load_at_once_get_the_same_table},
     {"auto takes a device that is there", auto_takes_a_device_that_is_there},
+    {"auto says which device it cannot use", auto_says_which_device_it_cannot_use},
     {"a plugin's devices open by ordinal", a_plugins_devices_open_by_ordinal},
     {NULL, NULL},
 };
