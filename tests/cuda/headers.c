@@ -20,12 +20,15 @@ const anx_cuda_api anx_cuda_headers_check = {
 #define ENTRY(library, result, name, arguments) .name = name,
     ANX_CUDA_TABLE(ENTRY)
 #undef ENTRY
+        .cublasGetStatusName = cublasGetStatusName,
+    .cublasSscal_v2 = cublasSscal_v2,
+    .cudnnTransformTensor = cudnnTransformTensor,
 #if CUDNN_MAJOR >= 9
-        .cudnnGetLastErrorString = cudnnGetLastErrorString,
+    .cudnnGetLastErrorString = cudnnGetLastErrorString,
     .cudnnOpsVersionCheck = cudnnOpsVersionCheck,
     .cudnnCnnVersionCheck = cudnnCnnVersionCheck,
 #else
-        .cudnnOpsInferVersionCheck = cudnnOpsInferVersionCheck,
+    .cudnnOpsInferVersionCheck = cudnnOpsInferVersionCheck,
     .cudnnOpsTrainVersionCheck = cudnnOpsTrainVersionCheck,
     .cudnnCnnInferVersionCheck = cudnnCnnInferVersionCheck,
     .cudnnCnnTrainVersionCheck = cudnnCnnTrainVersionCheck,

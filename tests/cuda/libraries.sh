@@ -87,6 +87,16 @@ expect "no NVIDIA driver is installed: $doubles/13-9/libcudart.so.13 (CUDA 13.0)
 expect "the NVIDIA driver is too old: it is made for CUDA 12.2, and $doubles/13-9/libcudart.so.13 is CUDA 13.0" \
     "$doubles/13-9" FAKECUDA_DRIVER=12020
 expect "cuda CUDA 12." "$doubles/13-9:$doubles/12-9" FAKECUDA_DRIVER=12020
+# CUDA 13 has no code for what is older than 7.5.
+expect "the GPU has compute capability 7.0, and CUDA 13's libraries ($doubles/13-9/libcudart.so.13) have code for 7.5" \
+    "$doubles/13-9" FAKECUDA_CAPABILITY=7.0
+expect "cuda CUDA 12." "$doubles/13-9:$doubles/12-9" FAKECUDA_CAPABILITY=7.0
+# Python's packages before CUDA 13, a folder for each library; elsewhere lies a cuDNN for another CUDA.
+for package in cuda_runtime/lib:cudart cublas/lib:cublas cudnn/lib:cudnn; do
+    mkdir -p "$work/nvidia/${package%:*}" && cp "$doubles"/12-9/lib"${package#*:}"* "$work/nvidia/${package%:*}"
+done
+expect "cuDNN 9.19.0 $work/nvidia/cuda_runtime/lib/../../cudnn/lib" "$doubles/13-9:$work/nvidia/cuda_runtime/lib" \
+    FAKECUDA_CAPABILITY=7.0
 expect "sees no GPU" "$doubles/13-9" FAKECUDA_DEVICES=0
 expect "different versions" "$doubles/13-9" FAKECUDA_COUNT_ERROR=803
 expect "fails to count the GPUs: " "$doubles/13-9" FAKECUDA_COUNT_ERROR=999

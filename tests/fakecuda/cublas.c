@@ -294,35 +294,26 @@ unsigned cublasSgeam(struct cublasContext *h, unsigned ta, unsigned tb, int m, i
 
 /* ---- names --------------------------------------------------------------------------------------------------- */
 
-typedef struct status_text {
+typedef struct status_name {
     unsigned status;
-    const char *name, *text;
-} status_text;
+    const char *name;
+} status_name;
 
-static const status_text status_texts[] = {
-    {0, "CUBLAS_STATUS_SUCCESS", "success"},
-    {NOT_INITIALIZED, "CUBLAS_STATUS_NOT_INITIALIZED", "the library was not initialized"},
-    {ALLOC_FAILED, "CUBLAS_STATUS_ALLOC_FAILED", "the resource allocation failed"},
-    {INVALID_VALUE, "CUBLAS_STATUS_INVALID_VALUE", "an unsupported value or parameter was passed to the function"},
-    {8, "CUBLAS_STATUS_ARCH_MISMATCH", "the device lacks what this needs"},
-    {11, "CUBLAS_STATUS_MAPPING_ERROR", "the device's memory could not be accessed"},
-    {EXECUTION_FAILED, "CUBLAS_STATUS_EXECUTION_FAILED", "the function failed to launch on the GPU"},
-    {INTERNAL_ERROR, "CUBLAS_STATUS_INTERNAL_ERROR", "an internal operation failed"},
-    {NOT_SUPPORTED, "CUBLAS_STATUS_NOT_SUPPORTED", "this is not supported"},
-    {16, "CUBLAS_STATUS_LICENSE_ERROR", "the licence check failed"},
+static const status_name status_names[] = {
+    {0, "CUBLAS_STATUS_SUCCESS"},
+    {NOT_INITIALIZED, "CUBLAS_STATUS_NOT_INITIALIZED"},
+    {ALLOC_FAILED, "CUBLAS_STATUS_ALLOC_FAILED"},
+    {INVALID_VALUE, "CUBLAS_STATUS_INVALID_VALUE"},
+    {8, "CUBLAS_STATUS_ARCH_MISMATCH"},
+    {11, "CUBLAS_STATUS_MAPPING_ERROR"},
+    {EXECUTION_FAILED, "CUBLAS_STATUS_EXECUTION_FAILED"},
+    {INTERNAL_ERROR, "CUBLAS_STATUS_INTERNAL_ERROR"},
+    {NOT_SUPPORTED, "CUBLAS_STATUS_NOT_SUPPORTED"},
+    {16, "CUBLAS_STATUS_LICENSE_ERROR"},
 };
 
-static const status_text *find_status(unsigned status) {
-    static const status_text unknown = {0, "unrecognized status", "unrecognized status"};
-    for (size_t i = 0; i < sizeof status_texts / sizeof status_texts[0]; i++)
-        if (status_texts[i].status == status) return &status_texts[i];
-    return &unknown;
-}
-
 const char *cublasGetStatusName(unsigned status) {
-    return find_status(status)->name;
-}
-
-const char *cublasGetStatusString(unsigned status) {
-    return find_status(status)->text;
+    for (size_t i = 0; i < sizeof status_names / sizeof status_names[0]; i++)
+        if (status_names[i].status == status) return status_names[i].name;
+    return "unrecognized status";
 }

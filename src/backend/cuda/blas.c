@@ -74,10 +74,10 @@ anx_status anx_cublas_linear_backward_weights(const anx_cublas *blas, const anx_
     return multiply(blas, &p, "multiply by gradients", err);
 }
 
-/* A matrix of one row, times a diagonal. */
+/* A diagonal, times a matrix of one column: long columns are what the library is made for. */
 anx_status anx_cublas_multiply(const anx_cublas *blas, int64_t n, const float *x, const float *factors, float *y,
                                anx_error *err) {
-    return CHECK(blas, cublasSdgmm(blas->handle, ANX_CU_BLAS_SIDE_RIGHT, 1, (int)n, x, 1, factors, 1, y, 1),
+    return CHECK(blas, cublasSdgmm(blas->handle, ANX_CU_BLAS_SIDE_LEFT, (int)n, 1, x, (int)n, factors, 1, y, (int)n),
                  "multiply by a mask", err);
 }
 

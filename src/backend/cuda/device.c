@@ -87,10 +87,16 @@ static anx_status describe_gpu(anx_cuda_device *d, anx_error *err) {
         status = CHECK(d, cudaDeviceGetAttribute(&major, ANX_CU_CAPABILITY_MAJOR, d->ordinal), "describe the GPU", err);
     if (status == ANX_OK)
         status = CHECK(d, cudaDeviceGetAttribute(&minor, ANX_CU_CAPABILITY_MINOR, d->ordinal), "describe the GPU", err);
-    if (status == ANX_OK) status = CHECK(d, cudaMemGetInfo(&free_bytes, &d->memory_bytes), "ask for its memory", err);
     snprintf(d->capability, sizeof d->capability, "%d.%d", major, minor);
     snprintf(d->name, sizeof d->name, "cuda:%d", d->ordinal);
-    return status;
+    const int oldest = d->libraries.oldest_capability;
+    if (status == ANX_OK && 10 * major + minor < oldest)
+        return anx_error_set(err, ANX_ERR_DEVICE,
+                             "%s (%s) has compute capability %s, and CUDA %d's libraries have code for %d.%d and newer",
+                             d->name, d->isa, d->capability, d->libraries.runtime_version / 1000, oldest / 10,
+                             oldest % 10);
+    return status != ANX_OK ? status
+                            : CHECK(d, cudaMemGetInfo(&free_bytes, &d->memory_bytes), "ask for its memory", err);
 }
 
 void anx_cuda_device_info(const void *impl, anx_device_info *out) {

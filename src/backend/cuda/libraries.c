@@ -30,14 +30,15 @@ static const dnn_library dnn_8 = {
 
 typedef struct generation {
     int major;
+    int capability; /* of the oldest GPUs that it has code for: 75 is 7.5 */
     const char *runtime, *cublas_lt, *cublas;
     const dnn_library *dnn[3]; /* the newest first */
 } generation;
 
 static const generation generations[] = {
-    {13, "libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", {&dnn_9}},
-    {12, "libcudart.so.12", "libcublasLt.so.12", "libcublas.so.12", {&dnn_9, &dnn_8}},
-    {11, "libcudart.so.11.0", "libcublasLt.so.11", "libcublas.so.11", {&dnn_9, &dnn_8}},
+    {13, 75, "libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", {&dnn_9}},
+    {12, 50, "libcudart.so.12", "libcublasLt.so.12", "libcublas.so.12", {&dnn_9, &dnn_8}},
+    {11, 35, "libcudart.so.11.0", "libcublasLt.so.11", "libcublas.so.11", {&dnn_9, &dnn_8}},
 };
 
 /* How far an attempt came: what is told of several is what is wrong with the one that came farthest. */
@@ -54,6 +55,7 @@ typedef struct attempt {
     const anx_cuda_places *places;
     const generation *g;
     anx_cuda_libraries *libraries;
+    void *cublas; /* once it is open */
     progress progress;
     anx_error *err;
 } attempt;
@@ -89,11 +91,12 @@ static bool find_cublas_lt_functions(attempt *a, const anx_cuda_library *from) {
 
 #define FIND_OPTIONAL(library, result, name, arguments, first, last)                                                   \
     if (major >= first && major <= last) {                                                                             \
-        void *address = dlsym(from->handle, #name);                                                                    \
+        void *address = dlsym(library, #name);                                                                         \
         memcpy(&a->libraries->api.name, &address, sizeof address);                                                     \
     }
 
 static bool find_cudnn_functions(attempt *a, const anx_cuda_library *from, int major) {
+    void *const cublas = a->cublas, *const cudnn = from->handle;
     ANX_CUDA_TABLE_CUDNN(FIND)
     ANX_CUDA_TABLE_OPTIONAL(FIND_OPTIONAL)
     return true;
@@ -173,6 +176,27 @@ static bool refuse_devices(attempt *a, unsigned code) {
     return false;
 }
 
+/* Refuses where the newest of the GPUs is too old; anx_cuda_device_open looks at the one it opens. */
+static bool check_capability(attempt *a) {
+    anx_cuda_libraries *l = a->libraries;
+    int newest = 0;
+    l->oldest_capability = a->g->capability;
+    for (int i = 0; i < l->device_count; i++) {
+        int major = 0, minor = 0;
+        if (l->api.cudaDeviceGetAttribute(&major, ANX_CU_CAPABILITY_MAJOR, i) != ANX_CU_SUCCESS ||
+            l->api.cudaDeviceGetAttribute(&minor, ANX_CU_CAPABILITY_MINOR, i) != ANX_CU_SUCCESS)
+            return true; /* opening it will say why */
+        if (10 * major + minor > newest) newest = 10 * major + minor;
+    }
+    if (newest >= a->g->capability) return true;
+    anx_error_set(a->err, ANX_ERR_DEVICE,
+                  "the GPU has compute capability %d.%d, and CUDA %d's libraries (%s) have code for %d.%d and newer: "
+                  "install those of CUDA %d too",
+                  newest / 10, newest % 10, a->g->major, l->runtime_path, a->g->capability / 10, a->g->capability % 10,
+                  a->g->major - 1);
+    return false;
+}
+
 static bool count_devices(attempt *a) {
     anx_cuda_libraries *l = a->libraries;
     l->runtime_version = l->driver_version = l->device_count = 0;
@@ -189,7 +213,26 @@ static bool count_devices(attempt *a) {
     if (l->driver_version / 1000 < a->g->major) return refuse_driver(a, 0);
     if (l->device_count < 1) return refuse_devices(a, ANX_CU_NO_DEVICE);
     a->progress = FOUND_DEVICE;
-    return true;
+    return check_capability(a);
+}
+
+/* ---- the runtime's family --------------------------------------------------------------------------------- */
+
+static bool has_file(const char *folder, const char *name) {
+    char path[ANX_CUDA_MAX_PATH];
+    return snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path && access(path, F_OK) == 0;
+}
+
+/*
+ * Where a library lies that came with the runtime: in its own folder, or, as in Python's packages before CUDA 13, in
+ * that of `package` beside it. Libraries of several generations have one name, so these come before any other.
+ */
+static bool find_in_family(const attempt *a, const char *package, const char *name, char *folder, size_t size) {
+    char own[ANX_CUDA_MAX_PATH];
+    anx_cuda_folder_of(a->libraries->runtime_path, own, sizeof own);
+    snprintf(folder, size, "%s", own);
+    if (has_file(folder, name)) return true;
+    return snprintf(folder, size, "%s/../../%s/lib", own, package) < (int)size && has_file(folder, name);
 }
 
 /* ---- cuBLAS ----------------------------------------------------------------------------------------------- */
@@ -220,16 +263,29 @@ static bool open_cublas_lt(attempt *a) {
     return false;
 }
 
+/* The folder of cuBLAS: the runtime's family first. False: where the loader looks, or nowhere. */
+static bool find_cublas_folder(const attempt *a, char *folder, size_t size) {
+    if (find_in_family(a, "cublas", a->g->cublas, folder, size)) return true;
+    for (int i = 0; i < a->places->n && a->places->folder[i][0] != '\0'; i++) {
+        snprintf(folder, size, "%s", a->places->folder[i]);
+        if (has_file(folder, a->g->cublas)) return true;
+    }
+    return false;
+}
+
 static bool open_cublas(attempt *a) {
     anx_cuda_libraries *l = a->libraries;
-    anx_cuda_library beside, cublas;
+    anx_cuda_library beside, cublas = {.handle = NULL};
     char folder[ANX_CUDA_MAX_PATH];
-    anx_cuda_folder_of(l->runtime_path, folder, sizeof folder);
-    anx_cuda_open_in(folder, a->g->cublas_lt, &beside); /* where it is there, cuBLAS takes this one and no other */
-    anx_cuda_open_in(folder, a->g->cublas, &cublas);
-    if (cublas.path[0] == '\0') anx_cuda_find(a->places, a->g->cublas, &cublas);
+    if (find_cublas_folder(a, folder, sizeof folder)) {
+        anx_cuda_open_in(folder, a->g->cublas_lt, &beside); /* where it is there, cuBLAS takes this one and no other */
+        anx_cuda_open_in(folder, a->g->cublas, &cublas);
+    } else {
+        anx_cuda_find(a->places, a->g->cublas, &cublas);
+    }
     if (cublas.handle == NULL) return refuse_library(a, &cublas, a->g->cublas);
     a->progress = FOUND_CUBLAS;
+    a->cublas = cublas.handle;
     snprintf(l->cublas_path, sizeof l->cublas_path, "%s", cublas.path);
     if (!find_cublas_functions(a, &cublas)) return false;
     ask_version(l->api.cublasGetProperty, l->cublas_version);
@@ -243,19 +299,12 @@ static bool open_cublas(attempt *a) {
 
 /* ---- cuDNN ------------------------------------------------------------------------------------------------ */
 
-static bool has_file(const char *folder, const char *name) {
-    char path[ANX_CUDA_MAX_PATH];
-    return snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path && access(path, F_OK) == 0;
-}
-
 /*
- * The folder of a cuDNN: the runtime's own where it is there, as cuDNN's for several generations of CUDA have one name.
- * Found without opening the library itself: it aborts the process where a part of it is missing, so the first part is
- * what is looked for where the loader looks.
+ * The folder of a cuDNN. Found without opening the library itself: it aborts the process where a part of it is missing,
+ * so the first part is what is looked for where the loader looks.
  */
 static bool find_cudnn_folder(const attempt *a, const dnn_library *dnn, char *folder, size_t size) {
-    anx_cuda_folder_of(a->libraries->runtime_path, folder, size);
-    if (has_file(folder, dnn->name)) return true;
+    if (find_in_family(a, "cudnn", dnn->name, folder, size)) return true;
     for (int i = 0; i < a->places->n; i++) {
         const char *place = a->places->folder[i];
         if (place[0] != '\0') {

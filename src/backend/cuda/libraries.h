@@ -17,6 +17,7 @@ typedef struct anx_cuda_libraries {
     anx_cuda_api api;                    /* the runtime's functions; with anx_cuda_libraries_open all of them */
     int device_count;                    /* 1 or more */
     int runtime_version, driver_version; /* 13000 is 13.0 */
+    int oldest_capability;               /* of GPUs that these libraries have code for: 75 is 7.5 */
     int cublas_version[3];
     size_t cudnn_version; /* as cudnnGetVersion says it: 8907 is 8.9.7, 91900 is 9.19.0 */
     char runtime_path[ANX_CUDA_MAX_PATH], cublas_path[ANX_CUDA_MAX_PATH], cudnn_path[ANX_CUDA_MAX_PATH];

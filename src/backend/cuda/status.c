@@ -57,7 +57,8 @@ static anx_status library_failed(const anx_cuda_api *api, unsigned code, bool me
 anx_status anx_cuda_check_blas(const anx_cuda_api *api, unsigned code, const char *what, anx_error *err) {
     if (code == 0) return ANX_OK;
     char told[512];
-    snprintf(told, sizeof told, "cuBLAS cannot %s: %s (%u)", what, api->cublasGetStatusName(code), code);
+    const char *name = api->cublasGetStatusName != NULL ? api->cublasGetStatusName(code) : "status";
+    snprintf(told, sizeof told, "cuBLAS cannot %s: %s (%u)", what, name, code);
     return library_failed(api, code, code == ANX_CU_BLAS_ALLOC_FAILED, told, err);
 }
 
