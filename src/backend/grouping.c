@@ -9,8 +9,8 @@ bool anx_node_passes_on(const anx_node *node) {
     }
 }
 
-bool anx_node_takes_relu(const anx_node *node) {
-    return node->layer->op == ANX_OP_CONV2D || node->layer->op == ANX_OP_LINEAR;
+bool anx_node_takes_relu(const anx_node *node, unsigned relu_ops) {
+    return (relu_ops >> node->layer->op & 1u) != 0;
 }
 
 int anx_node_readers(const anx_graph *graph, int node) {
@@ -33,9 +33,9 @@ bool anx_node_aliases_in_training(const anx_graph *graph, int node) {
 }
 
 /* The last node of the infer or train group that starts at `first`. */
-static int last_of_fused_group(const anx_graph *graph, int first, anx_plan_mode mode) {
+static int last_of_fused_group(const anx_graph *graph, int first, anx_plan_mode mode, unsigned relu_ops) {
     int last = first;
-    if (anx_node_takes_relu(&graph->nodes[first]) && continues_chain(graph, last + 1) &&
+    if (anx_node_takes_relu(&graph->nodes[first], relu_ops) && continues_chain(graph, last + 1) &&
         graph->nodes[last + 1].layer->op == ANX_OP_RELU)
         last++;
     while (mode == ANX_PLAN_INFER && continues_chain(graph, last + 1) && anx_node_passes_on(&graph->nodes[last + 1]))
@@ -43,11 +43,12 @@ static int last_of_fused_group(const anx_graph *graph, int first, anx_plan_mode 
     return last;
 }
 
-int anx_graph_make_groups(const anx_graph *graph, anx_plan_mode mode, anx_group *groups, int *node_indices) {
+int anx_graph_make_groups(const anx_graph *graph, anx_plan_mode mode, unsigned relu_ops, anx_group *groups,
+                          int *node_indices) {
     int n_groups = 0;
     for (int i = 0; i < graph->n_nodes; i++) node_indices[i] = i;
     for (int first = 0; first < graph->n_nodes;) {
-        const int last = mode == ANX_PLAN_OBSERVE ? first : last_of_fused_group(graph, first, mode);
+        const int last = mode == ANX_PLAN_OBSERVE ? first : last_of_fused_group(graph, first, mode, relu_ops);
         anx_group *group = &groups[n_groups++];
         *group = (anx_group){
             .nodes = &node_indices[first], .n_nodes = last - first + 1, .n_inputs = graph->nodes[first].n_inputs};

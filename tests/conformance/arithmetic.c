@@ -152,20 +152,25 @@ static void test_nodes(void) {
     each_network(DATA_NORMAL, check_nodes);
 }
 
+/* Runs one group of an inferring plan on x and compares. */
+static void expect_group(const subject *s, int g, const anx_tensor *x) {
+    const anx_group *group = anx_plan_group(s->plan, g);
+    write_value(s, anx_value_output(group->inputs[0]), x);
+    run_groups(s, g, 1);
+    anx_tensor y = read_output(s, last_node(group));
+    truth t;
+    truth_of_group(&t, s, group, x);
+    expect_truth(s, last_node(group), &t, &y);
+    truth_fini(&t);
+    guarded_free(&y);
+}
+
 static void check_groups(network *net) {
     subject s;
     subject_init(&s, net, conformance_shared_device(), ANX_PLAN_INFER);
     for (int g = 0; g < anx_plan_group_count(s.plan); g++) {
-        const anx_group *group = anx_plan_group(s.plan, g);
-        anx_tensor x = draw_input(net, group->inputs[0]);
-        write_value(&s, anx_value_output(group->inputs[0]), &x);
-        run_groups(&s, g, 1);
-        anx_tensor y = read_output(&s, last_node(group));
-        truth t;
-        truth_of_group(&t, &s, group, &x);
-        expect_truth(&s, last_node(group), &t, &y);
-        truth_fini(&t);
-        guarded_free(&y);
+        anx_tensor x = draw_input(net, anx_plan_group(s.plan, g)->inputs[0]);
+        expect_group(&s, g, &x);
         guarded_free(&x);
     }
     subject_fini(&s);
@@ -221,6 +226,13 @@ static void test_special_elementwise(void) {
     each_network(DATA_NORMAL, check_special_elementwise);
 }
 
+/* Puts it into each image but the last, which stays ordinary, so that one that leaks is seen. */
+static void spoil(network *net, anx_tensor *x, float special) {
+    const int64_t per_image = anx_tensor_elems(x) / net->c->batch, spoiled = net->c->batch > 1 ? net->c->batch - 1 : 1;
+    for (int64_t n = 0; n < spoiled; n++)
+        floats(x)[n * per_image + test_random_int(&net->random, 0, per_image - 1)] = special;
+}
+
 /* One NaN or infinity in each image: it must reach the outputs that read it, and no other. */
 static void check_special_sums(network *net) {
     static const float special[] = {NAN, INFINITY, -INFINITY};
@@ -229,13 +241,9 @@ static void check_special_sums(network *net) {
     for (int node = 0; node < net->graph->n_nodes; node++) {
         const anx_node *nd = &net->graph->nodes[node];
         if (!sums(nd)) continue;
-        const int64_t per_image = anx_graph_node_elems(net->graph, nd->inputs[0]);
         for (int k = 0; k < 3; k++) {
             anx_tensor x = draw_input(net, nd->inputs[0]);
-            /* The last image stays ordinary, so that one that leaks is seen. */
-            const int64_t spoiled = net->c->batch > 1 ? net->c->batch - 1 : 1;
-            for (int64_t n = 0; n < spoiled; n++)
-                floats(&x)[n * per_image + test_random_int(&net->random, 0, per_image - 1)] = special[k];
+            spoil(net, &x, special[k]);
             expect_node(&s, node, &x, 0.0);
             guarded_free(&x);
         }
@@ -246,6 +254,26 @@ static void check_special_sums(network *net) {
 static void test_special_sums(void) {
     if (conformance_info_math() == ANX_MATH_FAST) return; /* tiles and transforms spread it */
     each_network(DATA_NORMAL, check_special_sums);
+}
+
+/* What is computed with a sum in one group, a ReLU above all, keeps its NaN. */
+static void check_special_groups(network *net) {
+    subject s;
+    subject_init(&s, net, conformance_shared_device(), ANX_PLAN_INFER);
+    for (int g = 0; g < anx_plan_group_count(s.plan); g++) {
+        const anx_group *group = anx_plan_group(s.plan, g);
+        if (!sums(&net->graph->nodes[group->nodes[0]])) continue;
+        anx_tensor x = draw_input(net, group->inputs[0]);
+        spoil(net, &x, NAN);
+        expect_group(&s, g, &x);
+        guarded_free(&x);
+    }
+    subject_fini(&s);
+}
+
+static void test_special_groups(void) {
+    if (conformance_info_math() == ANX_MATH_FAST) return;
+    each_network(DATA_NORMAL, check_special_groups);
 }
 
 /* Whether window index k of a kernel's side ever lies inside the input. */
@@ -394,6 +422,7 @@ const anx_test arithmetic_tests[] = {
     {"each_fused_group_is_within_float32_rounding_of_the_truth", test_groups},
     {"nan_infinity_signed_zero_and_subnormals_pass_unchanged_where_nothing_is_summed", test_special_elementwise},
     {"a_nan_or_infinity_reaches_exactly_the_sums_that_read_it", test_special_sums},
+    {"a_nan_comes_out_of_what_is_fused_with_the_sum_that_reads_it", test_special_groups},
     {"a_nan_weight_spoils_its_own_channel_alone", test_special_weight},
     {"sums_of_subnormals_are_gradual", test_subnormals},
     {"sums_beyond_float32_are_not_finite", test_overflow},

@@ -44,6 +44,7 @@ list() {
         case $name in
         cudaGetLastError) continue ;;
         cuda*) codes="2 700 719 999" ;;
+        cublasLt*) codes="1 3 7 13 14 15" ;;
         cublas*) codes="1 3 13 14" ;;
         *) codes="1001 2000 3000 5000" ;;
         esac

@@ -46,10 +46,10 @@ compile() {
 failed=0 tried=0
 while read -r -a folders; do
     all=()
-    for name in cuda_runtime_api.h cublas_v2.h cudnn.h; do
+    for name in cuda_runtime_api.h cublas_v2.h cublasLt.h cudnn.h; do
         for folder in "${folders[@]}"; do [ -f "$folder/$name" ] && all+=("$name") && break; done
     done
-    [ "${#all[@]}" = 3 ] || continue
+    [ "${#all[@]}" = 4 ] || continue
     echo "${folders[*]}"
     if ! missing=$(complete "${folders[@]}"); then
         echo "  incomplete, skipped: $(grep -m1 'error:' <<<"$missing")"
@@ -61,10 +61,12 @@ while read -r -a folders; do
         failed=1
         continue
     fi
-    # A size where a count belongs, a wrong number, a function that is not there.
+    # A size where a count belongs, a wrong number, a function that is not there, a structure that is too short.
     for mistake in 's/cudaMalloc, (void \*\*p, size_t bytes)/cudaMalloc, (void **p, int bytes)/' \
         's/ANX_CU_FMA_MATH, CUDNN_FMA_MATH, 3/ANX_CU_FMA_MATH, CUDNN_FMA_MATH, 2/' \
-        's/X(cublas, unsigned, cublasSdgmm/X(cublas, unsigned, cublasSdgmn/'; do
+        's/X(cublas, unsigned, cublasSdgmm/X(cublas, unsigned, cublasSdgmn/' \
+        's/uint64_t rows, uint64_t columns, int64_t ld/uint64_t rows, uint64_t columns, int ld/' \
+        's/int reserved\[4\]/int reserved[2]/'; do
         rm -rf "$work/tree"
         mkdir -p "$work/tree/src/backend/cuda" "$work/tree/tests/cuda"
         cp "$source/tests/cuda/headers.c" "$work/tree/tests/cuda"

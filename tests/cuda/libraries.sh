@@ -39,6 +39,12 @@ expect "auto cpu" "$work/empty" A=
 
 with lone 13-9 && rm "$work"/lone/libcublas* "$work"/lone/libcudnn*
 expect "libcublas.so.13 was not found; looked for it in: $work/lone" "$work/lone" A=
+with nolt 13-9 && rm "$work/nolt/libcublasLt.so.13"
+# The loader fills in what the machine has, if it has one: that is of another version than the double's.
+expect "libcublasLt.so.13" "$work/nolt" A=
+expect "$work/nolt/libcublas.so.13 " "$work/nolt" A=
+with alien 13-9 && cp "$work/alien/libcudart.so.13" "$work/alien/libcublasLt.so.13"
+expect "$work/alien/libcublasLt.so.13 has no function cublasLtCreate" "$work/alien" A=
 with nodnn 13-9 && rm "$work"/nodnn/libcudnn*
 expect "libcudnn.so.9 was not found" "$work/nodnn" A=
 expect "cuda CUDA 12." "$work/nodnn:$doubles/12-8" A=
@@ -59,7 +65,12 @@ expect "cuda CUDA 12." "$work/mixed:$doubles/12-9" A=
 cp "$doubles"/12-9/libcudnn* "$work/mixed"
 expect "cuDNN does not fit CUDA's runtime: $work/mixed/libcudnn.so.9 is cuDNN 9.19.0 for CUDA 12" "$work/mixed" A=
 with mixed 13-9 && cp "$doubles/12-9/libcublas.so.12" "$work/mixed/libcublas.so.13"
+cp "$doubles/12-9/libcublasLt.so.12" "$work/mixed"
 expect "cuBLAS does not fit CUDA's runtime: $work/mixed/libcublas.so.13 is version 12." "$work/mixed" A=
+with mixed 13-9 && cp "$doubles/12-9/libcublasLt.so.12" "$work/mixed/libcublasLt.so.13"
+expect "cuBLASLt does not fit cuBLAS: $work/mixed/libcublasLt.so.13 is version 12.1.0, $work/mixed/libcublas.so.13 is 13.0.0" \
+    "$work/mixed" A=
+expect "cuda CUDA 12." "$work/mixed:$doubles/12-9" A=
 with mixed 12-9 && cp "$doubles/12-8/libcudnn.so.8" "$work/mixed/libcudnn.so.9"
 expect "$work/mixed/libcudnn.so.9 " "$work/mixed" A=
 

@@ -28,29 +28,29 @@ check() {
     failed=1
 }
 
-# One upload, one download; a call for each of conv+bias+ReLU and pooling; a linear layer's product, bias and ReLU.
-FAKECUDA_COMPUTE=off check "a forward pass" "cublasSgemm_v2 3
+# One upload, one download; a call for each of conv+bias+ReLU, pooling, product+bias, ReLU behind that.
+FAKECUDA_COMPUTE=off check "a forward pass" "cublasLtMatmul 3
 cudaEventRecord 2
 cudaMemcpyAsync 2
 cudaSetDevice 4
 cudaStreamSynchronize 2
 cudaStreamWaitEvent 2
 cudnnActivationForward 2
-cudnnAddTensor 3
 cudnnConvolutionBiasActivationForward 5
 cudnnPoolingForward 3" "$(FAKECUDA_COMPUTE=off calls infer 10 20)"
+check "groups of a forward pass, each of which computes in one call" $((3 + 2 + 5 + 3)) "$("$steady" infer 0)"
 
 # Up: images, two masks, the gradient of the logits; down: the logits, for which the host waits (on both streams).
-check "a training step" "cublasSaxpy_v2 4
+check "a training step" "cublasLtMatmul 3
+cublasSaxpy_v2 4
 cublasSdgmm 4
 cublasSgeam 8
-cublasSgemm_v2 9
+cublasSgemm_v2 6
 cudaMemcpyAsync 5
 cudaSetDevice 9
 cudaStreamSynchronize 2
 cudnnActivationBackward 7
 cudnnActivationForward 2
-cudnnAddTensor 3
 cudnnConvolutionBackwardBias 8
 cudnnConvolutionBackwardData 4
 cudnnConvolutionBackwardFilter 5

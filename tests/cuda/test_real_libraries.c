@@ -45,14 +45,36 @@ static void *function_of(const anx_cuda_library *library, const char *name) {
     return NULL;
 }
 
+/* As the device looks for it: by the bare name, once cuBLAS is open. */
+static void test_cublas_brings_cublas_lt_along(void) {
+    const anx_cuda_places loader = {.folder = {(char *)""}, .n = 1};
+    anx_cuda_library lt = {.handle = NULL};
+    char name[32], *at = strstr(cublas.path, "libcublas.so.");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+    snprintf(name, sizeof name, "libcublasLt.so.%d", atoi(at + strlen("libcublas.so.")));
+    anx_cuda_find(&loader, name, &lt);
+    CU_ASSERT_PTR_NOT_NULL(lt.handle);
+    CU_ASSERT_PTR_EQUAL(function_of(&lt, "cublasLtMatmul"), dlsym(cublas.handle, "cublasLtMatmul"));
+    unsigned (*get)(unsigned, int *) = NULL, (*get_lt)(unsigned, int *) = NULL;
+    void *address = function_of(&cublas, "cublasGetProperty"), *address_lt = function_of(&lt, "cublasLtGetProperty");
+    memcpy(&get, &address, sizeof get);
+    memcpy(&get_lt, &address_lt, sizeof get_lt);
+    for (unsigned i = 0; i < 3 && get != NULL && get_lt != NULL; i++) {
+        int version = -1, version_lt = -2;
+        CU_ASSERT(get(i, &version) == 0 && get_lt(i, &version_lt) == 0);
+        CU_ASSERT_EQUAL(version, version_lt);
+    }
+}
+
 static void test_functions(void) {
 #define FIND(library, result, name, arguments)                                                                         \
     {                                                                                                                  \
         void *address = function_of(library##_of_table, #name);                                                        \
         memcpy(&api.name, &address, sizeof address);                                                                   \
     }
+    /* cuBLAS brings cuBLASLt along: what the latter has is found in the former. */
     const anx_cuda_library *const cudart_of_table = &runtime, *const cublas_of_table = &cublas,
-                                  *const cudnn_of_table = &cudnn;
+                                  *const cublasLt_of_table = &cublas, *const cudnn_of_table = &cudnn;
     ANX_CUDA_TABLE(FIND)
     const size_t version = api.cudnnGetVersion != NULL ? api.cudnnGetVersion() : 0;
     const int major = version >= 90000 ? 9 : 8;
@@ -110,6 +132,7 @@ static void test_cases(void) {
 }
 
 static const anx_test tests[] = {
+    {"cublas_brings_the_cublas_lt_of_its_own_version_along", test_cublas_brings_cublas_lt_along},
     {"the_libraries_have_every_function_of_the_table", test_functions},
     {"cudnn_means_the_same_by_every_layer_of_every_architecture", test_architectures},
     {"cudnn_means_the_same_by_the_conformance_cases", test_cases},

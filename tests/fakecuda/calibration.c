@@ -346,6 +346,91 @@ static void cublas(const anx_cuda_api *api, FILE *out) {
         fprintf(out, "cublas: %u is %s\n", codes[k], api->cublasGetStatusName(codes[k]));
 }
 
+/* Each attribute that the double knows, of each size. */
+static void lt_attributes(const anx_cuda_api *api, FILE *out, anx_lt_matmul d, anx_lt_preference p) {
+    static const char value[16] = {0};
+    for (unsigned attr = 0; attr < 15; attr++)
+        for (size_t bytes = 0; bytes <= 16; bytes++)
+            fprintf(out, "cublasLt: operation's attribute %u of %zu bytes: %u\n", attr, bytes,
+                    api->cublasLtMatmulDescSetAttribute(d, attr, value, bytes));
+    for (unsigned attr = 0; attr < 13; attr++)
+        for (size_t bytes = 0; bytes <= 16; bytes++)
+            fprintf(out, "cublasLt: preference %u of %zu bytes: %u\n", attr, bytes,
+                    api->cublasLtMatmulPreferenceSetAttribute(p, attr, value, bytes));
+    fprintf(out, "cublasLt: attribute NULL %u %u, far away %u %u, of NULL %u %u\n",
+            api->cublasLtMatmulDescSetAttribute(d, 3, NULL, 4),
+            api->cublasLtMatmulPreferenceSetAttribute(p, 1, NULL, 8),
+            api->cublasLtMatmulDescSetAttribute(d, 99, value, 4),
+            api->cublasLtMatmulPreferenceSetAttribute(p, 99, value, 4),
+            api->cublasLtMatmulDescSetAttribute(NULL, 3, value, 4),
+            api->cublasLtMatmulPreferenceSetAttribute(NULL, 1, value, 8));
+    static const int32_t values[] = {INT_MIN, -1, 0, 1, 2, 3, 4, 7, 69, 1000, INT_MAX};
+    for (size_t v = 0; v < COUNT(values); v++) {
+        fprintf(out, "cublasLt: value %d:", values[v]);
+        for (unsigned attr = 3; attr < 8; attr++)
+            fprintf(out, " %u", api->cublasLtMatmulDescSetAttribute(d, attr, &values[v], sizeof values[v]));
+        for (unsigned attr = 5; attr < 9; attr++)
+            fprintf(out, " %u", api->cublasLtMatmulPreferenceSetAttribute(p, attr, &values[v], sizeof values[v]));
+        fprintf(out, " %u\n", api->cublasLtMatmulPreferenceSetAttribute(p, 3, &values[v], sizeof values[v]));
+    }
+}
+
+static void lt_layouts(const anx_cuda_api *api, FILE *out) {
+    static const int64_t extents[][3] = {
+        {4, 4, 4},  {0, 4, 4},  {4, 0, 4},         {4, 4, 0},         {4, 4, 3},
+        {4, 4, -1}, {-1, 4, 4}, {INT64_MIN, 1, 1}, {4, 4, INT64_MAX}, {1ll << 40, 4, 1ll << 40}};
+    anx_lt_layout d = NULL;
+    fprintf(out, "cublasLt: layout NULL %u, destroy NULL %u\n", api->cublasLtMatrixLayoutCreate(NULL, 0, 4, 4, 4),
+            api->cublasLtMatrixLayoutDestroy(NULL));
+    for (unsigned type = 0; type < 40; type++) {
+        const unsigned status = api->cublasLtMatrixLayoutCreate(&d, type, 4, 4, 4);
+        fprintf(out, "cublasLt: layout of type %u: %u %u\n", type, status, api->cublasLtMatrixLayoutDestroy(d));
+    }
+    for (size_t i = 0; i < COUNT(extents); i++) {
+        const unsigned status =
+            api->cublasLtMatrixLayoutCreate(&d, 0, (uint64_t)extents[i][0], (uint64_t)extents[i][1], extents[i][2]);
+        fprintf(out, "cublasLt: layout %zu: %u %u\n", i, status, api->cublasLtMatrixLayoutDestroy(d));
+    }
+}
+
+static void cublas_lt(const anx_cuda_api *api, FILE *out) {
+    const float one = 1.0f;
+    int n = -7, major = 0;
+    struct cublasLtContext *h = (struct cublasLtContext *)7;
+    anx_lt_matmul d = NULL;
+    anx_lt_layout l = NULL;
+    anx_lt_preference p = NULL;
+    anx_lt_choice choice;
+    fprintf(out, "cublasLt: create %u, %d, NULL %u, destroy NULL %u\n", api->cublasLtCreate(&h),
+            h == (struct cublasLtContext *)7, api->cublasLtCreate(NULL), api->cublasLtDestroy(NULL));
+    for (unsigned t = 0; t < 5; t++) {
+        const unsigned status = api->cublasLtGetProperty(t, &major);
+        fprintf(out, "cublasLt: property %u: %u %d, NULL %u\n", t, status, t == 0 ? major : 0,
+                api->cublasLtGetProperty(t, NULL));
+    }
+    fprintf(out, "cublasLt: operation NULL %u, destroy NULL %u; preference NULL %u, destroy NULL %u\n",
+            api->cublasLtMatmulDescCreate(NULL, 69, 0), api->cublasLtMatmulDescDestroy(NULL),
+            api->cublasLtMatmulPreferenceCreate(NULL), api->cublasLtMatmulPreferenceDestroy(NULL));
+    for (unsigned compute = 60; compute < 84; compute++)
+        for (unsigned scale = 0; scale < 16; scale++) {
+            const unsigned status = api->cublasLtMatmulDescCreate(&d, compute, scale);
+            fprintf(out, "cublasLt: operation in %u, %u: %u %u\n", compute, scale, status,
+                    api->cublasLtMatmulDescDestroy(d));
+        }
+    lt_layouts(api, out);
+    fprintf(out, "cublasLt: create %u", api->cublasLtMatmulDescCreate(&d, 69, 0));
+    fprintf(out, " %u", api->cublasLtMatrixLayoutCreate(&l, 0, 1, 1, 1));
+    fprintf(out, " %u\n", api->cublasLtMatmulPreferenceCreate(&p));
+    lt_attributes(api, out, d, p);
+    fprintf(out, "cublasLt: NULL handle %u",
+            api->cublasLtMatmulAlgoGetHeuristic(NULL, d, l, l, l, l, p, 1, &choice, &n));
+    fprintf(out, " %d %u\n", n,
+            api->cublasLtMatmul(NULL, d, &one, &one, l, &one, l, &one, &one, l, NULL, l, NULL, NULL, 0, NULL));
+    fprintf(out, "cublasLt: destroy %u", api->cublasLtMatmulDescDestroy(d));
+    fprintf(out, " %u", api->cublasLtMatrixLayoutDestroy(l));
+    fprintf(out, " %u\n", api->cublasLtMatmulPreferenceDestroy(p));
+}
+
 static void cudnn(const anx_cuda_api *api, FILE *out) {
     struct cudnnContext *h = (struct cudnnContext *)7;
     char message[256] = "";
@@ -438,6 +523,7 @@ void calibration_run(const anx_cuda_api *api, FILE *out) {
                                   dropout,
                                   without_device,
                                   cublas,
+                                  cublas_lt,
                                   cudnn,
                                   cudnn_without_handle};
     for (size_t i = 0; i < COUNT(parts); i++) {

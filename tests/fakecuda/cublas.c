@@ -1,36 +1,9 @@
 /* cuBLAS: matrices are column-major. */
-#include <stdlib.h>
-#include <string.h>
-
-#include "tests/fakecuda/core/call.h"
-#include "tests/fakecuda/core/memory.h"
-#include "tests/fakecuda/core/options.h"
-#include "tests/fakecuda/core/report.h"
-#include "tests/fakecuda/core/work.h"
-#include "tests/fakecuda/exports.h"
-#include "tests/fakecuda/generation.h"
-#include "tests/fakecuda/kernels/gemm.h"
+#include "tests/fakecuda/cublas.h"
 
 __attribute__((used)) static const anx_cuda_api complete = {ANX_CUDA_TABLE_CUBLAS(FAKE_COMPLETE)};
 
-enum {
-    NOT_INITIALIZED = 1,
-    ALLOC_FAILED = 3,
-    INVALID_VALUE = 7,
-    EXECUTION_FAILED = 13,
-    INTERNAL_ERROR = 14,
-    NOT_SUPPORTED = 15
-};
-
-/* Returns what stands in the way of a call, if anything does; otherwise `library` is the handle. */
-#define NEED_HANDLE(h, typical)                                                                                        \
-    if ((h) == NULL) return NOT_INITIALIZED;                                                                           \
-    fake_object *handle = fake_object_here(call.name, (h), FAKE_BLAS);                                                 \
-    do {                                                                                                               \
-        const unsigned injected_ = fake_injected(call.name, (typical));                                                \
-        if (injected_ != 0) return injected_;                                                                          \
-        if (fake_device_error() != 0) return EXECUTION_FAILED;                                                         \
-    } while (0)
+#define NEED_HANDLE(h, typical) NEED_HANDLE_OF(h, FAKE_BLAS, typical)
 
 /* ---- handles ------------------------------------------------------------------------------------------------- */
 
@@ -57,14 +30,10 @@ unsigned cublasDestroy_v2(struct cublasContext *h) {
 }
 
 unsigned cublasGetProperty(unsigned type, int *value) {
-    static const int version[] = {FAKECUDA_CUDA, RUNTIME_MINOR, 0};
     FAKE_ENTER(NULL);
     FAKE_TRACE("%u", type);
     const unsigned injected = fake_injected(call.name, INVALID_VALUE);
-    if (injected != 0) return injected;
-    if (type > 2 || value == NULL) return INVALID_VALUE;
-    *value = version[type];
-    return 0;
+    return injected != 0 ? injected : blas_property(type, value);
 }
 
 unsigned cublasSetStream_v2(struct cublasContext *h, struct CUstream_st *s) {
@@ -115,18 +84,8 @@ static void begin(fake_work *work, const fake_call *call, const fake_object *han
     fake_work_begin(work, call->name, fake_stream_get(call->name, handle->library.stream));
 }
 
-/* A matrix of so many rows and columns. */
-static fake_region matrix(const float *p, int rows, int columns, int ld, unsigned access) {
-    return fake_region_rows(p, (size_t)columns, (size_t)rows, (size_t)ld, access);
-}
-
 static fake_region vector(const float *p, int n, int increment, unsigned access) {
     return fake_region_rows(p, (size_t)n, 1, (size_t)increment, access);
-}
-
-static unsigned launch(fake_work *work, fake_run *run, const void *arguments, size_t bytes) {
-    fake_work_launch(work, run, arguments, bytes);
-    return fake_device_error() != 0 ? EXECUTION_FAILED : 0;
 }
 
 static int at_least(int n) {
@@ -135,48 +94,8 @@ static int at_least(int n) {
 
 /* ---- products of matrices ------------------------------------------------------------------------------------ */
 
-typedef struct product {
-    fake_gemm gemm; /* of the transposes, which are row-major */
-    fake_precision precision;
-    int a_rows, a_columns, b_rows, b_columns; /* as stored */
-} product;
-
-/* A matrix without gaps, as the hardware sees it. */
-static float *degraded_matrix(const float *p, int rows, int columns, long ld, const fake_precision *precision) {
-    float *out = fake_floats((size_t)rows * (size_t)columns);
-    for (int i = 0; i < columns; i++) {
-        float *column = fake_degraded(p + i * ld, (size_t)rows, precision);
-        memcpy(out + (size_t)i * (size_t)rows, column, (size_t)rows * sizeof *out);
-        free(column);
-    }
-    return out;
-}
-
 static void run_product(const void *arguments) {
-    const product *p = arguments;
-    fake_gemm g = p->gemm;
-    g.a = fake_bytes(g.a);
-    g.b = fake_bytes(g.b);
-    g.c = fake_bytes(g.c);
-    float *own_a = NULL, *own_b = NULL;
-    if (p->precision.tf32) {
-        g.a = own_a = degraded_matrix(g.a, p->a_rows, p->a_columns, g.lda, &p->precision);
-        g.b = own_b = degraded_matrix(g.b, p->b_rows, p->b_columns, g.ldb, &p->precision);
-        g.lda = p->a_rows;
-        g.ldb = p->b_rows;
-    }
-    fake_gemm_run(&g);
-    free(own_a);
-    free(own_b);
-    for (long i = 0; p->precision.noise && i < g.m; i++) fake_add_noise(g.c + i * g.ldc, (size_t)g.n);
-}
-
-/* alpha = 0 or k = 0: the operands are not read. */
-static void run_scale(const void *arguments) {
-    const fake_gemm *g = &((const product *)arguments)->gemm;
-    float *c = fake_bytes(g->c);
-    for (long i = 0; i < g->m; i++)
-        for (long k = 0; k < g->n; k++) c[i * g->ldc + k] = g->beta == 0.0f ? 0.0f : g->beta * c[i * g->ldc + k];
+    fake_product_run(arguments);
 }
 
 static bool reduces_precision(const fake_library *l) {
@@ -205,22 +124,25 @@ unsigned cublasSgemm_v2(struct cublasContext *h, unsigned ta, unsigned tb, int m
     if (m == 0 || n == 0) return 0;
     const fake_library *l = &handle->library;
     const float by = fake_scalar(call.name, alpha), keep = fake_scalar(call.name, beta);
-    const bool reads = by != 0.0f && k != 0;
+    const fake_product p = {.m = m,
+                            .n = n,
+                            .k = k,
+                            .alpha = by,
+                            .beta = keep,
+                            .a = {A, a_rows, ta ? m : k, lda, ta != 0},
+                            .b = {B, b_rows, tb ? k : n, ldb, tb != 0},
+                            .c = C,
+                            .ldc = ldc,
+                            .precision = {.tf32 = reduces_precision(l), .noise = !is_reproducible(l)}};
     fake_work work;
     begin(&work, &call, handle);
-    if (reads) {
-        fake_work_add(&work, matrix(A, a_rows, ta ? m : k, lda, FAKE_READ));
-        fake_work_add(&work, matrix(B, b_rows, tb ? k : n, ldb, FAKE_READ));
+    if (by != 0.0f && k != 0) {
+        fake_work_add(&work, blas_matrix(A, a_rows, p.a.columns, lda, FAKE_READ));
+        fake_work_add(&work, blas_matrix(B, b_rows, p.b.columns, ldb, FAKE_READ));
     }
-    fake_work_add(&work, matrix(C, m, n, ldc, keep != 0.0f ? FAKE_READ | FAKE_WRITE : FAKE_WRITE));
+    fake_work_add(&work, blas_matrix(C, m, n, ldc, keep != 0.0f ? FAKE_READ | FAKE_WRITE : FAKE_WRITE));
     fake_work_add(&work, fake_region_flat(l->workspace, l->workspace_bytes, FAKE_WORKSPACE));
-    const product p = {.gemm = {tb != 0, ta != 0, n, m, k, by, B, ldb, A, lda, keep, C, ldc},
-                       .precision = {.tf32 = reduces_precision(l), .noise = !is_reproducible(l)},
-                       .a_rows = b_rows, /* the transposes' product has the operands exchanged */
-                       .a_columns = tb ? k : n,
-                       .b_rows = a_rows,
-                       .b_columns = ta ? m : k};
-    return launch(&work, reads ? run_product : run_scale, &p, sizeof p);
+    return blas_launch(&work, run_product, &p, sizeof p);
 }
 
 /* ---- vectors ------------------------------------------------------------------------------------------------- */
@@ -259,7 +181,7 @@ unsigned cublasSaxpy_v2(struct cublasContext *h, int n, const float *alpha, cons
     begin(&work, &call, handle);
     fake_work_add(&work, vector(x, n, incx, FAKE_READ));
     fake_work_add(&work, vector(y, n, incy, FAKE_READ | FAKE_WRITE));
-    return launch(&work, run_axpy, &a, sizeof a);
+    return blas_launch(&work, run_axpy, &a, sizeof a);
 }
 
 static void run_scal(const void *arguments) {
@@ -280,7 +202,7 @@ unsigned cublasSscal_v2(struct cublasContext *h, int n, const float *alpha, floa
     fake_work work;
     begin(&work, &call, handle);
     fake_work_add(&work, vector(x, n, incx, FAKE_READ | FAKE_WRITE));
-    return launch(&work, run_scal, &a, sizeof a);
+    return blas_launch(&work, run_scal, &a, sizeof a);
 }
 
 /* ---- matrices, element by element ---------------------------------------------------------------------------- */
@@ -314,10 +236,10 @@ unsigned cublasSdgmm(struct cublasContext *h, unsigned side, int m, int n, const
     const diagonal d = {side == ANX_CU_BLAS_SIDE_RIGHT, m, n, lda, incx, ldc, A, x, C};
     fake_work work;
     begin(&work, &call, handle);
-    fake_work_add(&work, matrix(A, m, n, lda, FAKE_READ | FAKE_IN_PLACE));
+    fake_work_add(&work, blas_matrix(A, m, n, lda, FAKE_READ | FAKE_IN_PLACE));
     fake_work_add(&work, vector(x, d.right ? n : m, incx, FAKE_READ));
-    fake_work_add(&work, matrix(C, m, n, ldc, FAKE_WRITE));
-    return launch(&work, run_diagonal, &d, sizeof d);
+    fake_work_add(&work, blas_matrix(C, m, n, ldc, FAKE_WRITE));
+    return blas_launch(&work, run_diagonal, &d, sizeof d);
 }
 
 typedef struct sum {
@@ -348,7 +270,7 @@ static void run_sum(const void *arguments) {
 static void add_summand(fake_work *work, const sum *s, bool transposed, const float *p, int ld, const float *c) {
     const int rows = transposed ? s->n : s->m, columns = transposed ? s->m : s->n;
     if (p == c && (transposed || ld != s->ldc)) fake_misuse(work->name, "in place, but not as the result is stored");
-    fake_work_add(work, matrix(p, rows, columns, ld, FAKE_READ | FAKE_IN_PLACE));
+    fake_work_add(work, blas_matrix(p, rows, columns, ld, FAKE_READ | FAKE_IN_PLACE));
 }
 
 unsigned cublasSgeam(struct cublasContext *h, unsigned ta, unsigned tb, int m, int n, const float *alpha,
@@ -366,8 +288,8 @@ unsigned cublasSgeam(struct cublasContext *h, unsigned ta, unsigned tb, int m, i
     begin(&work, &call, handle);
     if (s.alpha != 0.0f) add_summand(&work, &s, s.ta, A, lda, C);
     if (s.beta != 0.0f) add_summand(&work, &s, s.tb, B, ldb, C);
-    fake_work_add(&work, matrix(C, m, n, ldc, FAKE_WRITE));
-    return launch(&work, run_sum, &s, sizeof s);
+    fake_work_add(&work, blas_matrix(C, m, n, ldc, FAKE_WRITE));
+    return blas_launch(&work, run_sum, &s, sizeof s);
 }
 
 /* ---- names --------------------------------------------------------------------------------------------------- */

@@ -39,6 +39,7 @@ for generation in 13-9 12-9 12-8 11-8; do
     [ "$cuda" = 11 ] && runtime=libcudart.so.11.0
     check "$folder/$generation/$runtime" cudart ""
     check "$folder/$generation/libcublas.so.$cuda" cublas ""
+    check "$folder/$generation/libcublasLt.so.$cuda" cublasLt ""
     check "$folder/$generation/libcudnn.so.$cudnn" cudnn "$cudnn"
 done
 exit $bad

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum library { cudart, cublas, cudnn, N_LIBRARIES } library;
+typedef enum library { cudart, cublas, cublasLt, cudnn, N_LIBRARIES } library;
 
 static void *open_in(const char *folder, const char *name, int version, const char *suffix) {
     char path[4096];
@@ -25,6 +25,7 @@ bool fake_load(anx_cuda_api *api, const char *folder, int cuda, int cudnn_major)
     void *handles[N_LIBRARIES];
     handles[cudart] = open_in(folder, "libcudart", cuda, cuda == 11 ? ".0" : "");
     handles[cublas] = open_in(folder, "libcublas", cuda, "");
+    handles[cublasLt] = handles[cublas]; /* which brings it along: its functions are found there too */
     if (cudnn_major == 9) open_in(folder, "libcudnn_graph", 9, "");
     handles[cudnn] = open_in(folder, "libcudnn", cudnn_major, "");
     for (int i = 0; i < N_LIBRARIES; i++)

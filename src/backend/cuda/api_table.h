@@ -1,6 +1,6 @@
 /*
- * The functions of CUDA's runtime, cuBLAS and cuDNN that the device and its tests call: X(library, result, name,
- * arguments).
+ * The functions of CUDA's runtime, cuBLAS, cuBLASLt and cuDNN that the device and its tests call: X(library, result,
+ * name, arguments).
  *
  * The finder of libraries, the test double, its trace and the check against NVIDIA's headers (tests/cuda/headers.c)
  * all expand this one table. It holds names and types alone, written down for what is called here; no file of
@@ -11,11 +11,13 @@
 #define ANX_SRC_BACKEND_CUDA_API_TABLE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct CUstream_st;
 struct CUevent_st;
 struct cudaDeviceProp;
 struct cublasContext;
+struct cublasLtContext;
 struct cudnnContext;
 struct cudnnTensorStruct;
 struct cudnnFilterStruct;
@@ -23,6 +25,32 @@ struct cudnnConvolutionStruct;
 struct cudnnActivationStruct;
 struct cudnnPoolingStruct;
 struct cudnnDropoutStruct;
+
+/* What cuBLASLt fills in: the algorithm that its heuristic chooses, to be handed back as it is, and what it takes. */
+struct anx_lt_algorithm {
+    uint64_t data[8];
+};
+
+struct anx_lt_choice {
+    struct anx_lt_algorithm algorithm;
+    size_t workspace_bytes;
+    unsigned status; /* unless it is 0 the rest says nothing */
+    float waves;
+    int reserved[4];
+};
+
+/*
+ * cuBLASLt's types have no tags in NVIDIA's headers, so that no declaration but NVIDIA's own agrees with them: the
+ * check against those headers puts their types here, and compares the layouts above.
+ */
+#ifndef ANX_LT_TYPES
+#define ANX_LT_TYPES
+typedef struct anx_lt_matmul_st *anx_lt_matmul;
+typedef struct anx_lt_layout_st *anx_lt_layout;
+typedef struct anx_lt_preference_st *anx_lt_preference;
+typedef struct anx_lt_algorithm anx_lt_algorithm;
+typedef struct anx_lt_choice anx_lt_choice;
+#endif
 
 /* clang-format off */
 
@@ -76,6 +104,30 @@ struct cudnnDropoutStruct;
        int lda, const float *beta, const float *B, int ldb, float *C, int ldc)) \
     X(cublas, const char *, cublasGetStatusName, (unsigned status)) \
     X(cublas, const char *, cublasGetStatusString, (unsigned status))
+
+/* Of the library that cuBLAS loads itself. */
+#define ANX_CUDA_TABLE_CUBLASLT(X) \
+    X(cublasLt, unsigned, cublasLtCreate, (struct cublasLtContext **h)) \
+    X(cublasLt, unsigned, cublasLtDestroy, (struct cublasLtContext *h)) \
+    X(cublasLt, unsigned, cublasLtGetProperty, (unsigned type, int *value)) \
+    X(cublasLt, unsigned, cublasLtMatmulDescCreate, (anx_lt_matmul *d, unsigned compute, unsigned scale_type)) \
+    X(cublasLt, unsigned, cublasLtMatmulDescSetAttribute, \
+      (anx_lt_matmul d, unsigned attr, const void *value, size_t bytes)) \
+    X(cublasLt, unsigned, cublasLtMatmulDescDestroy, (anx_lt_matmul d)) \
+    X(cublasLt, unsigned, cublasLtMatrixLayoutCreate, \
+      (anx_lt_layout *d, unsigned type, uint64_t rows, uint64_t columns, int64_t ld)) \
+    X(cublasLt, unsigned, cublasLtMatrixLayoutDestroy, (anx_lt_layout d)) \
+    X(cublasLt, unsigned, cublasLtMatmulPreferenceCreate, (anx_lt_preference *d)) \
+    X(cublasLt, unsigned, cublasLtMatmulPreferenceSetAttribute, \
+      (anx_lt_preference d, unsigned attr, const void *value, size_t bytes)) \
+    X(cublasLt, unsigned, cublasLtMatmulPreferenceDestroy, (anx_lt_preference d)) \
+    X(cublasLt, unsigned, cublasLtMatmulAlgoGetHeuristic, \
+      (struct cublasLtContext *h, anx_lt_matmul d, anx_lt_layout ad, anx_lt_layout bd, anx_lt_layout cd, \
+       anx_lt_layout dd, anx_lt_preference preference, int most, anx_lt_choice *choices, int *n_choices)) \
+    X(cublasLt, unsigned, cublasLtMatmul, \
+      (struct cublasLtContext *h, anx_lt_matmul d, const void *alpha, const void *A, anx_lt_layout ad, \
+       const void *B, anx_lt_layout bd, const void *beta, const void *C, anx_lt_layout cd, void *D, \
+       anx_lt_layout dd, const anx_lt_algorithm *algorithm, void *ws, size_t ws_bytes, struct CUstream_st *s))
 
 #define ANX_CUDA_TABLE_CUDNN(X) \
     X(cudnn, size_t, cudnnGetVersion, (void)) \
@@ -200,7 +252,8 @@ struct cudnnDropoutStruct;
     X(cudnn, unsigned, cudnnCnnInferVersionCheck, (void), 8, 8) \
     X(cudnn, unsigned, cudnnCnnTrainVersionCheck, (void), 8, 8)
 
-#define ANX_CUDA_TABLE(X) ANX_CUDA_TABLE_CUDART(X) ANX_CUDA_TABLE_CUBLAS(X) ANX_CUDA_TABLE_CUDNN(X)
+#define ANX_CUDA_TABLE(X) \
+    ANX_CUDA_TABLE_CUDART(X) ANX_CUDA_TABLE_CUBLAS(X) ANX_CUDA_TABLE_CUBLASLT(X) ANX_CUDA_TABLE_CUDNN(X)
 /* clang-format on */
 
 /* The functions as found in the libraries; those of the optional table may be NULL. */
@@ -245,8 +298,30 @@ typedef struct anx_cuda_api {
     X(ANX_CU_BLAS_PEDANTIC_MATH, CUBLAS_PEDANTIC_MATH, 2) \
     X(ANX_CU_BLAS_TF32_MATH, CUBLAS_TF32_TENSOR_OP_MATH, 3) \
     X(ANX_CU_BLAS_ALLOC_FAILED, CUBLAS_STATUS_ALLOC_FAILED, 3) \
+    X(ANX_CU_BLAS_INVALID_VALUE, CUBLAS_STATUS_INVALID_VALUE, 7) \
+    X(ANX_CU_BLAS_ARCH_MISMATCH, CUBLAS_STATUS_ARCH_MISMATCH, 8) \
+    X(ANX_CU_BLAS_NOT_SUPPORTED, CUBLAS_STATUS_NOT_SUPPORTED, 15) \
     X(ANX_CU_BLAS_ATOMICS_NOT_ALLOWED, CUBLAS_ATOMICS_NOT_ALLOWED, 0) \
     X(ANX_CU_BLAS_ATOMICS_ALLOWED, CUBLAS_ATOMICS_ALLOWED, 1) \
+    X(ANX_CU_LT_FLOAT, CUDA_R_32F, 0) \
+    X(ANX_CU_LT_COMPUTE_DEFAULT, CUBLAS_COMPUTE_32F, 68) \
+    X(ANX_CU_LT_COMPUTE_PEDANTIC, CUBLAS_COMPUTE_32F_PEDANTIC, 69) \
+    X(ANX_CU_LT_COMPUTE_TF32, CUBLAS_COMPUTE_32F_FAST_TF32, 77) \
+    X(ANX_CU_LT_TRANSA, CUBLASLT_MATMUL_DESC_TRANSA, 3) \
+    X(ANX_CU_LT_EPILOGUE, CUBLASLT_MATMUL_DESC_EPILOGUE, 7) \
+    X(ANX_CU_LT_BIAS_POINTER, CUBLASLT_MATMUL_DESC_BIAS_POINTER, 8) \
+    X(ANX_CU_LT_EPILOGUE_NONE, CUBLASLT_EPILOGUE_DEFAULT, 1) \
+    X(ANX_CU_LT_EPILOGUE_RELU, CUBLASLT_EPILOGUE_RELU, 2) \
+    X(ANX_CU_LT_EPILOGUE_BIAS, CUBLASLT_EPILOGUE_BIAS, 4) \
+    X(ANX_CU_LT_EPILOGUE_RELU_BIAS, CUBLASLT_EPILOGUE_RELU_BIAS, 6) \
+    X(ANX_CU_LT_MAX_WORKSPACE_BYTES, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, 1) \
+    X(ANX_CU_LT_REDUCTION_MASK, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, 3) \
+    X(ANX_CU_LT_IMPLEMENTATION_MASK, CUBLASLT_MATMUL_PREF_IMPL_MASK, 12) \
+    X(ANX_CU_LT_REDUCES_IN_PLACE, CUBLASLT_REDUCTION_SCHEME_INPLACE, 1) \
+    X(ANX_CU_LT_REDUCES_IN_COMPUTE_TYPE, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, 2) \
+    X(ANX_CU_LT_FMA, CUBLASLT_NUMERICAL_IMPL_FLAGS_FMA, 0x1) \
+    X(ANX_CU_LT_ACCUMULATES_FLOATS, CUBLASLT_NUMERICAL_IMPL_FLAGS_ACCUMULATOR_32F, 0x200) \
+    X(ANX_CU_LT_READS_FLOATS, CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_32F, 0x80000) \
     X(ANX_CU_FLOAT, CUDNN_DATA_FLOAT, 0) \
     X(ANX_CU_NCHW, CUDNN_TENSOR_NCHW, 0) \
     X(ANX_CU_CROSS_CORRELATION, CUDNN_CROSS_CORRELATION, 1) \

@@ -1,6 +1,5 @@
 #include "src/backend/cuda/plan.h"
 #include "src/backend/cuda/status.h"
-#include "src/backend/grouping.h"
 
 /* What a node's way back starts from and gives. */
 typedef struct back {

@@ -5,7 +5,7 @@
 #define CHECK(blas, call, what, err) anx_cuda_check_blas((blas)->api, (blas)->api->call, what, err)
 
 /* What NVIDIA recommends for its newest GPUs; 4 MiB for those before. */
-enum { WORKSPACE_BYTES = 32 << 20 };
+static const size_t workspace_bytes = 32 << 20;
 
 /* PEDANTIC keeps every product and sum in float32, whatever the environment asks for. */
 static unsigned math_mode(anx_math_mode math) {
@@ -15,17 +15,17 @@ static unsigned math_mode(anx_math_mode math) {
 anx_status anx_cublas_init(anx_cublas *blas, const anx_cuda_api *api, struct CUstream_st *stream, anx_math_mode math,
                            bool nondeterministic, anx_error *err) {
     const unsigned atomics = nondeterministic ? ANX_CU_BLAS_ATOMICS_ALLOWED : ANX_CU_BLAS_ATOMICS_NOT_ALLOWED;
-    *blas = (anx_cublas){.api = api};
+    *blas = (anx_cublas){.api = api, .workspace_bytes = workspace_bytes};
     anx_status status = CHECK(blas, cublasCreate_v2(&blas->handle), "start", err);
     if (status == ANX_OK) status = CHECK(blas, cublasSetStream_v2(blas->handle, stream), "use a stream", err);
     if (status == ANX_OK) status = CHECK(blas, cublasSetMathMode(blas->handle, math_mode(math)), "set its mode", err);
     if (status == ANX_OK) status = CHECK(blas, cublasSetAtomicsMode(blas->handle, atomics), "set its mode", err);
     if (status == ANX_OK)
         status =
-            anx_cuda_check(api, api->cudaMalloc(&blas->workspace, WORKSPACE_BYTES), "allocate 32 MiB for cuBLAS", err);
+            anx_cuda_check(api, api->cudaMalloc(&blas->workspace, workspace_bytes), "allocate 32 MiB for cuBLAS", err);
     /* After the stream, which takes a workspace away again. */
     if (status == ANX_OK)
-        status = CHECK(blas, cublasSetWorkspace_v2(blas->handle, blas->workspace, WORKSPACE_BYTES), "take memory", err);
+        status = CHECK(blas, cublasSetWorkspace_v2(blas->handle, blas->workspace, workspace_bytes), "take memory", err);
     if (status != ANX_OK) anx_cublas_fini(blas);
     return status;
 }

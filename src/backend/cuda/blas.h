@@ -1,6 +1,7 @@
 /*
- * Matrices and vectors on cuBLAS. Everything is float32 in device memory; matrices are row-major and packed, as
- * PyTorch has them. Work is enqueued on the handle's stream. Errors: DEVICE with cuBLAS's number.
+ * Matrices and vectors on cuBLAS; what cuBLASLt does is in matmul.h. Everything is float32 in device memory; matrices
+ * are row-major and packed, as PyTorch has them. Work is enqueued on the handle's stream. Errors: DEVICE with cuBLAS's
+ * number.
  */
 #ifndef ANX_SRC_BACKEND_CUDA_BLAS_H
 #define ANX_SRC_BACKEND_CUDA_BLAS_H
@@ -14,6 +15,7 @@ typedef struct anx_cublas {
     const anx_cuda_api *api;
     struct cublasContext *handle;
     void *workspace; /* of its own, so that the same call gives the same bits */
+    size_t workspace_bytes;
 } anx_cublas;
 
 anx_status anx_cublas_init(anx_cublas *blas, const anx_cuda_api *api, struct CUstream_st *stream, anx_math_mode math,

@@ -139,6 +139,7 @@ anx_status anx_cuda_device_open(int ordinal, const anx_device_options *options, 
     if (status == ANX_OK)
         status = CHECK(d, cudaStreamCreateWithFlags(&d->uploads, ANX_CU_STREAM_NON_BLOCKING), "make a stream", err);
     if (status == ANX_OK) status = anx_cublas_init(&d->blas, d->api, d->stream, d->math, d->nondeterministic, err);
+    if (status == ANX_OK) status = anx_cublaslt_init(&d->lt, &d->blas, d->stream, d->math, d->nondeterministic, err);
     if (status == ANX_OK) status = anx_cudnn_init(&d->dnn, d->api, d->stream, d->math, d->nondeterministic, err);
     if (status != ANX_OK) {
         anx_cuda_device_close(d);
@@ -158,6 +159,7 @@ void anx_cuda_device_close(void *impl) {
     if (d->stream != NULL) d->api->cudaStreamSynchronize(d->stream);
     if (d->uploads != NULL) d->api->cudaStreamSynchronize(d->uploads);
     anx_cudnn_fini(&d->dnn);
+    anx_cublaslt_fini(&d->lt);
     anx_cublas_fini(&d->blas);
     if (d->uploads != NULL) d->api->cudaStreamDestroy(d->uploads);
     if (d->stream != NULL) d->api->cudaStreamDestroy(d->stream);

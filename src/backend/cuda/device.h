@@ -5,6 +5,7 @@
 #include "src/backend/cuda/blas.h"
 #include "src/backend/cuda/cudnn_ops.h"
 #include "src/backend/cuda/libraries.h"
+#include "src/backend/cuda/matmul.h"
 
 typedef struct anx_cuda_device {
     anx_cuda_libraries libraries;
@@ -15,6 +16,7 @@ typedef struct anx_cuda_device {
     bool nondeterministic;
     struct CUstream_st *stream, *uploads;
     anx_cublas blas;
+    anx_cublaslt lt;
     anx_cudnn dnn;
     size_t memory_bytes;
     char name[32];                /* "cuda:0" */

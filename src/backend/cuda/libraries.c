@@ -82,6 +82,11 @@ static bool find_cublas_functions(attempt *a, const anx_cuda_library *from) {
     return true;
 }
 
+static bool find_cublas_lt_functions(attempt *a, const anx_cuda_library *from) {
+    ANX_CUDA_TABLE_CUBLASLT(FIND)
+    return true;
+}
+
 #define FIND_OPTIONAL(library, result, name, arguments, first, last)                                                   \
     if (major >= first && major <= last) {                                                                             \
         void *address = dlsym(from->handle, #name);                                                                    \
@@ -189,6 +194,32 @@ static bool count_devices(attempt *a) {
 
 /* ---- cuBLAS ----------------------------------------------------------------------------------------------- */
 
+static void ask_version(unsigned (*get_property)(unsigned, int *), int version[3]) {
+    static const unsigned properties[] = {ANX_CU_PROPERTY_MAJOR, ANX_CU_PROPERTY_MINOR, ANX_CU_PROPERTY_PATCH};
+    for (int i = 0; i < 3; i++)
+        if (get_property(properties[i], &version[i]) != 0) version[i] = -1;
+}
+
+/*
+ * cuBLAS does not open without its cuBLASLt, and has brought one along: asked by its bare name, the loader gives that
+ * one. The two come out together.
+ */
+static bool open_cublas_lt(attempt *a) {
+    const anx_cuda_libraries *l = a->libraries;
+    const anx_cuda_places loader = {.folder = {(char *)""}, .n = 1};
+    anx_cuda_library lt;
+    int version[3];
+    anx_cuda_find(&loader, a->g->cublas_lt, &lt);
+    if (lt.handle == NULL) return refuse_library(a, &lt, a->g->cublas_lt);
+    if (!find_cublas_lt_functions(a, &lt)) return false;
+    ask_version(l->api.cublasLtGetProperty, version);
+    if (memcmp(version, l->cublas_version, sizeof version) == 0) return true;
+    anx_error_set(a->err, ANX_ERR_DEVICE, "cuBLASLt does not fit cuBLAS: %s is version %d.%d.%d, %s is %d.%d.%d",
+                  lt.path, version[0], version[1], version[2], l->cublas_path, l->cublas_version[0],
+                  l->cublas_version[1], l->cublas_version[2]);
+    return false;
+}
+
 static bool open_cublas(attempt *a) {
     anx_cuda_libraries *l = a->libraries;
     anx_cuda_library beside, cublas;
@@ -201,10 +232,8 @@ static bool open_cublas(attempt *a) {
     a->progress = FOUND_CUBLAS;
     snprintf(l->cublas_path, sizeof l->cublas_path, "%s", cublas.path);
     if (!find_cublas_functions(a, &cublas)) return false;
-    static const unsigned properties[] = {ANX_CU_PROPERTY_MAJOR, ANX_CU_PROPERTY_MINOR, ANX_CU_PROPERTY_PATCH};
-    for (int i = 0; i < 3; i++)
-        if (l->api.cublasGetProperty(properties[i], &l->cublas_version[i]) != 0) l->cublas_version[i] = -1;
-    if (l->cublas_version[0] == a->g->major) return true;
+    ask_version(l->api.cublasGetProperty, l->cublas_version);
+    if (l->cublas_version[0] == a->g->major) return open_cublas_lt(a);
     anx_error_set(a->err, ANX_ERR_DEVICE,
                   "cuBLAS does not fit CUDA's runtime: %s is version %d.%d.%d, %s is CUDA %d.%d", l->cublas_path,
                   l->cublas_version[0], l->cublas_version[1], l->cublas_version[2], l->runtime_path,

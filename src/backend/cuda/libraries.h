@@ -2,7 +2,8 @@
  * NVIDIA's libraries: found, opened, asked for their versions, and refused where they do not fit together.
  *
  * Nothing is linked. All are of one generation of CUDA (13, 12, 11 are tried in this order): the runtime, cuBLAS of the
- * same major version, a cuDNN (8 or 9) built for it, and cuDNN's parts from the folder of the library that loads them.
+ * same major version with its cuBLASLt, a cuDNN (8 or 9) built for it, and cuDNN's parts from the folder of the library
+ * that loads them.
  */
 #ifndef ANX_SRC_BACKEND_CUDA_LIBRARIES_H
 #define ANX_SRC_BACKEND_CUDA_LIBRARIES_H

@@ -3,7 +3,6 @@
 
 #include "src/backend/cuda/plan.h"
 #include "src/backend/cuda/status.h"
-#include "src/backend/grouping.h"
 #include "src/backend/training.h"
 #include "src/base/checked.h"
 
@@ -29,7 +28,8 @@ static void settle_storage(anx_cuda_plan *plan) {
         if (plan->mode == ANX_PLAN_TRAIN && anx_node_aliases_in_training(plan->graph, result))
             plan->values[result].storage = plan->values[plan->graph->nodes[result].inputs[0]].storage;
         if (group->n_nodes > 1 && plan->graph->nodes[group->nodes[1]].layer->op == ANX_OP_RELU)
-            plan->nodes[group->nodes[0]].relu = anx_node_takes_relu(&plan->graph->nodes[group->nodes[0]]);
+            plan->nodes[group->nodes[0]].relu =
+                anx_node_takes_relu(&plan->graph->nodes[group->nodes[0]], ANX_CUDA_RELU_OPS);
     }
 }
 
@@ -253,7 +253,7 @@ anx_status anx_cuda_lower(anx_cuda_plan *plan, const bool *trained, anx_error *e
 
 /* ---- settling ------------------------------------------------------------------------------------------- */
 
-/* Runs each convolution once on zeros; its results are in nobody's way yet. */
+/* Runs a convolution once on zeros; its results are in nobody's way yet. */
 static anx_status settle_conv(anx_cuda_plan *plan, const anx_group *group, anx_error *err) {
     const int node = group->nodes[0], result = group->nodes[group->n_nodes - 1];
     const anx_node *nd = &plan->graph->nodes[node];
@@ -274,12 +274,29 @@ static anx_status settle_conv(anx_cuda_plan *plan, const anx_group *group, anx_e
     return status != ANX_OK ? status : anx_cudnn_conv_settle(plan->nodes[node].conv, &m, err);
 }
 
+/* Likewise. The bias's address belongs to what the library chooses an algorithm for, so that this cannot come before.
+ */
+static anx_status settle_linear(anx_cuda_plan *plan, const anx_group *group, anx_error *err) {
+    const int node = group->nodes[0], result = group->nodes[group->n_nodes - 1];
+    const anx_node *nd = &plan->graph->nodes[node];
+    const anx_cublas_linear l = {plan->batch, nd->in.dim[0], nd->out.dim[0]};
+    float *x = anx_cuda_output(plan, nd->inputs[0]);
+    const anx_status status = clear(plan, x, floats(anx_cuda_elems(plan, nd->inputs[0])), err);
+    if (status != ANX_OK) return status;
+    return anx_matmul_create(&plan->device->lt, &l, x, anx_cuda_param_data(plan, nd->weight),
+                             anx_cuda_param_data(plan, nd->bias), anx_cuda_output(plan, result),
+                             &plan->nodes[node].matmul, err);
+}
+
 anx_status anx_cuda_settle(anx_cuda_plan *plan, anx_error *err) {
     anx_status status = ANX_OK;
     for (int g = 0; g < plan->n_groups && status == ANX_OK; g++) {
-        const int node = plan->groups[g].nodes[0];
-        if (plan->nodes[node].conv != NULL)
-            status = in_layer(plan, node, settle_conv(plan, &plan->groups[g], err), err);
+        const anx_group *group = &plan->groups[g];
+        const int node = group->nodes[0];
+        const anx_op op = plan->graph->nodes[node].layer->op;
+        if (op == ANX_OP_CONV2D) status = settle_conv(plan, group, err);
+        if (op == ANX_OP_LINEAR) status = settle_linear(plan, group, err);
+        status = in_layer(plan, node, status, err);
     }
     return status != ANX_OK ? status : clear_gradients(plan, err); /* measuring wrote some */
 }

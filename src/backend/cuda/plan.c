@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "src/backend/cuda/status.h"
-#include "src/backend/grouping.h"
 
 /* ---- creation ------------------------------------------------------------------------------------------- */
 
@@ -21,7 +20,7 @@ static anx_status allocate_tables(anx_cuda_plan *plan, anx_error *err) {
     if (plan->groups == NULL || plan->node_indices == NULL || plan->values == NULL || plan->nodes == NULL ||
         plan->params == NULL)
         return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
-    plan->n_groups = anx_graph_make_groups(graph, plan->mode, plan->groups, plan->node_indices);
+    plan->n_groups = anx_graph_make_groups(graph, plan->mode, ANX_CUDA_RELU_OPS, plan->groups, plan->node_indices);
     return ANX_OK;
 }
 
@@ -94,6 +93,7 @@ anx_status anx_cuda_plan_create(void *device, const anx_plan_desc *desc, void **
 static void destroy_node(const anx_cuda_plan *plan, anx_cuda_node *node) {
     anx_cudnn_conv_destroy(node->conv);
     anx_cudnn_pool_destroy(node->pool);
+    anx_matmul_destroy(node->matmul);
     anx_cudnn_tensor_destroy(&plan->device->dnn, node->tensor);
     anx_cudnn_tensor_destroy(&plan->device->dnn, node->bias);
     free(node->winners);

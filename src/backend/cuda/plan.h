@@ -9,7 +9,14 @@
 #define ANX_SRC_BACKEND_CUDA_PLAN_H
 
 #include "src/backend/cuda/memory.h"
+#include "src/backend/grouping.h"
 #include "src/backend/memory_plan.h"
+
+/*
+ * What takes the ReLU behind it: cuDNN's convolution can be told to keep NaN, as PyTorch's ReLU does; the ReLU that
+ * cuBLASLt computes with a product is max(x, 0), which may lose it.
+ */
+enum { ANX_CUDA_RELU_OPS = ANX_RELU_WITH_CONV };
 
 /* The output of a node. */
 typedef struct anx_cuda_value {
@@ -24,6 +31,7 @@ typedef struct anx_cuda_value {
 typedef struct anx_cuda_node {
     anx_cudnn_conv *conv;
     anx_cudnn_pool *pool;
+    anx_matmul *matmul;               /* of a linear layer; NULL: its product and its bias are two calls */
     struct cudnnTensorStruct *tensor; /* of the output, where a call wants it */
     struct cudnnTensorStruct *bias;   /* of a linear layer's bias */
     float *mask;                      /* dropout in training */
@@ -94,7 +102,7 @@ static inline float *anx_cuda_param_data(const anx_cuda_plan *plan, int param) {
 
 /* lower.c: everything but what the parameters hold; trained as in anx_plan_desc. */
 anx_status anx_cuda_lower(anx_cuda_plan *plan, const bool *trained, anx_error *err);
-/* What settles by running once (anx_cudnn_conv_settle); parameters are there. */
+/* What settles by running once (anx_cudnn_conv_settle, anx_matmul_create); parameters are there. */
 anx_status anx_cuda_settle(anx_cuda_plan *plan, anx_error *err);
 
 /* run.c, backward.c: one group. */

@@ -2,7 +2,6 @@
 
 #include "src/backend/cuda/plan.h"
 #include "src/backend/cuda/status.h"
-#include "src/backend/grouping.h"
 
 anx_status anx_cuda_copy(const anx_cuda_plan *plan, float *to, const float *from, int64_t elems, anx_error *err) {
     const anx_cuda_api *api = plan->device->api;
@@ -24,14 +23,11 @@ static anx_status run_conv(anx_cuda_plan *plan, int node, const float *x, float 
 static anx_status run_linear(anx_cuda_plan *plan, int node, const float *x, float *y, anx_error *err) {
     const anx_node *nd = &plan->graph->nodes[node];
     const anx_cuda_node *n = &plan->nodes[node];
-    const anx_cudnn *dnn = &plan->device->dnn;
     const anx_cublas_linear l = {plan->batch, nd->in.dim[0], nd->out.dim[0]};
-    anx_status status =
-        anx_cublas_linear_forward(&plan->device->blas, &l, x, anx_cuda_param_data(plan, nd->weight), y, err);
-    if (status == ANX_OK)
-        status = anx_cudnn_add_bias(dnn, n->bias, anx_cuda_param_data(plan, nd->bias), n->tensor, y, err);
-    if (status == ANX_OK && n->relu) status = anx_cudnn_relu_forward(dnn, n->tensor, y, y, err);
-    return status;
+    const float *w = anx_cuda_param_data(plan, nd->weight), *b = anx_cuda_param_data(plan, nd->bias);
+    if (n->matmul != NULL) return anx_matmul_run(n->matmul, x, w, y, err);
+    const anx_status status = anx_cublas_linear_forward(&plan->device->blas, &l, x, w, y, err);
+    return status != ANX_OK ? status : anx_cudnn_add_bias(&plan->device->dnn, n->bias, b, n->tensor, y, err);
 }
 
 static anx_status run_node(anx_cuda_plan *plan, int node, const float *x, float *y, anx_error *err) {

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/backend/grouping.h"
-
 /* ---- growing lists -------------------------------------------------------------------------------------- */
 
 /* The list with room for one more, moved where it had none; NULL where there is no memory. */
@@ -288,6 +286,6 @@ anx_status anx_dnnl_use_bias(anx_dnnl_plan *plan, int index, int rank, const dnn
 
 bool anx_dnnl_group_has_relu(const anx_dnnl_plan *plan, int group) {
     const anx_group *g = &plan->groups[group];
-    return g->n_nodes > 1 && anx_node_takes_relu(&plan->graph->nodes[g->nodes[0]]) &&
+    return g->n_nodes > 1 && anx_node_takes_relu(&plan->graph->nodes[g->nodes[0]], ANX_DNNL_RELU_OPS) &&
            plan->graph->nodes[g->nodes[1]].layer->op == ANX_OP_RELU;
 }

@@ -1,5 +1,4 @@
 #include "src/backend/dnnl/build.h"
-#include "src/backend/grouping.h"
 
 static anx_status lower_relu(anx_dnnl_plan *plan, int group, int index, int output, anx_error *err) {
     dnnl_memory_t src = NULL;

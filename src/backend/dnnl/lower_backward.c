@@ -1,5 +1,4 @@
 #include "src/backend/dnnl/build.h"
-#include "src/backend/grouping.h"
 
 /* ---- gradients of values -------------------------------------------------------------------------------- */
 

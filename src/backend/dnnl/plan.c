@@ -3,8 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "src/backend/grouping.h"
-
 /* calloc with room for at least one, so that NULL means failure alone. */
 static void *allocate(int count, size_t bytes) {
     return calloc(count > 0 ? (size_t)count : 1, bytes);
@@ -24,7 +22,7 @@ static anx_status allocate_tables(anx_dnnl_plan *plan, anx_error *err) {
         anx_dnnl_value_of(plan, node)->storage = node;
         anx_dnnl_value_of(plan, node)->magnitude = NAN;
     }
-    plan->n_groups = anx_graph_make_groups(graph, plan->mode, plan->groups, plan->node_indices);
+    plan->n_groups = anx_graph_make_groups(graph, plan->mode, ANX_DNNL_RELU_OPS, plan->groups, plan->node_indices);
     return ANX_OK;
 }
 

@@ -11,11 +11,13 @@
 #include "src/backend/dnnl/block.h"
 #include "src/backend/dnnl/device.h"
 #include "src/backend/dnnl/loops.h"
+#include "src/backend/grouping.h"
 #include "src/backend/memory_plan.h"
 
 enum {
     ANX_DNNL_MAX_ARGS = 5,
     ANX_DNNL_LOOP_MAX_BATCH = 3, /* images up to which a linear layer goes through its weights row by row */
+    ANX_DNNL_RELU_OPS = ANX_RELU_WITH_CONV | ANX_RELU_WITH_LINEAR,
 };
 
 /* The output of a node or the network's input. */

@@ -16,6 +16,10 @@ typedef enum fake_kind {
     FAKE_STREAM = 1,
     FAKE_EVENT,
     FAKE_BLAS,
+    FAKE_LT,
+    FAKE_MATMUL,
+    FAKE_LAYOUT,
+    FAKE_PREFERENCE,
     FAKE_DNN,
     FAKE_TENSOR,
     FAKE_FILTER,
@@ -50,6 +54,18 @@ typedef struct fake_library {
     void *workspace;
     size_t workspace_bytes;
 } fake_library;
+
+/* What cuBLASLt's operations and preferences hold: attributes by their number. */
+typedef struct fake_attributes {
+    uint64_t value[16];
+} fake_attributes;
+
+/* A matrix as cuBLASLt knows it. */
+typedef struct fake_layout {
+    unsigned type;
+    uint64_t rows, columns;
+    int64_t ld;
+} fake_layout;
 
 typedef struct fake_tensor {
     bool set, packed; /* packed: NCHW without gaps */
@@ -99,6 +115,8 @@ struct fake_object {
         fake_stream stream;
         fake_event event;
         fake_library library;
+        fake_attributes attributes;
+        fake_layout layout;
         fake_tensor tensor;
         fake_filter filter;
         fake_convolution convolution;
