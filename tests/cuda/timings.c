@@ -89,7 +89,7 @@ static float run_once(const work *w) {
 
 static void measure(const work *w, cJSON *row) {
     double ms[MAX_RUNS];
-    for (int i = 0; i < WARM_UP; i++) run_once(w);
+    for (int i = 0; i < WARM_UP && i < runs; i++) run_once(w);
     for (int i = 0; i < runs; i++) ms[i] = (double)run_once(w);
     qsort(ms, (size_t)runs, sizeof *ms, compare);
     const double median = (ms[(runs - 1) / 2] + ms[runs / 2]) / 2.0;
@@ -171,18 +171,20 @@ typedef struct training {
     anx_tensor x;
     int64_t *targets;
     anx_mt19937 gen;
+    bool finite; /* a step ends early where its loss is not */
 } training;
 
 static void run_step(void *state) {
     training *t = state;
     anx_trainer_result result;
     MUST(anx_trainer_step(t->trainer, &t->gen, &t->x, t->targets, &result, &err));
+    t->finite = t->finite && result.nonfinite.kind == ANX_NONFINITE_NONE;
 }
 
 /* A whole step: the batch and PyTorch's masks go up, the loss is found on the host meanwhile. */
 static void time_step(int64_t batch, cJSON *row) {
     const anx_sgd_options sgd = {.lr = 1e-6, .momentum = 0.9, .weight_decay = 1e-4};
-    training t = {.x = make_input(batch), .targets = calloc((size_t)batch, sizeof *t.targets)};
+    training t = {.x = make_input(batch), .targets = calloc((size_t)batch, sizeof *t.targets), .finite = true};
     int *groups = calloc((size_t)graph->n_params, sizeof *groups);
     must(groups != NULL && t.targets != NULL, "memory");
     anx_mt19937_seed(&t.gen, 0);
@@ -190,6 +192,8 @@ static void time_step(int64_t batch, cJSON *row) {
         .graph = graph, .device = device, .batch = batch, .groups = &sgd, .n_groups = 1, .group_of_param = groups};
     MUST(anx_trainer_create(&options, params, &t.trainer, &err));
     measure(&(work){NULL, run_step, &t}, row);
+    anx_json_add_bool(&json, row, "finite", t.finite);
+    if (!t.finite) printf("    ended early: the loss is not finite\n");
     anx_trainer_destroy(t.trainer);
     anx_tensor_fini(&t.x);
     free(t.targets);
