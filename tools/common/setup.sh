@@ -48,9 +48,10 @@ anx_install_packages() {
     say "Installing: ${missing[*]}"
     local log
     log=$(mktemp)
-    if ! { "${sudo[@]}" apt-get update &&
-        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } \
-        >"$log" 2>&1; then
+    # A source that does not answer need not be one that is needed; another apt at work is waited for.
+    "${sudo[@]}" apt-get update >"$log" 2>&1 || say "apt-get update failed in part; going on with what is known."
+    if ! "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=120 "${missing[@]}" >>"$log" 2>&1; then
         tail -n 20 "$log" >&2
         say "apt failed (its whole output: $log). By hand: apt-get install ${missing[*]}"
         return 2
