@@ -1,16 +1,22 @@
 /*
  * Inside the judge: trainings (anx-parity check --train). Not for other folders.
  *
- * A scenario is played by `exact`, whose steps must have the recorded digests, and beside it by the judged device:
- *   train-replay     what is bit-equal on every device whatever its arithmetic: data order, augmentation, masks,
- * learning rate, generator; on a device with PyTorch's bits logits, loss, gradients, momentum, parameters too
- *   train-operators  at chosen steps: each group of the device by itself, fed what exact had, its gradients against
- *                    the same gradients in double
- *   train-update     at these steps: SGD on the device's own gradients, to the bit, or where the device takes the step
- *                    itself (anx_plan_has_sgd) within what rounding leaves; and on those of the injected operators,
- * from the recorded state, within what the gradients' bounds leave (teacher forcing) train-free       the device's own
- * run of a recorded envelope's length, within that; what is not judged but explains it: winners of max-pools that
- * differ A device with PyTorch's bits replays and needs nothing else, where recordings apply.
+ * A scenario is played by `exact`, whose steps must have the recorded digests, and beside it by the judged device.
+ *
+ * train-replay: what is bit-equal on every device whatever its arithmetic: data order, augmentation, masks, learning
+ * rate, generator; on a device with PyTorch's bits logits, loss, gradients, momentum, parameters too.
+ *
+ * train-operators: at chosen steps each group of the device by itself, fed what exact had, its gradients against the
+ * same gradients in double.
+ *
+ * train-update: at these steps SGD on the device's own gradients, to the bit, or where the device takes the step itself
+ * (anx_plan_has_sgd) within what rounding leaves; and on those of the injected operators, from the recorded state,
+ * within what the gradients' bounds leave (teacher forcing).
+ *
+ * train-free: the device's own run of a recorded envelope's length, within that; what is not judged but explains it:
+ * winners of max-pools that differ.
+ *
+ * A device with PyTorch's bits replays and needs nothing else, where recordings apply.
  */
 #ifndef ANX_PARITY_JUDGE_TRAINING_H
 #define ANX_PARITY_JUDGE_TRAINING_H

@@ -11,7 +11,7 @@
  *
  * A device that takes the step itself may add the terms in any order, with a fused multiply-add or without. The
  * gradient is given then, and no term is rounded more than four times on its way into a sum, nor six on its way into d:
- *   |delta buf| <= 4u S                                    S = |mu buf| + kept (|g| + |wd p|)
+ *   |delta buf| <= 4u S                                    S = |mu buf| + |kept| (|g| + |wd p|)
  *   |delta p|   <= 6u lr T + 4u (|p| + lr T)               T = S; with Nesterov |g| + |wd p| + mu S
  */
 #include <inttypes.h>
@@ -200,7 +200,7 @@ static void bound_element(const factors *f, const step_values *v, int64_t i, dou
     const double mu = f->momentum, lr = fabs(minus_lr), least = 0x1p-148;
     const bool goes_on = f->has_momentum && v->buf != NULL;
     const double held = goes_on ? mu * v->buf[i] : 0, kept = goes_on ? f->kept : 1;
-    const double buf = held + kept * (g + decay), size = fabs(held) + kept * (fabs(g) + fabs(decay));
+    const double buf = held + kept * (g + decay), size = fabs(held) + fabs(kept) * (fabs(g) + fabs(decay));
     const bool nesterov = f->has_momentum && f->nesterov;
     const double d = nesterov ? g + decay + mu * buf : buf;
     const double d_size = nesterov ? fabs(g) + fabs(decay) + mu * size : size;

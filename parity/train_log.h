@@ -25,11 +25,20 @@ typedef struct anx_train_option {
     bool flag;
 } anx_train_option;
 
+enum { ANX_TRAIN_LOG_NOTES = 8 };
+
+/* What the device had to note (anx_device_info), as it is read from a log: the first lines of it. */
+typedef struct anx_train_notes {
+    const char *line[ANX_TRAIN_LOG_NOTES];
+    int n;
+} anx_train_notes;
+
 typedef struct anx_train_start {
     const char *version; /* of anx */
     const char *device;
     int64_t threads;
-    const anx_device_info *engine; /* all that the device tells; NULL: nothing. It is written, not read */
+    const anx_device_info *engine; /* all that the device tells; NULL: nothing. It is written; read are */
+    anx_train_notes notes;         /* ... its notes */
     const char *arch;
     int64_t classes, train_images, val_images;
     const char *weights; /* the file that the run began with; NULL: drawn at random */
@@ -44,7 +53,8 @@ typedef struct anx_train_resume {
     int64_t epoch, step, global_step;
     const char *version, *device;
     int64_t threads;
-    const anx_device_info *engine; /* as of anx_train_start */
+    const anx_device_info *engine; /* as of anx_train_start, */
+    anx_train_notes notes;         /* ... and these */
     const char *time;
 } anx_train_resume;
 

@@ -105,6 +105,19 @@ static anx_status get_text(reader *r, const cJSON *object, const char *key, cons
     return item != NULL && *out == NULL ? bad(r, key, "is not a text") : ANX_OK;
 }
 
+/* The notes of the device that the event tells of; none where it tells of none. */
+static anx_status get_notes(reader *r, const cJSON *object, anx_train_notes *out) {
+    const cJSON *engine = field(object, "engine"), *list = field(engine, "notes"), *item;
+    *out = (anx_train_notes){.n = 0};
+    if (list != NULL && !cJSON_IsArray(list)) return bad(r, "notes", "is not a list");
+    cJSON_ArrayForEach(item, list) {
+        const char *line = cJSON_GetStringValue(item);
+        if (line == NULL) return bad(r, "notes", "holds something that is not a text");
+        if (out->n < ANX_TRAIN_LOG_NOTES) out->line[out->n++] = line;
+    }
+    return ANX_OK;
+}
+
 static anx_status get_flag(reader *r, const cJSON *object, const char *key, bool *out) {
     const cJSON *item = field(object, key);
     *out = cJSON_IsTrue(item) != 0;
@@ -202,6 +215,7 @@ static anx_status read_start(reader *r, cJSON **tree) {
     if (status == ANX_OK) status = get_text(r, object, "version", &s->version);
     if (status == ANX_OK) status = get_text(r, object, "time", &s->time);
     if (status == ANX_OK) status = get_text(r, object, "device", &s->device);
+    if (status == ANX_OK) status = get_notes(r, object, &s->notes);
     if (status == ANX_OK) status = get_count(r, object, "threads", &s->threads);
     if (status == ANX_OK) status = get_text(r, object, "arch", &s->arch);
     if (status == ANX_OK) status = get_count(r, object, "classes", &s->classes);
@@ -292,6 +306,7 @@ static anx_status read_resume(reader *r, cJSON **tree) {
     if (status == ANX_OK) status = get_text(r, object, "version", &e.version);
     if (status == ANX_OK) status = get_text(r, object, "time", &e.time);
     if (status == ANX_OK) status = get_text(r, object, "device", &e.device);
+    if (status == ANX_OK) status = get_notes(r, object, &e.notes);
     if (status == ANX_OK && field(object, "threads") != NULL) status = get_count(r, object, "threads", &e.threads);
     if (status != ANX_OK || is_beyond(r, e.global_step)) return status;
     take_back(log, &e);

@@ -394,6 +394,8 @@ static void put_events(const page *p, const anx_train_log *log) {
         snprintf(line, sizeof line, "%s, at %.64s", anx_train_place(r->epoch, r->step, r->global_step, words),
                  anx_train_told(r->time));
         put_fact(p, "resumed", line);
+        for (int k = 0; k < r->notes.n; k++)
+            if (!anx_train_was_noted(log, r->notes.line[k])) put_fact(p, "note", r->notes.line[k]);
     }
     for (size_t i = 0; i < log->n_non_finite && i < most_marks; i++)
         put_fact(p, "not finite", anx_train_non_finite_words(&log->non_finite[i], words));
@@ -426,6 +428,7 @@ static void put_run(const page *p, const anx_train_log *log) {
     put_fact(p, "started", anx_train_told(s->time));
     put_fact(p, "anx", anx_train_told(s->version));
     put_fact(p, "device", anx_train_told(s->device));
+    for (int i = 0; i < s->notes.n; i++) put_fact(p, "note", s->notes.line[i]);
     put_fact(p, "threads", anx_report_grouped(s->threads, a));
     put_fact(p, "network", anx_train_told(s->arch));
     put_fact(p, "classes", anx_report_grouped(s->classes, a));

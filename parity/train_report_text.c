@@ -36,6 +36,7 @@ static void put_head(const anx_text_report *t, const anx_train_log *log) {
     anx_report_put_fact(t, "started", "%s, by anx %s", anx_train_told(s->time), anx_train_told(s->version));
     anx_report_put_fact(t, "device", "%s, %" PRId64 " thread%s", anx_train_told(s->device), s->threads,
                         s->threads == 1 ? "" : "s");
+    for (int i = 0; i < s->notes.n; i++) anx_report_put_fact(t, "", "note: %s", s->notes.line[i]);
     anx_report_put_fact(t, "network", "%s, %" PRId64 " class%s; from %s, seed %" PRIu64, anx_train_told(s->arch),
                         s->classes, s->classes == 1 ? "" : "es",
                         s->weights != NULL ? s->weights : "weights drawn at random", s->seed);
@@ -50,6 +51,8 @@ static void put_events(const anx_text_report *t, const anx_train_log *log) {
         const anx_train_resume *r = &log->resumes[i];
         anx_report_put_fact(t, i == 0 ? "resumed" : "", "%s, at %s",
                             anx_train_place(r->epoch, r->step, r->global_step, words), anx_train_told(r->time));
+        for (int k = 0; k < r->notes.n; k++)
+            if (!anx_train_was_noted(log, r->notes.line[k])) anx_report_put_fact(t, "", "note: %s", r->notes.line[k]);
     }
     if (log->n_resumes > most_events) anx_report_put_fact(t, "", "and %zu times more", log->n_resumes - most_events);
     for (size_t i = 0; i < log->n_non_finite && i < most_events; i++)

@@ -129,3 +129,10 @@ bool anx_train_one_rate(const anx_train_log *log) {
         if (rates_differ(log->epochs[i].lr, log->n_groups)) return false;
     return true;
 }
+
+bool anx_train_was_noted(const anx_train_log *log, const char *note) {
+    const anx_train_notes *first = &log->start.notes;
+    for (int i = 0; i < first->n; i++)
+        if (strcmp(first->line[i], note) == 0) return true;
+    return false;
+}

@@ -31,4 +31,7 @@ char *anx_train_rate(double value, char buf[32]);
 /* Do the groups have one learning rate in all epochs and steps? */
 bool anx_train_one_rate(const anx_train_log *log);
 
+/* Whether a resumption's note was there when the run began. */
+bool anx_train_was_noted(const anx_train_log *log, const char *note);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include "loaders/checkpoint/text.h"
 #include "loaders/dataset/path_list.h"
+#include "parity/device_facts.h"
 #include "parity/evaluate.h"
 #include "tools/common/cli.h"
 #include "tools/common/engine_options.h"
@@ -16,7 +17,7 @@ enum { most_at_once = 32 };
 void anx_eval_predict_help(FILE *to) {
     fputs("usage: anx-eval predict [OPTIONS] IMAGE...\n\n"
           "Prints the five likeliest classes of each image (JPEG or PNG), preprocessed as torchvision's AlexNet\n"
-          "weights ask.\n\n"
+          "weights ask. What a device has to note of itself goes to standard error.\n\n"
           "Options:\n"
           "  --weights FILE    the checkpoint (default: torchvision's published AlexNet in torch.hub's cache)\n"
           "  --accept-bad-crc  read a checkpoint whose records' CRC-32 do not match all the same\n"
@@ -99,6 +100,16 @@ static int print_all(const anx_evaluation *e, char **paths, const anx_class_name
     return e->n_bad > 0 ? ANX_EXIT_TROUBLE : ANX_EXIT_OK;
 }
 
+/* Of a device that has something to note, all that it tells. Classes alone go to standard output. */
+static void say_device(const anx_device *device) {
+    anx_device_info info;
+    char words[ANX_DEVICE_WORDS];
+    anx_device_describe(device, &info);
+    if (info.notes == NULL || info.notes[0] == '\0') return;
+    anx_cli_say("%s: %s", info.device, anx_device_format(&info, words));
+    for (int i = 0; anx_device_line(&info, i, words); i++) anx_cli_say("%s", words);
+}
+
 static anx_status predict_all(const predict_options *o, const anx_model *model, char **paths, int n_paths,
                               anx_evaluation *evaluation, anx_error *err) {
     const anx_device_options device_options = {.threads = o->threads, .math = o->math};
@@ -110,6 +121,7 @@ static anx_status predict_all(const predict_options *o, const anx_model *model, 
     if (status == ANX_OK)
         status = anx_device_open(o->device != NULL ? o->device : "auto", &device_options, &device, err);
     if (status == ANX_OK) {
+        say_device(device);
         const anx_evaluate_options options = {.model = model,
                                               .device = device,
                                               .profile = &anx_preprocess_torchvision,

@@ -220,7 +220,7 @@ static anx_status write_points(const dumping *d, const anx_model *model, const a
     char threads[16];
     anx_device_describe(device, &info);
     snprintf(threads, sizeof threads, "%d", info.threads);
-    const anx_safetensors_meta metadata[] = {
+    anx_safetensors_meta metadata[] = {
         {"anx", ANX_VERSION},
         {"arch", model->graph->arch->name},
         {"arithmetic", info.arithmetic},
@@ -231,8 +231,14 @@ static anx_status write_points(const dumping *d, const anx_model *model, const a
         {"library", info.library},
         {"math", anx_math_mode_name(info.math)},
         {"threads", threads},
+        {"capability", info.capability}, /* these of some devices alone */
+        {"libraries", info.libraries},
+        {"notes", info.notes},
     };
-    return anx_safetensors_write(o->output, &d->points, metadata, sizeof metadata / sizeof metadata[0], o->force, err);
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof metadata / sizeof metadata[0]; i++)
+        if (metadata[i].value != NULL && metadata[i].value[0] != '\0') metadata[n++] = metadata[i];
+    return anx_safetensors_write(o->output, &d->points, metadata, n, o->force, err);
 }
 
 static anx_status dump(const dump_options *o, dumping *d, anx_error *err) {

@@ -87,8 +87,8 @@ static const anx_train_setting table[] = {
      "of every dropout layer (default: the architecture's own, 0.5)"},
     {"dropout-masks", 0, "NAME", ROLE(CHOICE), ROLE(DECIDES), AT(dropout_masks), 0, 0, false, masks,
      "drawn on the host, as PyTorch draws them on a CPU; or by the device's own\n"
-     "generator, where it has one: faster, another run, and the same one again only\n"
-     "on such a device. Each step draws its seed"},
+     "generator, where it has one: another run, and the same one again only on such a\n"
+     "device. Each step draws its seed"},
     {"label-smoothing", 0, "E", ROLE(REAL), ROLE(DECIDES), AT(label_smoothing), 0, 1, false, NULL,
      "of the loss, CrossEntropyLoss"},
     {"seed", 0, "N", ROLE(SEED), ROLE(DECIDES), AT(seed), 0, 0, false, NULL,

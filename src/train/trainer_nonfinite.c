@@ -5,7 +5,8 @@
 /* The first such element of the tensor, if it has one, into out. */
 static bool found(const anx_tensor *tensor, anx_nonfinite_kind kind, const char *name, anx_nonfinite *out) {
     const float *x = tensor->data;
-    for (int64_t i = 0; i < anx_tensor_elems(tensor); i++) {
+    const int64_t n = anx_tensor_elems(tensor);
+    for (int64_t i = 0; i < n; i++) {
         if (isfinite(x[i])) continue;
         *out = (anx_nonfinite){.kind = kind, .name = name, .element = i, .value = x[i]};
         return true;

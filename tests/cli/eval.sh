@@ -206,6 +206,19 @@ expect 0 "$eval" predict --accept-bad-crc --weights damaged.pth "$images/cat.jpg
 expect 2 "$eval" --val-dir val --weights damaged.pth --limit 2
 expect 0 "$eval" --val-dir val --weights damaged.pth --limit 2 --accept-bad-crc
 
+# --- what a device has to note, beside the classes
+expect 0 env ANX_PLUGIN_DIR="$ANX_BUILD_DIR/tests/plugins" "$eval" predict --weights narrow.pth --device cuda --math tf32 \
+    "$images/cat.jpg"
+err <<'TEXT'
+anx-eval: cuda:0: cuDNN 9.19.0, cuBLAS 13.0.2, compute capability 9.0, float64, math tf32, 2 threads
+anx-eval: 78.5 of 80.0 GiB of memory free
+anx-eval: cudart 13.0 /opt/cuda/libcudart.so.13
+anx-eval: cuDNN 9.19.0 /opt/cuda/libcudnn.so.9
+anx-eval: note: NVIDIA_TF32_OVERRIDE=0
+TEXT
+expect 0 "$eval" predict --weights narrow.pth --device cpu "$images/cat.jpg"
+: | err
+
 # --- single images
 expect 0 "$eval" predict --weights narrow.pth "$images/cat.jpg" "$images/png-rgba.png"
 grep -q "^$images/cat.jpg$" .out || fail "predict: $(cat .out)"

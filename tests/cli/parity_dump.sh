@@ -49,6 +49,17 @@ trouble "nothing.pth: cannot open: No such file or directory" --image "$png" -o 
 trouble "nowhere/x: cannot create a file in its folder: No such file or directory" \
     --image "$png" -o nowhere/x narrow.pth
 
+# --- what a device tells of itself goes along
+expect 0 env ANX_PLUGIN_DIR="$ANX_BUILD_DIR/tests/plugins" "$parity" dump --device cuda --math tf32 --image "$png" \
+    -o told.safetensors narrow.pth
+for said in '"notes":"NVIDIA_TF32_OVERRIDE=0"' '"capability":"9.0"' '"math":"tf32"' \
+    '"libraries":"cudart 13.0 /opt/cuda/libcudart.so.13\ncuDNN 9.19.0 /opt/cuda/libcudnn.so.9"'; do
+    grep -aqF -- "$said" told.safetensors || fail "no $said in the metadata: $(head -c 600 told.safetensors)"
+done
+expect 0 "$parity" dump --device cpu --image "$png" -o untold.safetensors narrow.pth
+grep -aq '"notes"\|"libraries"' untold.safetensors && fail "a device without notes has some"
+rm told.safetensors untold.safetensors
+
 usage() { # what is wrong, then arguments
     said=$1
     shift

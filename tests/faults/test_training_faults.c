@@ -123,7 +123,7 @@ static void play(recording *r) {
     }
 }
 
-static recording *make_recording(bool envelope) {
+static recording *make_recording_of(const anx_sgd_options *sgd, bool envelope) {
     static const char *const runs[] = {"float64"};
     anx_error err = ANX_ERROR_INIT;
     recording *r = calloc(1, sizeof *r);
@@ -141,7 +141,7 @@ static recording *make_recording(bool envelope) {
                                           .augment = anx_augment_kind_find("none"),
                                           .label_smoothing = 0.1,
                                           .frozen = "",
-                                          .sgd = {.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-3},
+                                          .sgd = *sgd,
                                           .scheduler = anx_scheduler_defaults(ANX_STEP_LR)};
     r->scenario.scheduler.step_size = 2;
     play(r);
@@ -174,6 +174,10 @@ static recording *make_recording(bool envelope) {
     r->items[0] = &r->fixture;
     r->set = (anx_fixture_set){.items = r->items, .count = 1};
     return r;
+}
+
+static recording *make_recording(bool envelope) {
+    return make_recording_of(&(anx_sgd_options){.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-3}, envelope);
 }
 
 static void free_recording(recording *r) {
@@ -492,6 +496,11 @@ static void test_resident_updates(void) {
         expect_clean("rounded otherwise", judge_resident(r, DEFERRED_APART, none), 1 << ANX_PATH_TRAIN_REPLAY | seen);
         free_recording(r);
     }
+    /* With a dampening above 1 what comes to the momentum changes its sign. */
+    recording *damped = make_recording_of(&(anx_sgd_options){.lr = 0.01, .momentum = 0.9, .dampening = 1.9}, false);
+    expect_clean("damped", judge_resident(damped, DEFERRED_APART, none),
+                 1 << ANX_PATH_TRAIN_REPLAY | 1 << ANX_PATH_TRAIN_OPERATORS | 1 << ANX_PATH_TRAIN_UPDATE);
+    free_recording(damped);
     recording *r = make_recording(false);
     expect("no decay", judge_resident(r, DEFERRED_NO_DECAY, none), ANX_PATH_TRAIN_UPDATE, "features.0.weight (SGD)",
            "elements of the momentum are not what SGD makes of the step's own gradients, in whatever order it rounds");

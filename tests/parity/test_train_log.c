@@ -157,6 +157,43 @@ static void what_is_written_is_read_back(void) {
     anx_train_log_destroy(log);
 }
 
+/* A note that was there at the start is said once, one that came with a resumption beside it. */
+static void what_a_device_notes_is_in_every_view(void) {
+    const char *path = anx_test_path("notes.jsonl");
+    anx_train_log_writer *w = NULL;
+    const anx_device_info first = {.backend = "cuda", .device = "cuda:0", .notes = "never on a GPU"},
+                          second = {.backend = "cuda", .device = "cuda:0", .notes = "never on a GPU\nTF32 <is> forced"};
+    anx_train_start noted = start;
+    noted.engine = &first;
+    ANX_CHECK_OK(anx_train_log_create(path, true, &noted, 2, &w, &err), &err);
+    const anx_train_step step = step_of(1, 1.0f);
+    ANX_CHECK_OK(anx_train_log_step(w, &step, &err), &err);
+    anx_train_log_destroy_writer(w);
+    anx_train_resume resume = resume_at(0, 1);
+    resume.engine = &second;
+    ANX_CHECK_OK(anx_train_log_resume(path, &resume, 2, &w, &err), &err);
+    anx_train_log_destroy_writer(w);
+
+    anx_train_log *log = read_log(path);
+    const anx_train_log *const logs[] = {log};
+    CU_ASSERT_EQUAL_FATAL(log->start.notes.n, 1);
+    CU_ASSERT_STRING_EQUAL(log->start.notes.line[0], "never on a GPU");
+    CU_ASSERT_EQUAL_FATAL(log->n_resumes, 1);
+    CU_ASSERT_EQUAL(log->resumes[0].notes.n, 2);
+    char *text = NULL;
+    ANX_CHECK_OK(anx_train_report_text(logs, 1, false, &text, NULL, &err), &err);
+    const char *once = strstr(text, "note: never on a GPU");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(once);
+    CU_ASSERT_PTR_NULL(strstr(once + 1, "note: never"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "note: TF32 <is> forced"));
+    free(text);
+    ANX_CHECK_OK(anx_train_report_html(logs, 1, &text, NULL, &err), &err);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "<dt>note</dt><dd>never on a GPU</dd>"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "<dt>note</dt><dd>TF32 &lt;is&gt; forced</dd>"));
+    free(text);
+    anx_train_log_destroy(log);
+}
+
 static void numbers_that_are_not_finite_are_null_and_a_text(void) {
     const char *path = anx_test_path("nan.jsonl");
     anx_train_log_writer *w = NULL;
@@ -484,6 +521,7 @@ static void times_are_iso_8601(void) {
 int main(int argc, char **argv) {
     static const anx_test tests[] = {
         {"what is written is read back", what_is_written_is_read_back},
+        {"what a device notes is in every view", what_a_device_notes_is_in_every_view},
         {"numbers that are not finite are null and a text", numbers_that_are_not_finite_are_null_and_a_text},
         {"a torn last line is passed over", a_torn_last_line_is_passed_over},
         {"a run gone on with never goes back", a_run_gone_on_with_never_goes_back},

@@ -11,8 +11,11 @@ enum { BATCH = 32, IMAGES = 13 * BATCH };
 
 /* ---- the images through a pipeline ------------------------------------------------------------------------ */
 
-/* What is done with a batch. */
-typedef anx_status batch_work(const anx_pipeline_batch *batch, void *user, anx_error *err);
+typedef struct network {
+    bench_context *context;
+    anx_plan *plan;
+    anx_tensor logits;
+} network;
 
 static anx_status first_bad(const anx_pipeline_batch *batch, anx_error *err) {
     for (int64_t i = 0; i < batch->n; i++)
@@ -27,18 +30,44 @@ static anx_status first_bad(const anx_pipeline_batch *batch, anx_error *err) {
 typedef struct piped {
     int64_t batches, batch;
     int threads;
-    batch_work *work; /* NULL: nothing is done with a batch */
-    void *user;
+    network *to; /* NULL: nothing is done with a batch */
 } piped;
 
-static anx_status run_batches(anx_pipeline *pipeline, const piped *run, anx_error *err) {
-    anx_pipeline_batch batch;
-    for (;;) {
-        anx_status status = anx_pipeline_next(pipeline, &batch, err);
-        if (status == ANX_OK) status = first_bad(&batch, err);
-        if (status == ANX_OK && batch.n > 0 && run->work != NULL) status = run->work(&batch, run->user, err);
-        if (status != ANX_OK || batch.n == 0) return status;
+static anx_status next_batch(anx_pipeline *pipeline, anx_pipeline_batch *batch, anx_error *err) {
+    const anx_status status = anx_pipeline_next(pipeline, batch, err);
+    return status == ANX_OK ? first_bad(batch, err) : status;
+}
+
+static anx_status drop_batches(anx_pipeline *pipeline, anx_error *err) {
+    anx_pipeline_batch batch = {.n = 1};
+    anx_status status = ANX_OK;
+    while (status == ANX_OK && batch.n > 0) status = next_batch(pipeline, &batch, err);
+    return status;
+}
+
+static anx_status write_batch(network *n, const anx_pipeline_batch *batch, anx_error *err) {
+    const anx_value value = anx_value_output(ANX_NODE_INPUT);
+    int64_t shape[4];
+    const int rank = anx_plan_value_shape(n->plan, value, shape);
+    const anx_tensor input = anx_tensor_view(ANX_F32, rank, shape, batch->input);
+    return anx_plan_write(n->plan, value, &input, err);
+}
+
+/* As anx_evaluate does it: a device that computes by itself has a batch while the next one is preprocessed. */
+static anx_status classify_batches(anx_pipeline *pipeline, network *n, anx_error *err) {
+    const int logits = n->context->model->graph->logits, last = anx_plan_group_of_node(n->plan, logits);
+    anx_pipeline_batch now, next;
+    anx_status status = next_batch(pipeline, &now, err);
+    if (status == ANX_OK && now.n > 0) status = write_batch(n, &now, err);
+    while (status == ANX_OK && now.n > 0) {
+        status = anx_plan_run_groups(n->plan, 0, last + 1, err);
+        if (status == ANX_OK) status = next_batch(pipeline, &next, err);
+        if (status == ANX_OK) status = anx_plan_read(n->plan, anx_value_output(logits), &n->logits, err);
+        if (status == ANX_OK && next.n > 0) status = write_batch(n, &next, err);
+        if (status == ANX_OK) status = anx_device_sync(n->context->device, err);
+        now = next;
     }
+    return status;
 }
 
 static anx_status run_pipeline(bench_context *context, const piped *run, double *seconds, anx_error *err) {
@@ -48,12 +77,19 @@ static anx_status run_pipeline(bench_context *context, const piped *run, double 
     for (int64_t i = 0; i < n_files; i++) files[i] = i % context->n_images;
     const anx_preprocess_profile profile = bench_profile_for(context->model->graph);
     const anx_image_source source = bench_image_source(context);
-    const anx_pipeline_options options = {
-        .profile = &profile, .files = files, .n_files = n_files, .batch = run->batch, .threads = run->threads};
+    const anx_pipeline_options options = {.profile = &profile,
+                                          .files = files,
+                                          .n_files = n_files,
+                                          .batch = run->batch,
+                                          .threads = run->threads,
+                                          .kept = run->to != NULL ? 1 : 0,
+                                          .device = run->to != NULL ? context->device : NULL};
     anx_pipeline *pipeline = NULL;
     const double start = anx_clock_seconds();
     anx_status status = anx_pipeline_create(&source, &options, &pipeline, err);
-    if (status == ANX_OK) status = run_batches(pipeline, run, err);
+    if (status == ANX_OK)
+        status = run->to != NULL ? classify_batches(pipeline, run->to, err) : drop_batches(pipeline, err);
+    (void)anx_device_sync(context->device, NULL); /* after a failure it may still read a batch */
     anx_pipeline_destroy(pipeline);
     *seconds = anx_clock_seconds() - start;
     free(files);
@@ -95,20 +131,6 @@ anx_status bench_pipeline(bench_context *context, int threads, bench_row *row, a
 
 /* ---- evaluate -------------------------------------------------------------------------------------------- */
 
-typedef struct network {
-    bench_context *context;
-    anx_plan *plan;
-    anx_tensor logits;
-} network;
-
-static anx_status classify(const anx_pipeline_batch *batch, void *user, anx_error *err) {
-    network *n = user;
-    int64_t shape[4];
-    const int rank = anx_plan_value_shape(n->plan, anx_value_output(ANX_NODE_INPUT), shape);
-    const anx_tensor input = anx_tensor_view(ANX_F32, rank, shape, batch->input);
-    return anx_plan_forward(n->plan, &input, &n->logits, err);
-}
-
 static anx_status forward_alone(network *n, double *seconds, anx_error *err) {
     const int last = anx_plan_group_of_node(n->plan, n->context->model->graph->logits);
     anx_status status = ANX_OK;
@@ -149,15 +171,16 @@ static anx_status ask_setup(bench_context *context, torch_setup *setup, anx_erro
     snprintf(name, sizeof name, "evaluate\t%d\t%d\t%d", setup->batch, setup->workers, (int)IMAGES);
     char *request = bench_images_request(context, name);
     if (request == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
-    anx_status status = bench_ask_torch(context, request, &setup->series, true, err);
+    bench_ask_torch(context, request, &setup->series, true);
     free(request);
-    return status;
+    return ANX_OK;
 }
 
+/* NULL where none was measured. */
 static torch_setup *fastest(torch_setup *setups, int n) {
     torch_setup *best = NULL;
     for (int i = 0; i < n; i++)
-        if (!setups[i].dropped &&
+        if (!setups[i].dropped && setups[i].series.count > 0 &&
             (best == NULL || bench_series_median(&setups[i].series) < bench_series_median(&best->series)))
             best = &setups[i];
     return best;
@@ -165,9 +188,11 @@ static torch_setup *fastest(torch_setup *setups, int n) {
 
 /* Ends the warming up: what was far from the fastest then has no chance, and takes long. */
 static void drop_slow(torch_setup *setups, int n) {
-    const double best = bench_series_median(&fastest(setups, n)->series);
+    const torch_setup *first = fastest(setups, n);
+    if (first == NULL) return;
+    const double best = bench_series_median(&first->series);
     for (int i = 0; i < n; i++) {
-        setups[i].dropped = bench_series_median(&setups[i].series) > 1.3 * best;
+        setups[i].dropped = setups[i].series.count == 0 || bench_series_median(&setups[i].series) > 1.3 * best;
         setups[i].series.count = 0;
     }
 }
@@ -182,8 +207,7 @@ static anx_status torch_turn(bench_context *context, torch_setup *setups, int n,
 
 static anx_status evaluate_turn(network *n, bench_row *row, bool warming_up, anx_error *err) {
     double whole = 0.0, forward = 0.0, preprocess = 0.0;
-    const piped run = {
-        .batches = IMAGES / BATCH, .batch = BATCH, .threads = n->context->threads, .work = classify, .user = n};
+    const piped run = {.batches = IMAGES / BATCH, .batch = BATCH, .threads = n->context->threads, .to = n};
     anx_status status = run_pipeline(n->context, &run, &whole, err);
     if (status == ANX_OK) status = forward_alone(n, &forward, err);
     if (status == ANX_OK) status = preprocess_alone(n->context, &preprocess, err);
@@ -204,7 +228,8 @@ static anx_status evaluate_turns(network *n, bench_row *row, anx_error *err) {
     }
     if (status != ANX_OK || n_setups == 0) return status;
     const torch_setup *best = fastest(setups, n_setups);
-    row->torch = best->series;
+    row->torch = best != NULL ? best->series : setups[0].series;
+    if (best == NULL) return status;
     snprintf(row->torch_setup, sizeof row->torch_setup, "%d worker%s, batch %d, as its fastest", best->workers,
              best->workers == 1 ? "" : "s", best->batch);
     return ANX_OK;

@@ -16,7 +16,7 @@ anx_status bench_load(bench_context *context, bench_row *row, anx_error *err) {
         if (run >= 0) bench_series_add(&row->anx, anx_clock_seconds() - start);
         anx_model_destroy(model);
         anx_checkpoint_close(checkpoint);
-        if (status == ANX_OK) status = bench_ask_torch(context, "load", &row->torch, run >= 0, err);
+        if (status == ANX_OK) bench_ask_torch(context, "load", &row->torch, run >= 0);
     }
     return status;
 }
@@ -76,7 +76,7 @@ anx_status bench_preprocess(bench_context *context, bench_row *row, anx_error *e
         status = time_all(context, bench_preprocess_one, &input, &row->anx, run >= 0, err);
         if (status == ANX_OK) status = time_all(context, decode_one, &decode, &row->bare, run >= 0, err);
         decode.known = true;
-        if (status == ANX_OK) status = bench_ask_torch(context, request, &row->torch, run >= 0, err);
+        if (status == ANX_OK) bench_ask_torch(context, request, &row->torch, run >= 0);
     }
     free(request);
     free(decode.needed);

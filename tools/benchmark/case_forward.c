@@ -30,7 +30,7 @@ static anx_status forward_turns(bench_context *context, anx_plan *plan, bench_ba
             if (run >= 0) bench_series_add(&row->bare, anx_clock_seconds() - start);
             bench_settle();
         }
-        if (status == ANX_OK) status = bench_ask_torch(context, request, &row->torch, run >= 0, err);
+        if (status == ANX_OK) bench_ask_torch(context, request, &row->torch, run >= 0);
     }
     return status;
 }

@@ -35,7 +35,7 @@ static anx_status input_turns(bench_context *context, const anx_training_input_o
         double seconds = 0.0;
         status = time_epoch(options, &seconds, err);
         if (run >= 0) bench_series_add(&row->anx, seconds);
-        if (status == ANX_OK) status = bench_ask_torch(context, request, &row->torch, run >= 0, err);
+        if (status == ANX_OK) bench_ask_torch(context, request, &row->torch, run >= 0);
     }
     return status;
 }
@@ -57,7 +57,8 @@ anx_status bench_training_input(bench_context *context, int threads, bool indepe
                                                 .profile = &profile,
                                                 .augment = anx_augment_kind_find("torchvision-basic"),
                                                 .independent = independent,
-                                                .threads = threads};
+                                                .threads = threads,
+                                                .device = context->device};
     row->name = "input";
     row->items = IMAGES;
     snprintf(row->what, sizeof row->what, "%s, %d thread%s", independent ? "free" : "PyTorch's", threads,

@@ -41,13 +41,13 @@ static void arrays_fini(arrays *a) {
 
 static anx_status optimizer_turns(bench_context *context, anx_sgd_slice *slice, bench_row *row, anx_error *err) {
     const anx_train_kernels *kernels = NULL;
-    anx_status status = anx_train_kernels_select(&kernels, err);
+    const anx_status status = anx_train_kernels_select(&kernels, err);
     for (int run = -2; run < context->repeats && status == ANX_OK; run++) {
         const double start = anx_clock_seconds();
         anx_sgd_step(kernels, &bench_sgd_options, slice, 1, context->threads);
         if (run >= 0) bench_series_add(&row->anx, anx_clock_seconds() - start);
         bench_settle();
-        status = bench_ask_torch(context, "sgd", &row->torch, run >= 0, err);
+        bench_ask_torch(context, "sgd", &row->torch, run >= 0);
     }
     return status;
 }

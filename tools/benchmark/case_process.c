@@ -17,6 +17,15 @@ static anx_status time_process(const char *const argv[], int max_status, bench_s
     return ANX_OK;
 }
 
+/* PyTorch's turn, where it is there; what it fails at costs it the row. */
+static void time_torch(const bench_context *context, const char *const argv[], bench_row *row, bool count) {
+    anx_error err = ANX_ERROR_INIT;
+    if (context->python == NULL || row->torch.trouble[0] != '\0') return;
+    if (time_process(argv, 0, &row->torch, &row->torch_rss_bytes, count, &err) == ANX_OK) return;
+    row->torch_rss_bytes = 0;
+    bench_series_give_up(&row->torch, err.message);
+}
+
 /*
  * A program, what it is to do, and the engine's options; then rest, which ends with NULL, and the checkpoint. execv
  * wants texts that it could change, and does not.
@@ -61,8 +70,7 @@ anx_status bench_start(bench_context *context, bench_row *row, anx_error *err) {
     snprintf(row->what, sizeof row->what, "1 image");
     for (int run = -1; run < bench_few_runs(context) && status == ANX_OK; run++) {
         status = time_process(anx, 0, &row->anx, &row->anx_rss_bytes, run >= 0, err);
-        if (status == ANX_OK && context->python != NULL)
-            status = time_process(torch, 0, &row->torch, &row->torch_rss_bytes, run >= 0, err);
+        if (status == ANX_OK) time_torch(context, torch, row, run >= 0);
     }
     return status;
 }
@@ -111,8 +119,7 @@ anx_status bench_train_process(bench_context *context, int64_t batch, bench_row 
     snprintf(row->what, sizeof row->what, "%d of batch %lld", STEPS, (long long)batch);
     for (int run = 0; run < 2 && status == ANX_OK; run++) {
         status = time_process(anx, 0, &row->anx, &row->anx_rss_bytes, true, err);
-        if (status == ANX_OK && context->python != NULL)
-            status = time_process(torch, 0, &row->torch, &row->torch_rss_bytes, true, err);
+        if (status == ANX_OK) time_torch(context, torch, row, true);
     }
     return status;
 }

@@ -60,7 +60,7 @@ static anx_status train_turns(const train_case *c, bench_learner *learner,
             if (run >= 0) bench_series_add(&row->bare, seconds);
             bench_settle();
         }
-        if (status == ANX_OK) status = bench_ask_torch(c->context, request, &row->torch, run >= 0, err);
+        if (status == ANX_OK) bench_ask_torch(c->context, request, &row->torch, run >= 0);
     }
     return status;
 }

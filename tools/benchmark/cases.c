@@ -1,5 +1,6 @@
 #include "tools/benchmark/cases_inside.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,14 +16,19 @@ int bench_few_runs(const bench_context *context) {
     return (context->repeats + 1) / 2;
 }
 
-anx_status bench_ask_torch(bench_context *context, const char *request, bench_series *series, bool count,
-                           anx_error *err) {
-    if (context->peer == NULL) return ANX_OK;
+void bench_ask_torch(bench_context *context, const char *request, bench_series *series, bool count) {
+    if (context->peer == NULL || series->trouble[0] != '\0') return;
     double seconds = 0.0;
-    anx_status status = bench_peer_ask(context->peer, request, &seconds, err);
+    anx_error err = ANX_ERROR_INIT;
+    const anx_status status = bench_peer_ask(context->peer, request, &seconds, &err);
     if (status == ANX_OK && count) bench_series_add(series, seconds);
+    if (status != ANX_OK) bench_series_give_up(series, err.message);
+    if (status != ANX_OK && status != ANX_ERR_UNSUPPORTED) {
+        snprintf(context->torch_trouble, sizeof context->torch_trouble, "%.200s", err.message);
+        bench_peer_stop(context->peer);
+        context->peer = NULL;
+    }
     bench_settle();
-    return status;
 }
 
 char *bench_images_request(const bench_context *context, const char *name) {

@@ -21,14 +21,15 @@ const char *bench_torch_device(const bench_engine *engine);
 bool bench_engine_is_processor(const bench_engine *engine);
 
 typedef struct bench_context {
-    const char *weights; /* a checkpoint of AlexNet */
-    const char *python, *peer_script;
-    const char *const *images; /* files to preprocess */
+    const char *weights;              /* a checkpoint of AlexNet */
+    const char *python, *peer_script; /* python NULL: PyTorch is not asked */
+    const char *const *images;        /* files to preprocess */
     int n_images;
     const char *self, *anx_parity, *anx_convert; /* paths of programs */
     bench_engine engine;
     int threads, repeats;
-    bench_peer *peer; /* NULL: no PyTorch */
+    bench_peer *peer;        /* NULL: no PyTorch, or none any more */
+    char torch_trouble[256]; /* what PyTorch's process could not be started or ended by; "" if nothing */
     anx_model *model;
     anx_device *device;
     bench_limits limits;

@@ -10,9 +10,11 @@
 void bench_settle(void);
 /* How often to run what takes a second or more: fewer runs say as much. */
 int bench_few_runs(const bench_context *context);
-/* PyTorch's turn, where it is there; into the series if `count`. Errors: of bench_peer_ask. */
-anx_status bench_ask_torch(bench_context *context, const char *request, bench_series *series, bool count,
-                           anx_error *err);
+/*
+ * PyTorch's turn, where it is there; into the series if `count`. What it fails at is its own trouble, which costs it
+ * the series, and is said in the report; a process that ends is not asked again.
+ */
+void bench_ask_torch(bench_context *context, const char *request, bench_series *series, bool count);
 /* "NAME" and the images' names, as the peer wants them; malloc'd, NULL without memory. */
 char *bench_images_request(const bench_context *context, const char *name);
 

@@ -28,7 +28,8 @@ anx_status bench_learner_init(bench_learner *l, const anx_graph *graph, const an
                               int64_t batch, bench_trained trained, anx_error *err) {
     int64_t shape[4];
     const int rank = anx_graph_node_shape(graph, ANX_NODE_INPUT, batch, shape);
-    *l = (bench_learner){.input = ANX_TENSOR_INIT, .targets = calloc((size_t)batch, sizeof *l->targets)};
+    *l = (bench_learner){
+        .device = device, .input = ANX_TENSOR_INIT, .targets = calloc((size_t)batch, sizeof *l->targets)};
     anx_mt19937_seed(&l->gen, 0);
     if (l->targets == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     anx_status status = anx_tensor_alloc(ANX_F32, rank, shape, &l->input, err);
@@ -49,7 +50,8 @@ void bench_learner_fini(bench_learner *l) {
 anx_status bench_learner_step(bench_learner *l, anx_error *err) {
     anx_trainer_result result = {.loss = 0.0f};
     const anx_status status = anx_trainer_step(l->trainer, &l->gen, &l->input, l->targets, &result, err);
-    if (status != ANX_OK || result.nonfinite.kind == ANX_NONFINITE_NONE) return status;
+    if (status != ANX_OK) return status;
+    if (result.nonfinite.kind == ANX_NONFINITE_NONE) return anx_device_sync(l->device, err);
     return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT, "training came to %g in %s", (double)result.nonfinite.value,
                          result.nonfinite.name);
 }

@@ -11,6 +11,7 @@ typedef enum bench_trained {
 
 typedef struct bench_learner {
     anx_trainer *trainer;
+    anx_device *device; /* the trainer's */
     anx_mt19937 gen;
     anx_tensor input;
     int64_t *targets;
@@ -26,7 +27,11 @@ extern const anx_sgd_options bench_sgd_options;
 anx_status bench_learner_init(bench_learner *out, const anx_graph *graph, const anx_tensor *params, anx_device *device,
                               int64_t batch, bench_trained trained, anx_error *err);
 void bench_learner_fini(bench_learner *learner);
-/* One step. Errors: of anx_trainer_step; INVALID_ARGUMENT where NaN or infinity came out: nothing was updated then. */
+/*
+ * One step, to the end of its update: a trainer leaves a device at the way back and SGD, and waits at the next step
+ * alone. Errors: of anx_trainer_step and anx_device_sync; INVALID_ARGUMENT where NaN or infinity came out: nothing was
+ * updated then.
+ */
 anx_status bench_learner_step(bench_learner *learner, anx_error *err);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@ extern char **environ;
 struct bench_peer {
     pid_t pid;
     FILE *to, *from;
-    char version[128];
+    char version[256];
 };
 
 static anx_status read_line(bench_peer *peer, char *line, int size, anx_error *err) {
@@ -30,9 +31,9 @@ static anx_status read_line(bench_peer *peer, char *line, int size, anx_error *e
     return ANX_OK;
 }
 
-/* posix_spawn would take texts that it could change, and does not. */
+/* A name without a slash is looked for in PATH. posix_spawnp would take texts that it could change, and does not. */
 static int spawn(pid_t *pid, const posix_spawn_file_actions_t *actions, const char *const argv[]) {
-    return posix_spawn(pid, argv[0], actions, NULL, (char *const *)argv, environ);
+    return posix_spawnp(pid, argv[0], actions, NULL, (char *const *)argv, environ);
 }
 
 /* Starts argv with its stdin and stdout on pipes. */
@@ -101,23 +102,47 @@ anx_status bench_peer_ask(bench_peer *peer, const char *request, double *seconds
     return ANX_OK;
 }
 
+/* The last line that a process left there, which says best what was wrong; "" if none. */
+static void read_last_line(int fd, char *line, size_t size) {
+    char text[4096];
+    const off_t end = lseek(fd, 0, SEEK_END), from = end > (off_t)sizeof text - 1 ? end - (off_t)sizeof text + 1 : 0;
+    const ssize_t n = pread(fd, text, sizeof text - 1, from);
+    size_t length = n > 0 ? (size_t)n : 0;
+    while (length > 0 && text[length - 1] == '\n') length--;
+    text[length] = '\0';
+    const char *newline = strrchr(text, '\n');
+    snprintf(line, size, "%.*s", (int)size - 1, newline != NULL ? newline + 1 : text);
+}
+
+static anx_status wait_for(pid_t pid, const char *const argv[], int max_status, int said, struct rusage *usage,
+                           anx_error *err) {
+    int status = 0;
+    char line[512];
+    while (wait4(pid, &status, 0, usage) < 0)
+        if (errno != EINTR) return anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot wait for %s", argv[0]);
+    if (WIFEXITED(status) && WEXITSTATUS(status) <= max_status) return ANX_OK;
+    read_last_line(said, line, sizeof line);
+    return anx_error_set(err, ANX_ERR_UNSUPPORTED, "%s %s failed%s%s", argv[0], argv[1], line[0] != '\0' ? ": " : "",
+                         line);
+}
+
 anx_status bench_run_process(const char *const argv[], int max_status, bench_process *out, anx_error *err) {
     posix_spawn_file_actions_t actions;
+    const int said = memfd_create("stderr", MFD_CLOEXEC);
+    if (said < 0) return anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot make room for what %s says", argv[0]);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, said, STDERR_FILENO);
     pid_t pid = 0;
+    struct rusage usage = {.ru_maxrss = 0};
     const double start = anx_clock_seconds();
     const int rc = spawn(&pid, &actions, argv);
     posix_spawn_file_actions_destroy(&actions);
-    if (rc != 0) return anx_error_set_errno(err, ANX_ERR_IO, rc, "cannot start %s", argv[0]);
-    int status = 0;
-    struct rusage usage;
-    while (wait4(pid, &status, 0, &usage) < 0)
-        if (errno != EINTR) return anx_error_set_errno(err, ANX_ERR_IO, errno, "cannot wait for %s", argv[0]);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) > max_status)
-        return anx_error_set(err, ANX_ERR_UNSUPPORTED, "%s %s failed", argv[0], argv[1]);
-    *out = (bench_process){.seconds = anx_clock_seconds() - start, .max_rss_bytes = usage.ru_maxrss * 1024};
-    return ANX_OK;
+    const anx_status status = rc != 0 ? anx_error_set_errno(err, ANX_ERR_IO, rc, "cannot start %s", argv[0])
+                                      : wait_for(pid, argv, max_status, said, &usage, err);
+    if (status == ANX_OK)
+        *out = (bench_process){.seconds = anx_clock_seconds() - start, .max_rss_bytes = usage.ru_maxrss * 1024};
+    close(said);
+    return status;
 }

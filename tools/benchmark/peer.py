@@ -9,7 +9,9 @@
     peer.py first WEIGHTS THREADS DEVICE MATH
                                       one image from nothing, then exits: what a whole process costs
 
-DEVICE is torch's name for it. MATH float32 keeps a GPU from computing with TF32, anything else lets it.
+DEVICE is torch's name for it. MATH float32 keeps a GPU from computing with TF32, anything else lets it; fast lets cuDNN
+measure which algorithm is fastest, and otherwise it takes those alone that give the same bits each time: as anx does.
+A GPU works behind the program's back: whatever is timed begins and ends with waiting for it.
 Each answer is one line: seconds, or "error: ...". Nothing else goes to stdout.
 """
 
@@ -27,6 +29,8 @@ def use(device, math):
 
     DEVICE = device
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = math != "float32"
+    torch.backends.cudnn.benchmark = math == "fast"
+    torch.backends.cudnn.deterministic = math != "fast"
 
 
 def wait():
@@ -38,6 +42,7 @@ def wait():
 
 
 def build(weights):
+    """On the processor."""
     import torch
     import torchvision
 
@@ -45,7 +50,7 @@ def build(weights):
     state = state.get("state_dict", state.get("model", state))
     model = torchvision.models.alexnet(num_classes=state["classifier.6.weight"].shape[0])
     model.load_state_dict(state)
-    return model.to(DEVICE).eval()
+    return model.eval()
 
 
 class Files:
@@ -90,7 +95,7 @@ class Learner:
     def __init__(self, weights, batch, part):
         import torch
 
-        self.model = build(weights).train()
+        self.model = build(weights).to(DEVICE).train()
         if part == "head":
             self.model.features.requires_grad_(False)
         self.optimizer = optimizer_of([p for p in self.model.parameters() if p.requires_grad])
@@ -112,7 +117,7 @@ class Peer:
 
         torch.set_num_threads(threads)
         self.weights = weights
-        self.model = build(weights)
+        self.model = build(weights).to(DEVICE)
         self.inputs = {}
         self.loaders = {}
         self.learners = {}
@@ -122,7 +127,14 @@ class Peer:
         import PIL
         import torch
 
-        return f"PyTorch {torch.__version__}, Pillow {PIL.__version__}"
+        words = [f"PyTorch {torch.__version__}", f"Pillow {PIL.__version__}"]
+        if DEVICE != "cpu":
+            cudnn = torch.backends.cudnn.version() or 0
+            major = 1000 if cudnn < 90000 else 10000
+            words.append(f"CUDA {torch.version.cuda}")
+            words.append(f"cuDNN {cudnn // major}.{cudnn % major // 100}.{cudnn % 100}")
+            words.append(torch.cuda.get_device_name(DEVICE))
+        return ", ".join(words)
 
     def forward(self, batch):
         import torch
@@ -140,7 +152,6 @@ class Peer:
     def load(self):
         start = time.perf_counter()
         build(self.weights)
-        wait()
         return time.perf_counter() - start
 
     def preprocess(self, *paths):
@@ -168,13 +179,15 @@ class Peer:
                 batch_size=int(batch),
                 num_workers=int(workers),
                 persistent_workers=int(workers) > 0,
+                pin_memory=DEVICE != "cpu",
             )
         threads = torch.get_num_threads()
         torch.set_num_threads(max(1, threads - int(workers)))
         with torch.inference_mode():
+            wait()
             start = time.perf_counter()
             for inputs, _ in self.loaders[setup]:
-                self.model(inputs.to(DEVICE)).cpu()
+                self.model(inputs.to(DEVICE, non_blocking=True)).cpu()
             seconds = time.perf_counter() - start
         torch.set_num_threads(threads)
         return seconds
@@ -188,6 +201,7 @@ class Peer:
             self.learners = {setup: Learner(self.weights, int(batch), part)}
         before = torch.get_num_threads()
         torch.set_num_threads(int(threads))
+        wait()
         start = time.perf_counter()
         self.learners[setup].step()
         wait()
@@ -219,6 +233,7 @@ class Peer:
                 shuffle=True,
                 num_workers=int(workers),
                 persistent_workers=int(workers) > 0,
+                pin_memory=DEVICE != "cpu",
             )
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -237,6 +252,7 @@ def steps(weights, threads, batch, count):
     learner = Learner(weights, batch, "all")
     for _ in range(count):
         learner.step()
+    wait()
 
 
 def main():

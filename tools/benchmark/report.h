@@ -24,12 +24,12 @@ typedef struct bench_row {
 } bench_row;
 
 typedef struct bench_report {
-    char cpu[128];    /* the processor's own name */
-    char library[64]; /* "oneDNN 2.6.3 (OpenMP)" */
-    const char *isa;
-    const char *device;            /* what computes, as --device named it, */
-    char engine[ANX_DEVICE_WORDS]; /* ... and in its own words */
-    char torch[128];               /* "PyTorch 2.15.0, ...", "" where it was not asked */
+    char cpu[128];           /* the processor's own name */
+    const char *device;      /* what computes, as --device named it, */
+    anx_device_info info;    /* ... and all that it tells, while it is open */
+    bool is_processor;       /* ... and whether the processor does; its limits stand here then */
+    char torch[256];         /* "PyTorch 2.15.0, ...", "" where it was not asked */
+    char torch_trouble[256]; /* why it is not there, or went away; "" if nothing */
     int threads, repeats;
     bench_limits limits;
     bench_row rows[BENCH_MAX_ROWS];

@@ -1,10 +1,16 @@
 #include "tools/benchmark/series.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 void bench_series_add(bench_series *series, double seconds) {
     if (series->count < BENCH_MAX_RUNS) series->seconds[series->count++] = seconds;
+}
+
+void bench_series_give_up(bench_series *series, const char *why) {
+    series->count = 0;
+    snprintf(series->trouble, sizeof series->trouble, "%s", why);
 }
 
 static int compare(const void *a, const void *b) {
