@@ -186,7 +186,7 @@ static void auto_says_which_device_it_cannot_use(void) {
     setenv("SAMPLE_DEVICES", "0", 1);
     ANX_CHECK_OK(anx_device_open("auto", NULL, &device, &err), &err);
     anx_device_describe(device, &info);
-    CU_ASSERT_PTR_NULL(strstr(info.notes, "cuda"));
+    CU_ASSERT_TRUE(info.notes == NULL || strstr(info.notes, "cuda") == NULL);
     anx_device_close(device);
     unsetenv("SAMPLE_FAULT");
     unsetenv("SAMPLE_DEVICES");
