@@ -1,11 +1,12 @@
 /*
- * Which generation of NVIDIA's libraries is doubled: FAKECUDA_CUDA (11, 12, 13) and FAKECUDA_CUDNN (8, 9), from the
- * build.
+ * Which generation of NVIDIA's libraries is doubled: FAKECUDA_CUDA (11, 12, 13; not set in what cuDNN has for all of
+ * them) and FAKECUDA_CUDNN (8, 9), from the build.
  */
 #ifndef ANX_TESTS_FAKECUDA_GENERATION_H
 #define ANX_TESTS_FAKECUDA_GENERATION_H
 
-#if FAKECUDA_CUDA == 13
+#ifndef FAKECUDA_CUDA
+#elif FAKECUDA_CUDA == 13
 enum { RUNTIME_VERSION = 13000, RUNTIME_MINOR = 0, DEVICE_PROPERTIES_BYTES = 1008 };
 #elif FAKECUDA_CUDA == 12
 enum { RUNTIME_VERSION = 12010, RUNTIME_MINOR = 1, DEVICE_PROPERTIES_BYTES = 1032 };
