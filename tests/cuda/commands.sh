@@ -15,7 +15,7 @@ fail() {
 weights=$work/alexnet.pth
 "$bin/anx-convert" init --arch alexnet --seed 0 -o "$weights" 2>/dev/null || exit 1
 for mode in early late; do
-    FAKECUDA_PAGEABLE=$mode "$bin/anx-parity" check --device cuda "$weights" >"$work/check" 2>&1 ||
+    FAKECUDA_PAGEABLE=$mode FAKECUDA_WORK=$mode "$bin/anx-parity" check --device cuda "$weights" >"$work/check" 2>&1 ||
         fail "check, $mode: $(tail -n 3 "$work/check")"
 done
 grep -q "cuDNN 9.19.0" "$work/check" || fail "the report does not name cuDNN"

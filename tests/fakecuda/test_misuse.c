@@ -395,6 +395,16 @@ static int side_by_side(const anx_cuda_api *api) {
     return two_streams(api, NOTHING, false, 8);
 }
 
+/* Destroying a stream waits for nothing. */
+PROGRAM(race_with_a_stream_that_is_gone, {
+    float *p = kit_floats(&k, 16);
+    struct CUstream_st *other = NULL;
+    MUST(api->cudaStreamCreateWithFlags(&other, ANX_CU_STREAM_NON_BLOCKING));
+    MUST(api->cudaMemsetAsync(p, 0, 32, other));
+    MUST(api->cudaStreamDestroy(other));
+    MUST(api->cudaMemsetAsync(p, 0, 32, k.stream));
+})
+
 PROGRAM(race_with_the_null_stream, {
     float *p = kit_upload(&k, ones, 16);
     MUST(api->cublasSscal_v2(k.blas, 8, &kit_one, p, 1));
@@ -469,6 +479,7 @@ static void test_streams(void) {
         {"waiting", ordered_by_waiting, 0, ""},
         {"side by side", side_by_side, 0, ""},
         {"readers", race_of_readers, 0, ""},
+        {"stream that is gone", race_with_a_stream_that_is_gone, MISUSE, "race: dev1+0 is also touched by cudaMemset"},
         {"null stream", race_with_the_null_stream, MISUSE, "race: dev1+0 is also touched by cublasSscal_v2"},
         {"blocking stream", the_null_stream_and_a_blocking_one, 0, ""},
         {"workspace", race_for_a_workspace, MISUSE, "race: dev1+0 is also touched by cudnnConvolutionForward"},

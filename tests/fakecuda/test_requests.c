@@ -51,6 +51,34 @@ static int pinned_copies_wait(const anx_cuda_api *api) {
     return 0;
 }
 
+static int pinned_memory_filled_after_it_was_sent(const anx_cuda_api *api) {
+    kit k;
+    kit_init(&k, api);
+    float *pinned = NULL, *p = kit_floats(&k, 1);
+    MUST(api->cudaHostAlloc((void **)&pinned, 8, 0));
+    pinned[0] = 1.0f;
+    MUST(api->cudaMemcpyAsync(p, &pinned[0], 4, ANX_CU_HOST_TO_DEVICE, k.stream));
+    pinned[0] = 2.0f; /* too late */
+    MUST(api->cudaMemcpyAsync(&pinned[1], p, 4, ANX_CU_DEVICE_TO_HOST, k.stream));
+    MUST(api->cudaStreamSynchronize(k.stream));
+    EXPECT(pinned[1] == 1.0f);
+    MUST(api->cudaFreeHost(pinned));
+    kit_fini(&k);
+    return 0;
+}
+
+/* What ran early is unfinished all the same. */
+static int race_of_early_work(const anx_cuda_api *api) {
+    kit k;
+    kit_init(&k, api);
+    struct CUstream_st *other = NULL;
+    float *p = kit_floats(&k, 4);
+    MUST(api->cudaStreamCreateWithFlags(&other, ANX_CU_STREAM_NON_BLOCKING));
+    MUST(api->cudaMemsetAsync(p, 0, 16, k.stream));
+    MUST(api->cudaMemsetAsync(p, 1, 16, other));
+    return 0;
+}
+
 static int pageable_copies(const anx_cuda_api *api, bool late) {
     kit k;
     kit_init(&k, api);
@@ -105,7 +133,10 @@ static void test_work_comes_late(void) {
     CHECK(pageable_copies_early, 0, NULL);
     CHECK(pageable_copies_early, 0, "FAKECUDA_PAGEABLE", "early");
     CHECK(pageable_copies_late, 0, "FAKECUDA_PAGEABLE", "late");
+    CHECK(pinned_memory_filled_after_it_was_sent, 0, "FAKECUDA_WORK", "early");
+    CHECK(race_of_early_work, MISUSE, "FAKECUDA_WORK", "early");
     CHECK(events_tell_time, 0, NULL);
+    CHECK(events_tell_time, 0, "FAKECUDA_WORK", "early");
 }
 
 /* ---- devices ------------------------------------------------------------------------------------------------- */

@@ -59,6 +59,7 @@ void fake_options_read(void) {
     fake_option.memory = (size_t)number_of("FAKECUDA_MEM", (unsigned long long)8 << 30);
     fake_option.pageable_late = is("FAKECUDA_PAGEABLE", "late");
     fake_option.compute = is("FAKECUDA_COMPUTE", "off") ? 0 : number_of("FAKECUDA_COMPUTE", ULLONG_MAX);
+    fake_option.work_early = is("FAKECUDA_WORK", "early");
     fake_option.tf32_allowed = !is("NVIDIA_TF32_OVERRIDE", "0");
     fake_option.emulate = is("CUBLAS_EMULATE_SINGLE_PRECISION", "1");
     fake_option.alloc_fail = (unsigned)number_of("FAKECUDA_ALLOC_FAIL", 0);

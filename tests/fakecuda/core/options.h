@@ -19,6 +19,7 @@ typedef struct fake_options {
     bool pageable_late; /* a copy of pageable memory happens at synchronisation, both ways; else as early as may be */
     unsigned long long compute; /* so many pieces of work are done, the others dropped */
     bool tf32_allowed;          /* NVIDIA_TF32_OVERRIDE is not 0 */
+    bool work_early;            /* work is done when it is asked for */
     bool emulate;               /* CUBLAS_EMULATE_SINGLE_PRECISION is 1 */
     unsigned alloc_fail;
     unsigned async_op, async_error; /* which piece of work fails, and how */

@@ -20,6 +20,7 @@ typedef struct fake_op {
     uint64_t after_number;
     fake_object *records; /* an event */
     const char *name;
+    bool was_early; /* computed when it was queued; until it is waited for nobody may rely on it */
     int n_regions;
     fake_region *regions;
     alignas(max_align_t) unsigned char arguments[];
@@ -79,9 +80,10 @@ fake_object *fake_stream_get(const char *function, const void *stream) {
     return stream == NULL ? null_stream() : fake_object_here(function, stream, FAKE_STREAM);
 }
 
+/* Nobody waits: what is queued still runs some time, and the slot is taken until then. */
 void fake_stream_destroy(fake_object *stream) {
-    fake_stream_finish(stream);
-    queue_of(stream)->stream = NULL;
+    queue *q = queue_of(stream);
+    if (q->first == NULL) q->stream = NULL;
     fake_object_destroy(stream);
 }
 
@@ -117,9 +119,14 @@ static void compute(const fake_op *op) {
 
 static void finish_until(fake_object *stream, uint64_t number);
 
+/* Not so when it was destroyed and has nothing left to do. */
+static bool has_queue(const fake_object *stream) {
+    return queue_of(stream)->stream == stream;
+}
+
 static void run(fake_op *op) {
-    if (op->after != NULL && op->after->alive) finish_until(op->after, op->after_number);
-    if (op->run != NULL) compute(op);
+    if (op->after != NULL && has_queue(op->after)) finish_until(op->after, op->after_number);
+    if (op->run != NULL && !op->was_early) compute(op);
     if (op->records != NULL) {
         op->records->event.done = op->number;
         op->records->event.seconds = now();
@@ -136,6 +143,7 @@ static void finish_until(fake_object *stream, uint64_t number) {
         if (q->first == NULL) q->last = &q->first;
         run(op);
     }
+    if (q->first == NULL && !stream->alive && q->stream == stream) q->stream = NULL;
 }
 
 void fake_stream_finish(fake_object *stream) {
@@ -173,7 +181,7 @@ static void order(fake_object *stream, fake_object *other, uint64_t number, cons
     op->after = other;
     op->after_number = number;
     merge(ordered, others_order);
-    if (other->alive && number > ordered[other->stream.slot]) ordered[other->stream.slot] = number;
+    if (has_queue(other) && number > ordered[other->stream.slot]) ordered[other->stream.slot] = number;
 }
 
 /* The NULL stream waits for every blocking stream, and they for it. */
@@ -248,6 +256,8 @@ void fake_work_launch(fake_work *work, fake_run *run_it, const void *arguments, 
     op->regions = allocate((size_t)work->n_regions * sizeof *op->regions + 1);
     memcpy(op->regions, work->regions, (size_t)work->n_regions * sizeof *op->regions);
     if (bytes != 0) memcpy(op->arguments, arguments, bytes);
+    op->was_early = fake_option.work_early;
+    if (op->was_early) compute(op);
 }
 
 /* ---- events -------------------------------------------------------------------------------------------------- */
@@ -276,7 +286,7 @@ bool fake_event_done(const fake_object *event) {
 }
 
 void fake_event_finish(fake_object *event) {
-    if (event->event.recorded && event->event.stream->alive) finish_until(event->event.stream, event->event.number);
+    if (event->event.recorded && has_queue(event->event.stream)) finish_until(event->event.stream, event->event.number);
 }
 
 void fake_event_destroy(fake_object *event) {
