@@ -132,6 +132,7 @@ use() {
 }
 
 libraries() {
+    rm -f "$out/found.txt"
     # What the caller has named with ANX_CUDA_PATH is what is meant, and is not replaced.
     if ! has_gpu && [ -z "${ANX_CUDA_PATH:-}" ]; then
         # In children: what does not help leaves nothing behind.
