@@ -7,8 +7,9 @@
 
 static const double unit_roundoff = 0x1p-24;
 static const double rms_fails = 32, rms_warns = 4;
-/* Of shortened operands, see operands.h: in units of u G, of s, and of s for the RMS. */
-static const double proven_units = 32784, most_of_s = 24, most_spread = 1.5;
+/* Of shortened operands, see operands.h: in units of u G, of s, and of s for the RMS; a sum's own limits against
+   float32's. */
+static const double proven_units = 32784, most_of_s = 24, most_spread = 1.5, of_cut_sums = 2;
 enum { FEATURES_PER_PART = 64 };
 
 /* ---- rules ---- */
@@ -65,8 +66,9 @@ anx_rule anx_rule_in(anx_rule rule, anx_math_mode math, bool conv) {
     if (rule.kind != ANX_BOUND_SUM || math == ANX_MATH_FLOAT32) return rule;
     const bool tiled = math == ANX_MATH_FAST && conv;
     rule.kind = tiled ? ANX_BOUND_SUM_FAST : ANX_BOUND_SUM_TF32;
-    rule.limit_sum = rule.limit_r;
-    rule.limit_r = tiled ? INFINITY : proven_units + rule.h;
+    rule.limit_sum = of_cut_sums * rule.limit_r;
+    rule.limit_r = tiled ? INFINITY : proven_units + of_cut_sums * rule.h;
+    rule.limit_rms *= of_cut_sums;
     rule.warn_rms = INFINITY;
     rule.spread = most_spread;
     return rule;

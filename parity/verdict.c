@@ -60,7 +60,7 @@ static const struct {
                           "(1 - n u) of the gradient's n terms (in TF32 or less the gradient's own bound instead of "
                           "gamma G); |value - truth| <= lr |delta momentum| + 2u |p'|. Of a step that "
                           "the device takes itself, from its own gradients: 4u S and 6u lr S + 4u (|p| + lr S), S = "
-                          "|mu buf| + |g| + |wd p|, whatever the order"},
+                          "|mu buf| + |1 - dampening| (|g| + |wd p|), whatever the order"},
     [ANX_BOUND_ENVELOPE] =
         {"envelope", "at most 8 times the largest drift of PyTorch's own right runs (other threads, order "
                      "within the batch, an ulp in the first parameters, float64, without oneDNN) so far; of all "
@@ -68,17 +68,19 @@ static const struct {
                      "With TF32 or less no bound is below what 11 bits leave: 2^-6 of the loss and 1/4 of the way"},
     [ANX_BOUND_SUM_TF32] =
         {"sum-tf32",
-         "both operands of a product may be rounded or cut off to TF32's 11 bits: |y - truth| <= min(32784 + h, 24 s / "
-         "G + min(h, 4 sqrt h)) u G and RMS <= 1.5 (1 + 2 / sqrt n) RMS(s / G) + 32 over an image's n values, s^2 = "
+         "both operands of a product may be rounded or cut off to TF32's 11 bits: |y - truth| <= min(32784 + 2h, 24 s "
+         "/ G + 2 min(h, 4 sqrt h)) u G and RMS <= 1.5 (1 + 2 / sqrt n) RMS(s / G) + 64 over an image's n values, s^2 "
+         "= "
          "6689^2 sum (wx)^2 + 16384^2 (sum wx)^2: the variance of two roundings and the square of two cut-offs' mean. "
-         "32784 = 2 2^14 + 16 is proven; TF32 comes to at most 0.79 of RMS(s) in AlexNet's layers, bfloat16 to 2.0 and "
+         "The sum's own part is twice float32's, since tensor cores cut off what they add; 32784 = 2 2^14 + 16 is "
+         "proven; TF32 comes to at most 0.79 of RMS(s) in AlexNet's layers, bfloat16 to 2.0 and "
          "more"},
     [ANX_BOUND_SUM_FAST] =
         {"sum-fast",
          "as accurate as TF32 in the norm over a plane, by whatever algorithm: the errors of tiles and transforms "
          "(Winograd, FFT) follow the largest values of the plane (Barabasz et al., Error analysis and improving the "
-         "accuracy of Winograd convolution; Higham, chapter 24). |y - truth| <= (24 max s + min(h, 4 sqrt h) max G) u, "
-         "and RMS over an image of |y - truth| / (u max G) <= 1.5 (1 + 2 / sqrt n) RMS(s / max G) + 32, s as for "
+         "accuracy of Winograd convolution; Higham, chapter 24). |y - truth| <= (24 max s + 2 min(h, 4 sqrt h) max G) "
+         "u, and RMS over an image of |y - truth| / (u max G) <= 1.5 (1 + 2 / sqrt n) RMS(s / max G) + 64, s as for "
          "sum-tf32, the maxima being the plane's. Tiles up to F(6x6) in float32 come to 0.01 of RMS(s), F(2x2) with "
          "TF32's products to 0.76, bfloat16 to 2.0 and more"},
 };

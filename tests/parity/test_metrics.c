@@ -520,6 +520,28 @@ static void test_short_operands(void) {
     anx_judged_fini(&j);
 }
 
+/* Tensor cores cut off what they add, which costs a sum twice what rounding does; and no more is let pass. */
+static void test_cut_sums(void) {
+    const anx_extent three = {.rank = 1, .dim = {3}};
+    const double y64[3] = {1, 1, 1}, h = 101, most = 32784 + 2 * h;
+    const float gauge[3] = {1, 1, 1}, s[3] = {17697, 17697, 17697};
+    float got[3] = {1, 1, 1};
+    const anx_rule plain = anx_rule_for_sum(100), tf32 = anx_rule_in(plain, ANX_MATH_TF32, true),
+                   fast = anx_rule_in(plain, ANX_MATH_FAST, true);
+    CU_ASSERT_EQUAL(tf32.limit_sum, 2 * plain.limit_r);
+    CU_ASSERT_EQUAL(tf32.limit_rms, 2 * plain.limit_rms);
+    CU_ASSERT_EQUAL(fast.limit_sum, 2 * plain.limit_r);
+    CU_ASSERT_EQUAL(fast.limit_rms, 2 * plain.limit_rms);
+    const anx_values v = {.extent = &three, .batch = 1, .got = got, .y64 = y64, .gauge = gauge, .operands = s};
+    anx_judged j;
+    got[1] = (float)(1 - (most - 0.1 * h) * 0x1p-24);
+    CU_ASSERT_EQUAL(judge(&tf32, &v, &j), ANX_VERDICT_PASS);
+    anx_judged_fini(&j);
+    got[1] = (float)(1 - (most + 0.1 * h) * 0x1p-24);
+    CU_ASSERT_EQUAL(judge(&tf32, &v, &j), ANX_VERDICT_FAIL);
+    anx_judged_fini(&j);
+}
+
 static void test_carry(void) {
     anx_error err = ANX_ERROR_INIT;
     anx_graph *graph = NULL;
@@ -588,6 +610,7 @@ int main(int argc, char **argv) {
         {"each node's rule follows from its kind and terms", test_node_rules},
         {"other arithmetics change sums of products alone", test_math_rules},
         {"short operands are bounded, element by element or in the norm", test_short_operands},
+        {"sums that are cut off have twice the room", test_cut_sums},
         {"truth and gauge pass through ReLU and pooling", test_carry},
         {"globs choose points", test_points},
         {NULL, NULL},
