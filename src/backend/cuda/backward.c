@@ -62,7 +62,7 @@ static anx_status back_through_node(anx_cuda_plan *plan, int node, const back *b
     if (op == ANX_OP_SOFTMAX) return anx_cudnn_softmax_backward(dnn, n->tensor, b->y, b->dy, b->dx, err);
     if (n->pool != NULL) return back_through_pool(plan, node, b, err);
     if (n->mask != NULL) return anx_cublas_multiply(&plan->device->blas, elems, b->dy, n->mask, b->dx, err);
-    return b->dx == b->dy ? ANX_OK : anx_cuda_copy(plan, b->dx, b->dy, elems, err);
+    return b->dx == b->dy ? ANX_OK : anx_cuda_copy(plan->device, b->dx, b->dy, elems, err);
 }
 
 /* Of several readers the last one runs back first: it overwrites the gradient, the others add to it. */

@@ -200,23 +200,17 @@ static anx_status make_events(anx_cuda_plan *plan, anx_error *err) {
 }
 
 /* Memory that is read before it was written: gradients are 0 until they are computed, and rows are filled with 0. */
-static anx_status clear(anx_cuda_plan *plan, float *memory, size_t bytes, anx_error *err) {
-    if (memory == NULL || bytes == 0) return ANX_OK;
-    const anx_cuda_api *api = plan->device->api;
-    return anx_cuda_check(api, api->cudaMemsetAsync(memory, 0, bytes, plan->device->stream), "clear memory", err);
-}
-
 static anx_status clear_gradients(anx_cuda_plan *plan, anx_error *err) {
-    anx_status status = clear(plan, plan->grad_arena, plan->arena_elems * sizeof(float), err);
+    anx_status status = anx_cuda_clear(plan->device, plan->grad_arena, plan->arena_elems * sizeof(float), err);
     for (int i = 0; i < plan->graph->n_nodes && status == ANX_OK; i++)
-        status = clear(plan, plan->values[i].grad, floats(plan->values[i].elems), err);
+        status = anx_cuda_clear(plan->device, plan->values[i].grad, floats(plan->values[i].elems), err);
     return status;
 }
 
 static anx_status clear_arenas(anx_cuda_plan *plan, anx_error *err) {
     const size_t bytes = plan->arena_elems * sizeof(float);
-    const anx_status status = clear(plan, plan->param_arena, bytes, err);
-    return status != ANX_OK ? status : clear(plan, plan->momentum_arena, bytes, err);
+    const anx_status status = anx_cuda_clear(plan->device, plan->param_arena, bytes, err);
+    return status != ANX_OK ? status : anx_cuda_clear(plan->device, plan->momentum_arena, bytes, err);
 }
 
 static anx_status lower_all(anx_cuda_plan *plan, const bool *trained, bool *has_grad, size_t *offsets, anx_error *err) {
@@ -261,8 +255,8 @@ static anx_status settle_conv(anx_cuda_plan *plan, const anx_group *group, anx_e
     float *x = anx_cuda_output(plan, source),
           *dy = plan->nodes[node].relu ? plan->unmasked : anx_cuda_grad(plan, result);
     const bool trains = plan->mode == ANX_PLAN_TRAIN && dy != NULL;
-    anx_status status = clear(plan, x, floats(anx_cuda_elems(plan, source)), err);
-    if (status == ANX_OK && trains) status = clear(plan, dy, floats(plan->values[result].elems), err);
+    anx_status status = anx_cuda_clear(plan->device, x, floats(anx_cuda_elems(plan, source)), err);
+    if (status == ANX_OK && trains) status = anx_cuda_clear(plan->device, dy, floats(plan->values[result].elems), err);
     const anx_cudnn_conv_memory m = {.x = x,
                                      .w = anx_cuda_param_data(plan, nd->weight),
                                      .b = anx_cuda_param_data(plan, nd->bias),
@@ -281,7 +275,7 @@ static anx_status settle_linear(anx_cuda_plan *plan, const anx_group *group, anx
     const anx_node *nd = &plan->graph->nodes[node];
     const anx_cublas_linear l = {plan->batch, nd->in.dim[0], nd->out.dim[0]};
     float *x = anx_cuda_output(plan, nd->inputs[0]);
-    const anx_status status = clear(plan, x, floats(anx_cuda_elems(plan, nd->inputs[0])), err);
+    const anx_status status = anx_cuda_clear(plan->device, x, floats(anx_cuda_elems(plan, nd->inputs[0])), err);
     if (status != ANX_OK) return status;
     return anx_matmul_create(&plan->device->lt, &l, x, anx_cuda_param_data(plan, nd->weight),
                              anx_cuda_param_data(plan, nd->bias), anx_cuda_output(plan, result),

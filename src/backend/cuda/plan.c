@@ -33,16 +33,11 @@ static anx_status check_batch(const anx_plan_desc *desc, anx_error *err) {
                          (long long)desc->batch, (long long)max_batch);
 }
 
-static anx_status upload(anx_cuda_plan *plan, float *to, const void *from, size_t bytes, anx_error *err) {
-    const anx_cuda_api *api = plan->device->api;
-    return anx_cuda_check(api, api->cudaMemcpyAsync(to, from, bytes, ANX_CU_HOST_TO_DEVICE, plan->device->stream),
-                          "write memory", err);
-}
-
 static anx_status load_params(anx_cuda_plan *plan, const anx_tensor *params, anx_error *err) {
     anx_status status = ANX_OK;
     for (int i = 0; i < plan->graph->n_params && status == ANX_OK; i++)
-        status = upload(plan, anx_cuda_param_data(plan, i), params[i].data, anx_tensor_bytes(&params[i]), err);
+        status = anx_cuda_upload(plan->device, anx_cuda_param_data(plan, i), params[i].data,
+                                 anx_tensor_bytes(&params[i]), err);
     return status;
 }
 
@@ -52,7 +47,7 @@ static anx_status fill_mask(anx_cuda_plan *plan, int node, anx_error *err) {
     float *ones = malloc((size_t)elems * sizeof *ones);
     if (ones == NULL) return anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     for (int64_t i = 0; i < elems; i++) ones[i] = 1.0f;
-    anx_status status = upload(plan, plan->nodes[node].mask, ones, (size_t)elems * sizeof *ones, err);
+    anx_status status = anx_cuda_upload(plan->device, plan->nodes[node].mask, ones, (size_t)elems * sizeof *ones, err);
     if (status == ANX_OK) status = anx_cuda_device_sync(plan->device, err);
     free(ones);
     return status;
@@ -194,7 +189,8 @@ static anx_status prepare_masks(anx_cuda_plan *plan, anx_error *err) {
     float *ones = status == ANX_OK ? malloc((size_t)most * sizeof *ones + 1) : NULL;
     if (status == ANX_OK && ones == NULL) status = anx_error_set(err, ANX_ERR_OUT_OF_MEMORY, "out of memory");
     for (int64_t i = 0; i < most && ones != NULL; i++) ones[i] = 1.0f;
-    if (status == ANX_OK && most > 0) status = upload(plan, plan->mask_ones, ones, (size_t)most * sizeof *ones, err);
+    if (status == ANX_OK && most > 0)
+        status = anx_cuda_upload(plan->device, plan->mask_ones, ones, (size_t)most * sizeof *ones, err);
     if (status == ANX_OK) status = anx_cuda_device_sync(plan->device, err);
     free(ones);
     if (status != ANX_OK) anx_cuda_memory_keep(memory, plan->device, before);
@@ -209,11 +205,7 @@ anx_status anx_cuda_plan_draw_masks(void *impl, const double *dropout, uint64_t 
         const anx_cuda_node *node = &plan->nodes[i];
         if (node->mask == NULL) continue;
         if (dropout[i] >= 1.0) { /* 1/(1-p) is infinite: PyTorch drops everything */
-            status = anx_cuda_check(plan->device->api,
-                                    plan->device->api->cudaMemsetAsync(node->mask, 0,
-                                                                       (size_t)anx_cuda_elems(plan, i) * sizeof(float),
-                                                                       plan->device->stream),
-                                    "clear a mask", err);
+            status = anx_cuda_clear(plan->device, node->mask, (size_t)anx_cuda_elems(plan, i) * sizeof(float), err);
             continue;
         }
         /* Layers get seeds far apart: consecutive ones are what the caller's steps may have. */

@@ -9,6 +9,7 @@
 #define ANX_SRC_BACKEND_CUDA_PLAN_H
 
 #include "src/backend/cuda/memory.h"
+#include "src/backend/cuda/transfer.h"
 #include "src/backend/grouping.h"
 #include "src/backend/memory_plan.h"
 
@@ -108,8 +109,6 @@ anx_status anx_cuda_settle(anx_cuda_plan *plan, anx_error *err);
 /* run.c, backward.c: one group. */
 anx_status anx_cuda_run_group(anx_cuda_plan *plan, const anx_group *group, anx_error *err);
 anx_status anx_cuda_run_group_backward(anx_cuda_plan *plan, const anx_group *group, anx_error *err);
-/* Copies on the device, in order with the work. */
-anx_status anx_cuda_copy(const anx_cuda_plan *plan, float *to, const float *from, int64_t elems, anx_error *err);
 
 /* winners.c: of a max-pool of a train plan, int64 (N, C, OH, OW); reading waits for the device. */
 anx_status anx_cuda_winners_read(anx_cuda_plan *plan, int node, int64_t *out, anx_error *err);

@@ -3,13 +3,6 @@
 #include "src/backend/cuda/plan.h"
 #include "src/backend/cuda/status.h"
 
-anx_status anx_cuda_copy(const anx_cuda_plan *plan, float *to, const float *from, int64_t elems, anx_error *err) {
-    const anx_cuda_api *api = plan->device->api;
-    return anx_cuda_check(
-        api, api->cudaMemcpyAsync(to, from, (size_t)elems * sizeof *to, ANX_CU_DEVICE_TO_DEVICE, plan->device->stream),
-        "copy", err);
-}
-
 static anx_status run_conv(anx_cuda_plan *plan, int node, const float *x, float *y, anx_error *err) {
     const anx_node *nd = &plan->graph->nodes[node];
     const anx_cudnn_conv_memory m = {.x = x,
@@ -49,7 +42,7 @@ static anx_status run_node(anx_cuda_plan *plan, int node, const float *x, float 
     default: break;
     }
     /* What is left passes its input on. */
-    return x == y ? ANX_OK : anx_cuda_copy(plan, y, x, elems, err);
+    return x == y ? ANX_OK : anx_cuda_copy(plan->device, y, x, elems, err);
 }
 
 /* Only the first node of a group computes; what is fused with it is known to it, and the rest pass on. */

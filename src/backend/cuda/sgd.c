@@ -36,7 +36,7 @@ static anx_status with_momentum(const anx_cuda_plan *plan, const stretch *s, flo
     if (o->momentum == 0.0) return ANX_OK;
     anx_status status = s->has_momentum ? anx_cublas_combine(blas, n, (float)(1.0 - o->dampening), *g,
                                                              (float)o->momentum, buffer, buffer, err)
-                                        : anx_cuda_copy(plan, buffer, *g, n, err);
+                                        : anx_cuda_copy(plan->device, buffer, *g, n, err);
     if (status == ANX_OK && o->nesterov)
         status = anx_cublas_combine(blas, n, 1.0f, *g, (float)o->momentum, buffer, plan->update, err);
     *g = o->nesterov ? plan->update : buffer;

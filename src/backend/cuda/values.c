@@ -63,14 +63,11 @@ static anx_status upload_input(anx_cuda_plan *plan, const float *host, size_t by
 }
 
 static anx_status write_floats(anx_cuda_plan *plan, anx_value value, const float *host, size_t bytes, anx_error *err) {
-    const anx_cuda_api *api = plan->device->api;
     if (value.kind == ANX_VALUE_OUTPUT && value.index == ANX_NODE_INPUT && plan->mode == ANX_PLAN_INFER)
         return upload_input(plan, host, bytes, err);
     float *to = NULL;
     const anx_status status = locate(plan, value, &to, err);
-    if (status != ANX_OK) return status;
-    return anx_cuda_check(api, api->cudaMemcpyAsync(to, host, bytes, ANX_CU_HOST_TO_DEVICE, plan->device->stream),
-                          "write memory", err);
+    return status != ANX_OK ? status : anx_cuda_upload(plan->device, to, host, bytes, err);
 }
 
 anx_status anx_cuda_plan_write(void *impl, anx_value value, const anx_tensor *host, anx_error *err) {
@@ -89,12 +86,6 @@ anx_status anx_cuda_plan_write(void *impl, anx_value value, const anx_tensor *ho
 
 /* ---- reading -------------------------------------------------------------------------------------------- */
 
-static anx_status download(anx_cuda_plan *plan, const float *from, float *host, size_t bytes, anx_error *err) {
-    const anx_cuda_api *api = plan->device->api;
-    return anx_cuda_check(api, api->cudaMemcpyAsync(host, from, bytes, ANX_CU_DEVICE_TO_HOST, plan->device->stream),
-                          "read memory", err);
-}
-
 /* Infer: once it has arrived; and it may not be written over before it was read. */
 static anx_status download_input(anx_cuda_plan *plan, float *host, size_t bytes, anx_error *err) {
     const anx_cuda_api *api = plan->device->api;
@@ -103,7 +94,7 @@ static anx_status download_input(anx_cuda_plan *plan, float *host, size_t bytes,
     if (plan->awaiting)
         status = anx_cuda_check(api, api->cudaStreamWaitEvent(stream, plan->arrived[plan->input], 0),
                                 "wait for the input", err);
-    if (status == ANX_OK) status = download(plan, plan->inputs[plan->input], host, bytes, err);
+    if (status == ANX_OK) status = anx_cuda_download(plan->device, host, plan->inputs[plan->input], bytes, err);
     if (status != ANX_OK) return status;
     return anx_cuda_check(api, api->cudaEventRecord(plan->released[plan->input], stream), "record an event", err);
 }
@@ -113,7 +104,7 @@ static anx_status read_floats(anx_cuda_plan *plan, anx_value value, float *host,
         return download_input(plan, host, bytes, err);
     float *from = NULL;
     const anx_status status = locate(plan, value, &from, err);
-    return status != ANX_OK ? status : download(plan, from, host, bytes, err);
+    return status != ANX_OK ? status : anx_cuda_download(plan->device, host, from, bytes, err);
 }
 
 anx_status anx_cuda_plan_read(void *impl, anx_value value, anx_tensor *host, anx_error *err) {

@@ -22,18 +22,12 @@ static planes planes_of(const anx_cuda_plan *plan, int node) {
 }
 
 static anx_status download(const anx_cuda_plan *plan, float *to, const float *from, int64_t elems, anx_error *err) {
-    const anx_cuda_api *api = plan->device->api;
-    const anx_status status = anx_cuda_check(
-        api, api->cudaMemcpyAsync(to, from, (size_t)elems * sizeof *to, ANX_CU_DEVICE_TO_HOST, plan->device->stream),
-        "read memory", err);
+    const anx_status status = anx_cuda_download(plan->device, to, from, (size_t)elems * sizeof *to, err);
     return status != ANX_OK ? status : anx_cuda_device_sync(plan->device, err);
 }
 
 static anx_status upload(const anx_cuda_plan *plan, float *to, const float *from, int64_t elems, anx_error *err) {
-    const anx_cuda_api *api = plan->device->api;
-    const anx_status status = anx_cuda_check(
-        api, api->cudaMemcpyAsync(to, from, (size_t)elems * sizeof *to, ANX_CU_HOST_TO_DEVICE, plan->device->stream),
-        "write memory", err);
+    const anx_status status = anx_cuda_upload(plan->device, to, from, (size_t)elems * sizeof *to, err);
     return status != ANX_OK ? status : anx_cuda_device_sync(plan->device, err);
 }
 
