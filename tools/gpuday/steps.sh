@@ -290,10 +290,10 @@ events() {
 }
 
 timings() {
-    local beside=() batches=1,8,64,256
-    [ -z "$double" ] || batches=1
+    local beside=() size=(--batches "1,8,64,256")
+    [ -z "$double" ] || size=(--batches 1 --repeats 1)
     if sees_gpu; then beside=(--python "$python"); else echo "no PyTorch with a GPU beside it"; fi
-    "$build/tools/anx-bench" run --device cuda --only forward,train --batches $batches --json "$out/timings.json" \
+    "$build/tools/anx-bench" run --device cuda --only forward,train "${size[@]}" --json "$out/timings.json" \
         --peer tools/benchmark/peer.py ${beside[@]+"${beside[@]}"} "$weights"
 }
 
