@@ -157,7 +157,7 @@ static void auto_takes_a_device_that_is_there(void) {
     look_in(ANX_SAMPLE_PLUGINS);
     const char *const expected[] = {"cpu", "cuda", "cuda"};
     for (int devices = 0; devices <= 2; devices++) {
-        char text[8];
+        char text[16];
         snprintf(text, sizeof text, "%d", devices);
         setenv("SAMPLE_DEVICES", text, 1);
         anx_error err = ANX_ERROR_INIT;
