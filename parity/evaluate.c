@@ -118,10 +118,12 @@ static anx_status run_batches(const evaluating *e, anx_pipeline *pipeline, anx_e
         status = read_logits(e, err);
         if (status != ANX_OK) return status;
         anx_error later = ANX_ERROR_INIT;
-        const anx_status status_of_next = anx_pipeline_next(pipeline, &next, &later);
+        anx_status status_of_next = anx_pipeline_next(pipeline, &next, &later);
         status = anx_device_sync(o->device, err);
-        if (status == ANX_OK && status_of_next == ANX_OK && next.n > 0) status = start_batch(e, &next, err);
-        if (status == ANX_OK) status = take_batch(e, &now, err);
+        if (status != ANX_OK) return status;
+        /* What is wrong with the next one says nothing about this one. */
+        if (status_of_next == ANX_OK && next.n > 0) status_of_next = start_batch(e, &next, &later);
+        status = take_batch(e, &now, err);
         if (status == ANX_OK && o->progress != NULL) status = o->progress(o->progress_context, e->result, err);
         if (status == ANX_OK && status_of_next != ANX_OK) {
             if (err != NULL) *err = later;

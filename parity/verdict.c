@@ -70,8 +70,8 @@ static const struct {
         {"sum-tf32",
          "both operands of a product may be rounded or cut off to TF32's 11 bits: |y - truth| <= min(32784 + 2h, 24 s "
          "/ G + 2 min(h, 4 sqrt h)) u G and RMS <= 1.5 (1 + 2 / sqrt n) RMS(s / G) + 64 over an image's n values, s^2 "
-         "= "
-         "6689^2 sum (wx)^2 + 16384^2 (sum wx)^2: the variance of two roundings and the square of two cut-offs' mean. "
+         "= 6689^2 sum (wx)^2 + 16384^2 (sum wx)^2: the variance of two roundings and the square of two cut-offs' "
+         "mean. "
          "The sum's own part is twice float32's, since tensor cores cut off what they add; 32784 = 2 2^14 + 16 is "
          "proven; TF32 comes to at most 0.79 of RMS(s) in AlexNet's layers, bfloat16 to 2.0 and "
          "more"},

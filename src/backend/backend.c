@@ -131,7 +131,9 @@ static anx_status open_any(const anx_device_options *options, anx_device **out, 
             anx_status status = anx_device_open_backend(backend, 0, options, out, err);
             if (status != ANX_OK || passed_over == NULL) return status;
             status = note_passed_over(*out, passed_over, why.message, err);
-            if (status != ANX_OK) anx_device_close(*out);
+            if (status == ANX_OK) return ANX_OK;
+            anx_device_close(*out);
+            *out = NULL;
             return status;
         }
     }

@@ -1,8 +1,7 @@
 /*
  * Plugins for tests: the reference backend under the name SAMPLE_NAME, telling what a GPU tells. $SAMPLE_DEVICES is how
  * many devices it says there are, 1 unless set, of which the first opens; $SAMPLE_TRACE a file that gets a line when
- * the plugin is opened; $SAMPLE_FAULT what fails: "open" opening a
- * device, "memory" making a plan, "lost" running it.
+ * the plugin is opened; $SAMPLE_FAULT what fails: "open" opening a device, "memory" making a plan, "lost" running it.
  *
  * Wrong in one way each: SAMPLE_ABI, another interface version; SAMPLE_HOLLOW, no table; SAMPLE_MUTE, no function that
  * gives one; SAMPLE_UNBOUND, a function that nobody has.

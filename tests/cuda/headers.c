@@ -20,7 +20,9 @@ const anx_cuda_api anx_cuda_headers_check = {
 #define ENTRY(library, result, name, arguments) .name = name,
     ANX_CUDA_TABLE(ENTRY)
 #undef ENTRY
+#if CUDART_VERSION >= 11040
         .cublasGetStatusName = cublasGetStatusName,
+#endif
     .cublasSscal_v2 = cublasSscal_v2,
     .cudnnTransformTensor = cudnnTransformTensor,
 #if CUDNN_MAJOR >= 9

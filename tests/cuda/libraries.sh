@@ -91,12 +91,17 @@ expect "cuda CUDA 12." "$doubles/13-9:$doubles/12-9" FAKECUDA_DRIVER=12020
 expect "the GPU has compute capability 7.0, and CUDA 13's libraries ($doubles/13-9/libcudart.so.13) have code for 7.5" \
     "$doubles/13-9" FAKECUDA_CAPABILITY=7.0
 expect "cuda CUDA 12." "$doubles/13-9:$doubles/12-9" FAKECUDA_CAPABILITY=7.0
-# Python's packages before CUDA 13, a folder for each library; elsewhere lies a cuDNN for another CUDA.
-for package in cuda_runtime/lib:cudart cublas/lib:cublas cudnn/lib:cudnn; do
-    mkdir -p "$work/nvidia/${package%:*}" && cp "$doubles"/12-9/lib"${package#*:}"* "$work/nvidia/${package%:*}"
+# Python's packages before CUDA 13, a folder for each library, while the loader has a cuDNN for another CUDA.
+packages=$work/venv/lib/python3.11/site-packages/nvidia
+for generation in 12-9 12-8; do
+    rm -rf "$packages"
+    for package in cuda_runtime:cudart cublas:cublas cudnn:cudnn; do
+        mkdir -p "$packages/${package%:*}/lib"
+        cp "$doubles/$generation"/lib"${package#*:}"* "$packages/${package%:*}/lib"
+    done
+    expect "cuda CUDA 12.1, cuBLAS 12.1.0, cuDNN ${generation#*-}." "" FAKECUDA_CAPABILITY=7.0 \
+        VIRTUAL_ENV="$work/venv" LD_LIBRARY_PATH="$doubles/13-9"
 done
-expect "cuDNN 9.19.0 $work/nvidia/cuda_runtime/lib/../../cudnn/lib" "$doubles/13-9:$work/nvidia/cuda_runtime/lib" \
-    FAKECUDA_CAPABILITY=7.0
 expect "sees no GPU" "$doubles/13-9" FAKECUDA_DEVICES=0
 expect "different versions" "$doubles/13-9" FAKECUDA_COUNT_ERROR=803
 expect "fails to count the GPUs: " "$doubles/13-9" FAKECUDA_COUNT_ERROR=999

@@ -835,7 +835,8 @@ static double error_of_product(const float *x, const float *w, const float *dev_
             sum += term;
             gauge += fabs(term);
         }
-        worst = fmax(worst, fabs((double)y[i] - sum) / (0x1p-24 * gauge));
+        const double r = fabs((double)y[i] - sum) / (0x1p-24 * gauge);
+        if (!(r <= worst) && !isnan(worst)) worst = r;
     }
     free(y);
     return worst;

@@ -45,26 +45,26 @@ static anx_status drop_batches(anx_pipeline *pipeline, anx_error *err) {
     return status;
 }
 
-static anx_status write_batch(network *n, const anx_pipeline_batch *batch, anx_error *err) {
+static anx_status start_batch(network *n, const anx_pipeline_batch *batch, anx_error *err) {
     const anx_value value = anx_value_output(ANX_NODE_INPUT);
     int64_t shape[4];
     const int rank = anx_plan_value_shape(n->plan, value, shape);
     const anx_tensor input = anx_tensor_view(ANX_F32, rank, shape, batch->input);
-    return anx_plan_write(n->plan, value, &input, err);
+    const anx_status status = anx_plan_write(n->plan, value, &input, err);
+    const int last = anx_plan_group_of_node(n->plan, n->context->model->graph->logits);
+    return status != ANX_OK ? status : anx_plan_run_groups(n->plan, 0, last + 1, err);
 }
 
 /* As anx_evaluate does it: a device that computes by itself has a batch while the next one is preprocessed. */
 static anx_status classify_batches(anx_pipeline *pipeline, network *n, anx_error *err) {
-    const int logits = n->context->model->graph->logits, last = anx_plan_group_of_node(n->plan, logits);
     anx_pipeline_batch now, next;
     anx_status status = next_batch(pipeline, &now, err);
-    if (status == ANX_OK && now.n > 0) status = write_batch(n, &now, err);
+    if (status == ANX_OK && now.n > 0) status = start_batch(n, &now, err);
     while (status == ANX_OK && now.n > 0) {
-        status = anx_plan_run_groups(n->plan, 0, last + 1, err);
+        status = anx_plan_read(n->plan, anx_value_output(n->context->model->graph->logits), &n->logits, err);
         if (status == ANX_OK) status = next_batch(pipeline, &next, err);
-        if (status == ANX_OK) status = anx_plan_read(n->plan, anx_value_output(logits), &n->logits, err);
-        if (status == ANX_OK && next.n > 0) status = write_batch(n, &next, err);
         if (status == ANX_OK) status = anx_device_sync(n->context->device, err);
+        if (status == ANX_OK && next.n > 0) status = start_batch(n, &next, err);
         now = next;
     }
     return status;

@@ -48,8 +48,15 @@ anx_install_packages() {
     say "Installing: ${missing[*]}"
     local log
     log=$(mktemp)
-    # A source that does not answer need not be one that is needed; another apt at work is waited for.
-    "${sudo[@]}" apt-get update >"$log" 2>&1 || say "apt-get update failed in part; going on with what is known."
+    # Another apt at work is waited for, two minutes; a source that does not answer need not be one that is needed.
+    local tries=24
+    until "${sudo[@]}" apt-get update >"$log" 2>&1; do
+        if [ $((--tries)) = 0 ] || ! grep -q 'Could not get lock\|Unable to lock' "$log"; then
+            say "apt-get update failed in part; going on with what is known."
+            break
+        fi
+        sleep 5
+    done
     if ! "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         -o DPkg::Lock::Timeout=120 "${missing[@]}" >>"$log" 2>&1; then
         tail -n 20 "$log" >&2

@@ -301,7 +301,7 @@ timings() {
 second_training() { train second; }
 
 second_gpu() {
-    "$build/tools/anx-parity" devices | grep -q '^cuda:1' || cannot "there is no second GPU"
+    "$build/tools/anx-parity" devices | grep '^cuda:1' >/dev/null || cannot "there is no second GPU"
     on=cuda:1
     conformance float32 && check second-gpu && in_work second_training
 }

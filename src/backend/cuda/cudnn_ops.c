@@ -408,7 +408,9 @@ static anx_status settle_fused(anx_cudnn_conv *c, const anx_cudnn_conv_memory *m
     const bool runs = status == ANX_OK && run_fused(c, a, m) == 0;
     if (runs) status = copy_float(c->dnn, &y, m->y, ANX_CU_DEVICE_TO_HOST, err);
     if (status == ANX_OK) status = copy_float(c->dnn, m->b, &bias, ANX_CU_HOST_TO_DEVICE, err);
-    if (status == ANX_OK) status = still_there(c->dnn, err);
+    /* Whatever happened: nothing may come to where these numbers were. */
+    const anx_status waited = still_there(c->dnn, status == ANX_OK ? err : NULL);
+    if (status == ANX_OK) status = waited;
     c->fused = runs && isnan(y);
     return status;
 }

@@ -189,11 +189,12 @@ static bool check_capability(attempt *a) {
         if (10 * major + minor > newest) newest = 10 * major + minor;
     }
     if (newest >= a->g->capability) return true;
+    char advice[64] = "";
+    if (a->g->major > 11) snprintf(advice, sizeof advice, ": install those of CUDA %d too", a->g->major - 1);
     anx_error_set(a->err, ANX_ERR_DEVICE,
-                  "the GPU has compute capability %d.%d, and CUDA %d's libraries (%s) have code for %d.%d and newer: "
-                  "install those of CUDA %d too",
+                  "the GPU has compute capability %d.%d, and CUDA %d's libraries (%s) have code for %d.%d and newer%s",
                   newest / 10, newest % 10, a->g->major, l->runtime_path, a->g->capability / 10, a->g->capability % 10,
-                  a->g->major - 1);
+                  advice);
     return false;
 }
 
@@ -225,13 +226,15 @@ static bool has_file(const char *folder, const char *name) {
 
 /*
  * Where a library lies that came with the runtime: in its own folder, or, as in Python's packages before CUDA 13, in
- * that of `package` beside it. Libraries of several generations have one name, so these come before any other.
+ * that of `package` beside it (which is not looked in where ANX_CUDA_PATH names other folders). Libraries of several
+ * generations have one name, so these come before any other.
  */
 static bool find_in_family(const attempt *a, const char *package, const char *name, char *folder, size_t size) {
     char own[ANX_CUDA_MAX_PATH];
     anx_cuda_folder_of(a->libraries->runtime_path, own, sizeof own);
     snprintf(folder, size, "%s", own);
     if (has_file(folder, name)) return true;
+    if (a->places->named) return false;
     return snprintf(folder, size, "%s/../../%s/lib", own, package) < (int)size && has_file(folder, name);
 }
 
@@ -300,11 +303,10 @@ static bool open_cublas(attempt *a) {
 /* ---- cuDNN ------------------------------------------------------------------------------------------------ */
 
 /*
- * The folder of a cuDNN. Found without opening the library itself: it aborts the process where a part of it is missing,
- * so the first part is what is looked for where the loader looks.
+ * The folder of a cuDNN that did not come with the runtime. Found without opening the library itself: it aborts the
+ * process where a part of it is missing, so the first part is what is looked for where the loader looks.
  */
-static bool find_cudnn_folder(const attempt *a, const dnn_library *dnn, char *folder, size_t size) {
-    if (find_in_family(a, "cudnn", dnn->name, folder, size)) return true;
+static bool find_cudnn_elsewhere(const attempt *a, const dnn_library *dnn, char *folder, size_t size) {
     for (int i = 0; i < a->places->n; i++) {
         const char *place = a->places->folder[i];
         if (place[0] != '\0') {
@@ -378,7 +380,9 @@ static bool open_cudnn(attempt *a) {
     char folder[ANX_CUDA_MAX_PATH];
     const dnn_library *dnn = NULL;
     for (int i = 0; a->g->dnn[i] != NULL && dnn == NULL; i++)
-        if (find_cudnn_folder(a, a->g->dnn[i], folder, sizeof folder)) dnn = a->g->dnn[i];
+        if (find_in_family(a, "cudnn", a->g->dnn[i]->name, folder, sizeof folder)) dnn = a->g->dnn[i];
+    for (int i = 0; a->g->dnn[i] != NULL && dnn == NULL; i++)
+        if (find_cudnn_elsewhere(a, a->g->dnn[i], folder, sizeof folder)) dnn = a->g->dnn[i];
     anx_cuda_library cudnn = {.handle = NULL};
     if (dnn == NULL) return refuse_library(a, &cudnn, a->g->dnn[0]->name);
     a->progress = FOUND_CUDNN;

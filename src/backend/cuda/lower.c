@@ -268,8 +268,7 @@ static anx_status settle_conv(anx_cuda_plan *plan, const anx_group *group, anx_e
     return status != ANX_OK ? status : anx_cudnn_conv_settle(plan->nodes[node].conv, &m, err);
 }
 
-/* Likewise. The bias's address belongs to what the library chooses an algorithm for, so that this cannot come before.
- */
+/* Likewise: the bias's address belongs to what an algorithm is chosen for, so that it cannot be chosen before. */
 static anx_status settle_linear(anx_cuda_plan *plan, const anx_group *group, anx_error *err) {
     const int node = group->nodes[0], result = group->nodes[group->n_nodes - 1];
     const anx_node *nd = &plan->graph->nodes[node];

@@ -93,6 +93,11 @@ static anx_status prefer(const anx_cublaslt *lt, anx_lt_preference preference, a
     return status;
 }
 
+/* That it does not do this, not that something is wrong. */
+static bool is_refusal(unsigned code) {
+    return code == ANX_CU_BLAS_NOT_SUPPORTED || code == ANX_CU_BLAS_ARCH_MISMATCH || code == ANX_CU_BLAS_INVALID_VALUE;
+}
+
 /* *found: whether the library has an algorithm. */
 static anx_status ask_heuristic(anx_matmul *m, anx_lt_preference preference, bool *found, anx_error *err) {
     const anx_cublaslt *lt = m->lt;
@@ -102,7 +107,7 @@ static anx_status ask_heuristic(anx_matmul *m, anx_lt_preference preference, boo
                                                                   preference, 1, &choice, &n_choices);
     *found = code == 0 && n_choices > 0 && choice.status == 0;
     if (*found) m->algorithm = choice.algorithm;
-    return code == ANX_CU_BLAS_NOT_SUPPORTED ? ANX_OK : anx_cuda_check_blas(lt->api, code, "choose an algorithm", err);
+    return is_refusal(code) ? ANX_OK : anx_cuda_check_blas(lt->api, code, "choose an algorithm", err);
 }
 
 static anx_status choose_algorithm(anx_matmul *m, bool *found, anx_error *err) {
@@ -127,10 +132,6 @@ static unsigned run(const anx_matmul *m, const float *x, const float *w, float *
 
 anx_status anx_matmul_run(const anx_matmul *m, const float *x, const float *w, float *y, anx_error *err) {
     return anx_cuda_check_blas(m->lt->api, run(m, x, w, y), "multiply by weights", err);
-}
-
-static bool is_refusal(unsigned code) {
-    return code == ANX_CU_BLAS_NOT_SUPPORTED || code == ANX_CU_BLAS_ARCH_MISMATCH || code == ANX_CU_BLAS_INVALID_VALUE;
 }
 
 anx_status anx_matmul_create(const anx_cublaslt *lt, const anx_cublas_linear *l, const float *x, const float *w,

@@ -58,6 +58,7 @@ static const char *setting(const char *name) {
 bool anx_cuda_places_init(anx_cuda_places *places) {
     *places = (anx_cuda_places){.n = 0};
     const char *named = setting("ANX_CUDA_PATH");
+    places->named = named != NULL;
     if (named != NULL) return add_list(places, named);
     bool good = add(places, "", 0);
     static const char *const environments[] = {"VIRTUAL_ENV", "CONDA_PREFIX"};

@@ -11,6 +11,7 @@ enum { ANX_CUDA_MAX_PLACES = 64 };
 typedef struct anx_cuda_places {
     char *folder[ANX_CUDA_MAX_PLACES]; /* owned */
     int n;
+    bool named; /* by ANX_CUDA_PATH: no other will do */
 } anx_cuda_places;
 
 /* The places that anx_cuda_runtime_open's comment lists. False without memory. The caller frees them either way. */

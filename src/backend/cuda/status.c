@@ -32,8 +32,7 @@ anx_status anx_cuda_check(const anx_cuda_api *api, unsigned code, const char *wh
  * their own, whose last error this one does not know; a GPU that was lost, however, answers so to everybody.
  */
 static unsigned cause_of_failure(const anx_cuda_api *api) {
-    const unsigned code = api->cudaGetLastError();
-    return code != ANX_CU_SUCCESS ? code : api->cudaStreamSynchronize(NULL);
+    return api->cudaStreamSynchronize(NULL);
 }
 
 /* Plans take what they need in advance, libraries some more when a kernel runs for the first time. */

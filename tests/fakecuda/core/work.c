@@ -80,7 +80,7 @@ fake_object *fake_stream_get(const char *function, const void *stream) {
     return stream == NULL ? null_stream() : fake_object_here(function, stream, FAKE_STREAM);
 }
 
-/* Nobody waits: what is queued still runs some time, and the slot is taken until then. */
+/* Nobody waits: what is queued still runs when all of the device is waited for, and the slot is taken until then. */
 void fake_stream_destroy(fake_object *stream) {
     queue *q = queue_of(stream);
     if (q->first == NULL) q->stream = NULL;

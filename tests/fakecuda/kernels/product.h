@@ -1,5 +1,4 @@
-/* Products of matrices as cuBLAS has them: column-major, in the memory of a device, as exact as the hardware must be.
- */
+/* Products of matrices as cuBLAS has them: column-major, in a device's memory, as exact as the hardware must be. */
 #ifndef ANX_TESTS_FAKECUDA_KERNELS_PRODUCT_H
 #define ANX_TESTS_FAKECUDA_KERNELS_PRODUCT_H
 
