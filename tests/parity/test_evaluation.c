@@ -12,6 +12,7 @@
 #include "tests/dataset/fake_source.h"
 #include "tests/parity/narrow_recording.h"
 #include "tests/support/anx_test.h"
+#include "tests/support/deferred_device.h"
 
 static anx_error err;
 static fake_source source;
@@ -269,6 +270,35 @@ static void other_files_are_no_states(void) {
     anx_state_dict_fini(&dict);
 }
 
+/* On a device that fails at a batch: the batches before it count, whatever was under way when it failed. */
+static void fails_at(int64_t batch, deferred_fault fault, const anx_evaluation *whole, anx_evaluate_options o) {
+    anx_evaluation e = ANX_EVALUATION_INIT;
+    deferred_fail(DEFERRED_RUN, (int)batch + 1, fault);
+    ANX_CHECK_STATUS(ANX_ERR_DEVICE, anx_evaluate(&o, &e, &err), &err);
+    deferred_fail(DEFERRED_NONE, 0, DEFERRED_AT_CALL);
+    CU_ASSERT_EQUAL(e.done, batch * o.batch);
+    CU_ASSERT_EQUAL(e.n_predictions + e.n_bad, batch * o.batch);
+    for (int64_t i = 0; i < e.n_predictions; i++)
+        CU_ASSERT_TRUE(same_prediction(&e.predictions[i], &whole->predictions[i]));
+    anx_evaluation_fini(&e);
+}
+
+static void a_batch_that_fails_takes_no_other_along(void) {
+    anx_evaluate_options o = options_of(1);
+    anx_evaluation whole = ANX_EVALUATION_INIT;
+    anx_device *late = NULL;
+    ANX_CHECK_OK(anx_device_open_backend(&deferred_backend, 0, NULL, &late, &err), &err);
+    o.device = late;
+    ANX_CHECK_OK(anx_evaluate(&o, &whole, &err), &err);
+    CU_ASSERT_EQUAL(whole.done, FAKE_FILES);
+    for (int64_t batch = 0; batch < 3; batch++) {
+        fails_at(batch, DEFERRED_AT_CALL, &whole, o);
+        fails_at(batch, DEFERRED_LATER, &whole, o);
+    }
+    anx_evaluation_fini(&whole);
+    anx_device_close(late);
+}
+
 static void a_network_of_another_size_is_refused(void) {
     anx_evaluation e = ANX_EVALUATION_INIT;
     anx_evaluate_options o = options_of(1);
@@ -286,6 +316,7 @@ int main(int argc, char **argv) {
         {"damaged states are refused", damaged_states_are_refused},
         {"texts of a state are shown harmlessly", texts_of_a_state_are_shown_harmlessly},
         {"other files are no states", other_files_are_no_states},
+        {"a batch that fails takes no other along", a_batch_that_fails_takes_no_other_along},
         {"a network of another size is refused", a_network_of_another_size_is_refused},
         {NULL, NULL},
     };
