@@ -246,9 +246,10 @@ static anx_status make_inputs(anx_pipeline *p, int64_t images, size_t bytes, anx
     }
     void *memory = NULL;
     const anx_status status = anx_device_host_alloc(p->device, bytes, &memory, err);
-    if (status != ANX_OK)
+    if (status != ANX_OK) {
         anx_error_prefix(err, "%lld batches of %lld images: ", (long long)p->n_slots, (long long)p->batch);
-    if (status != ANX_OK) return status;
+        return status;
+    }
     p->inputs = memory;
     memset(p->inputs, 0, bytes);
     return ANX_OK;

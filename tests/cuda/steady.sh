@@ -61,6 +61,12 @@ cudnnConvolutionBiasActivationForward 5
 cudnnPoolingBackward 3
 cudnnPoolingForward 3" "$(calls train 1 3)"
 
+# What cuBLASLt does not do cuBLAS does, however it says so.
+for code in 7 8 15; do
+    FAKECUDA_COMPUTE=$settling FAKECUDA_FAIL=cublasLtMatmulAlgoGetHeuristic:1=$code "$steady" infer 1 >/dev/null ||
+        { echo "no plan where cuBLASLt's heuristic answers $code"; failed=1; }
+done
+
 # A batch that does not fit is refused with one that does; that one does fit, and it is not a timid guess.
 export FAKECUDA_COMPUTE=off FAKECUDA_MEM=2000000000
 for mode in infer train; do

@@ -10,12 +10,7 @@ __attribute__((used)) static const anx_cuda_api complete = {ANX_CUDA_TABLE_CUBLA
 unsigned cublasCreate_v2(struct cublasContext **h) {
     FAKE_ENTER(NULL);
     FAKE_TRACE("%s", "");
-    const unsigned injected = fake_injected(call.name, ALLOC_FAILED);
-    if (h == NULL) return INVALID_VALUE;
-    if (injected != 0) return injected;
-    if (fake_count_error(RUNTIME_VERSION) != 0 || fake_device_error() != 0) return NOT_INITIALIZED;
-    *h = (struct cublasContext *)fake_object_create(FAKE_BLAS);
-    return 0;
+    return blas_create(call.name, FAKE_BLAS, (void **)h);
 }
 
 unsigned cublasDestroy_v2(struct cublasContext *h) {

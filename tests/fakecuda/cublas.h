@@ -30,6 +30,16 @@ enum {
         if (fake_device_error() != 0) return EXECUTION_FAILED;                                                         \
     } while (0)
 
+/* A handle of either; h NULL: refused. */
+static inline unsigned blas_create(const char *function, fake_kind kind, void **h) {
+    const unsigned injected = fake_injected(function, ALLOC_FAILED);
+    if (h == NULL) return INVALID_VALUE;
+    if (injected != 0) return injected;
+    if (fake_count_error(RUNTIME_VERSION) != 0 || fake_device_error() != 0) return NOT_INITIALIZED;
+    *h = fake_object_create(kind);
+    return 0;
+}
+
 /* The version is the same for both. */
 static inline unsigned blas_property(unsigned type, int *value) {
     static const int version[] = {FAKECUDA_CUDA, RUNTIME_MINOR, 0};

@@ -12,12 +12,7 @@ __attribute__((used)) static const anx_cuda_api complete = {ANX_CUDA_TABLE_CUBLA
 unsigned cublasLtCreate(struct cublasLtContext **h) {
     FAKE_ENTER(NULL);
     FAKE_TRACE("%s", "");
-    const unsigned injected = fake_injected(call.name, ALLOC_FAILED);
-    if (h == NULL) return INVALID_VALUE;
-    if (injected != 0) return injected;
-    if (fake_count_error(RUNTIME_VERSION) != 0 || fake_device_error() != 0) return NOT_INITIALIZED;
-    *h = (struct cublasLtContext *)fake_object_create(FAKE_LT);
-    return 0;
+    return blas_create(call.name, FAKE_LT, (void **)h);
 }
 
 unsigned cublasLtDestroy(struct cublasLtContext *h) {
@@ -53,6 +48,15 @@ static unsigned set(fake_attributes *a, const uint8_t *sizes, size_t n, unsigned
     return 0;
 }
 
+/* The same of a descriptor, unless a failure was asked for. */
+static unsigned set_in(const char *function, void *d, fake_kind kind, const uint8_t *sizes, size_t n_sizes,
+                       unsigned attr, const void *value, size_t bytes) {
+    const unsigned injected = fake_injected(function, INVALID_VALUE);
+    if (injected != 0) return injected;
+    if (d == NULL) return INVALID_VALUE;
+    return set(&fake_object_get(function, d, kind)->attributes, sizes, n_sizes, attr, value, bytes);
+}
+
 /* ---- operations ---------------------------------------------------------------------------------------------- */
 
 unsigned cublasLtMatmulDescCreate(anx_lt_matmul *d, unsigned compute, unsigned scale_type) {
@@ -75,11 +79,7 @@ unsigned cublasLtMatmulDescSetAttribute(anx_lt_matmul d, unsigned attr, const vo
     static const uint8_t sizes[] = {4, 4, 4, 4, 4, 4, 4, 4, 8, 0, 8, 8, 8, 8, 8};
     FAKE_ENTER(NULL);
     FAKE_TRACE_DESCRIPTOR("%s, %u, %zu", fake_name(d), attr, bytes);
-    const unsigned injected = fake_injected(call.name, INVALID_VALUE);
-    if (injected != 0) return injected;
-    if (d == NULL) return INVALID_VALUE;
-    fake_object *object = fake_object_get(call.name, d, FAKE_MATMUL);
-    return set(&object->attributes, sizes, COUNT(sizes), attr, value, bytes);
+    return set_in(call.name, d, FAKE_MATMUL, sizes, COUNT(sizes), attr, value, bytes);
 }
 
 unsigned cublasLtMatmulDescDestroy(anx_lt_matmul d) {
@@ -138,11 +138,7 @@ unsigned cublasLtMatmulPreferenceSetAttribute(anx_lt_preference d, unsigned attr
 #endif
     FAKE_ENTER(NULL);
     FAKE_TRACE_DESCRIPTOR("%s, %u, %zu", fake_name(d), attr, bytes);
-    const unsigned injected = fake_injected(call.name, INVALID_VALUE);
-    if (injected != 0) return injected;
-    if (d == NULL) return INVALID_VALUE;
-    fake_object *object = fake_object_get(call.name, d, FAKE_PREFERENCE);
-    return set(&object->attributes, sizes, COUNT(sizes), attr, value, bytes);
+    return set_in(call.name, d, FAKE_PREFERENCE, sizes, COUNT(sizes), attr, value, bytes);
 }
 
 unsigned cublasLtMatmulPreferenceDestroy(anx_lt_preference d) {

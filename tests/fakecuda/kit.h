@@ -6,6 +6,8 @@
 #define ANX_TESTS_FAKECUDA_KIT_H
 
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "src/backend/cuda/api_table.h"
 
@@ -67,5 +69,14 @@ extern const float kit_one, kit_zero;
 
 /* In [-1, 1), the same for the same seed. */
 void kit_fill(float *p, size_t n, unsigned seed);
+
+/* A program's condition: otherwise it exits with 5 and says which. */
+#define EXPECT(condition)                                                                                              \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition);                                            \
+            exit(5);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
 
 #endif

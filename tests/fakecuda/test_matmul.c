@@ -7,15 +7,6 @@
 #include "tests/fakecuda/kit.h"
 #include "tests/support/anx_test.h"
 
-/* A program's condition: otherwise it exits with 5 and says which. */
-#define EXPECT(condition)                                                                                              \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition);                                            \
-            exit(5);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
-
 static void check_in(program *p, const char *generation, const char *const *environment, int status,
                      const char *sentence, int line) {
     const outcome o = kit_run(p, generation, environment);

@@ -7,7 +7,7 @@
 /* What NVIDIA recommends for its newest GPUs; 4 MiB for those before. */
 static const size_t workspace_bytes = 32 << 20;
 
-/* PEDANTIC keeps every product and sum in float32, whatever the environment asks for. */
+/* PEDANTIC asks for every product and sum in float32. Whether the environment can undo that, gpu_questions asks. */
 static unsigned math_mode(anx_math_mode math) {
     return math == ANX_MATH_FLOAT32 ? ANX_CU_BLAS_PEDANTIC_MATH : ANX_CU_BLAS_TF32_MATH;
 }

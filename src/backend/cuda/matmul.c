@@ -39,7 +39,7 @@ void anx_matmul_destroy(anx_matmul *m) {
     free(m);
 }
 
-/* PEDANTIC keeps every product and sum in float32, whatever the environment asks for. */
+/* PEDANTIC asks for every product and sum in float32. Whether the environment can undo that, gpu_questions asks. */
 static unsigned compute_type(anx_math_mode math) {
     return math == ANX_MATH_FLOAT32 ? ANX_CU_LT_COMPUTE_PEDANTIC : ANX_CU_LT_COMPUTE_TF32;
 }
