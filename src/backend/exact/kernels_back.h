@@ -118,8 +118,11 @@ static float conv_dx_tap(const anx_exact_conv_back *back, const conv_dx_sum *s, 
     const int64_t taps = (int64_t)p->kernel_h * p->kernel_w, filter = back->forward->channels * taps;
     const float *dy = s->dy + oh * back->dy.row_elems + (back->dy.border + ow) * back->dy.block;
     const float *w = s->weight + kh * p->kernel_w + kw;
-    for (int64_t oc = first; oc < last; oc++)
-        chain = __builtin_fmaf(dy[channel_offset(&back->dy, s->oc0 + oc)], w[oc * filter], chain);
+    int64_t channel = channel_offset(&back->dy, s->oc0 + first), in_block = (s->oc0 + first) % back->dy.block;
+    for (int64_t oc = first; oc < last; oc++) {
+        chain = __builtin_fmaf(dy[channel], w[oc * filter], chain);
+        channel = next_channel(&back->dy, channel, &in_block);
+    }
     return chain;
 }
 
@@ -334,15 +337,18 @@ static float conv_dw_parts(const anx_exact_conv_back *back, const conv_dw_sum *s
     const anx_exact_conv *conv = back->forward;
     const anx_conv2d_params *p = &conv->p;
     const int64_t outputs = back->dy.height * back->dy.width;
+    int64_t oh = 0, ow = 0; /* of output k */
     for (int64_t k = 0; k < outputs;) {
         const int64_t end = k + gemm_part(outputs - k);
         float chain = 0.0f;
         for (; k < end; k++) {
-            const int64_t oh = k / back->dy.width, ow = k % back->dy.width;
             const int64_t h = s->h + oh * p->stride_h, w = s->w + ow * p->stride_w;
             const bool inside = h >= 0 && h < conv->in.height && w >= 0 && w < conv->in.width;
             const float v = inside ? s->x[h * conv->in.row_elems + (conv->in.border + w) * conv->in.block] : 0.0f;
             chain = __builtin_fmaf(v, s->dy[oh * back->dy.row_elems + (back->dy.border + ow) * back->dy.block], chain);
+            if (++ow < back->dy.width) continue;
+            ow = 0;
+            oh++;
         }
         sum += chain;
     }

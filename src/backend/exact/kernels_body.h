@@ -260,6 +260,13 @@ ALWAYS_INLINE int64_t channel_offset(const anx_exact_layout *l, int64_t c) {
     return c / l->block * l->block_elems + c % l->block;
 }
 
+/* Offset of the channel after the one at `offset`, which is number *in_block of its block. */
+ALWAYS_INLINE int64_t next_channel(const anx_exact_layout *l, int64_t offset, int64_t *in_block) {
+    if (++*in_block < l->block) return offset + 1;
+    *in_block = 0;
+    return offset + l->block_elems - (l->block - 1);
+}
+
 /* What one output element reads: its first tap, its first weight, the input channel its group starts with. */
 typedef struct conv_window {
     const float *weight;
@@ -276,15 +283,18 @@ static float conv_sum_blocks(const anx_exact_conv *conv, const float *x, conv_wi
     float sum = bias;
     for (int64_t first = 0; first < conv->channels; first += conv->block) {
         const int64_t last = first + conv->block < conv->channels ? first + conv->block : conv->channels;
+        const int64_t offset = channel_offset(&conv->in, at.c0 + first), in_block = (at.c0 + first) % conv->in.block;
         float chain = from_bias ? sum : 0.0f;
         for (int64_t kh = kh0; kh < kh1; kh++)
             for (int64_t kw = kw0; kw < kw1; kw++) {
                 const float *tap = x + (at.ih + kh * p->dilation_h) * conv->in.row_elems +
                                    (conv->in.border + at.iw + kw * p->dilation_w) * conv->in.block;
                 const float *w = at.weight + kh * p->kernel_w + kw;
-                for (int64_t c = first; c < last; c++)
-                    chain = __builtin_fmaf(tap[channel_offset(&conv->in, at.c0 + c)], w[c * p->kernel_h * p->kernel_w],
-                                           chain);
+                int64_t channel = offset, number = in_block;
+                for (int64_t c = first; c < last; c++) {
+                    chain = __builtin_fmaf(tap[channel], w[c * p->kernel_h * p->kernel_w], chain);
+                    channel = next_channel(&conv->in, channel, &number);
+                }
             }
         sum = from_bias ? chain : sum + chain;
     }
@@ -294,19 +304,28 @@ static float conv_sum_blocks(const anx_exact_conv *conv, const float *x, conv_wi
 static float conv_sum_gemm(const anx_exact_conv *conv, const float *x, conv_window at, float bias) {
     enum { PART = 384 };
     const anx_conv2d_params *p = &conv->p;
-    const int64_t taps = (int64_t)p->kernel_h * p->kernel_w, terms = conv->channels * taps;
+    const int64_t terms = conv->channels * p->kernel_h * p->kernel_w;
+    const int64_t ih_end = at.ih + (int64_t)p->kernel_h * p->dilation_h,
+                  iw_end = at.iw + (int64_t)p->kernel_w * p->dilation_w;
+    /* What tap k reads, (ih, iw) of the channel at that offset, is counted along: dividing costs more than all else. */
+    int64_t channel = channel_offset(&conv->in, at.c0), in_block = at.c0 % conv->in.block, ih = at.ih, iw = at.iw;
     float sum = 0.0f;
     for (int64_t k = 0; k < terms;) {
         const int64_t left = terms - k, part = left >= 2 * PART ? PART : left > PART ? (left + 1) / 2 : left;
         const int64_t end = k + part;
         float chain = 0.0f;
         for (; k < end; k++) {
-            const int64_t ih = at.ih + k % taps / p->kernel_w * p->dilation_h;
-            const int64_t iw = at.iw + k % p->kernel_w * p->dilation_w;
             const bool inside = ih >= 0 && ih < conv->in.height && iw >= 0 && iw < conv->in.width;
-            const float *row = x + channel_offset(&conv->in, at.c0 + k / taps);
-            const float v = inside ? row[ih * conv->in.row_elems + (conv->in.border + iw) * conv->in.block] : 0.0f;
+            const float v =
+                inside ? x[channel + ih * conv->in.row_elems + (conv->in.border + iw) * conv->in.block] : 0.0f;
             chain = __builtin_fmaf(v, at.weight[k], chain);
+            iw += p->dilation_w;
+            if (iw < iw_end) continue;
+            iw = at.iw;
+            ih += p->dilation_h;
+            if (ih < ih_end) continue;
+            ih = at.ih;
+            channel = next_channel(&conv->in, channel, &in_block);
         }
         sum += chain;
     }
