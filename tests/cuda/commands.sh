@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# commands.sh BIN_DIR SOURCE_DIR: the commands on the double, at full size: a check, recorded training steps, an
-# evaluation beside exact's, a training twice to the same bits, a device lost in mid-run.
+# commands.sh BIN_DIR SOURCE_DIR: the commands on the double, at full size: an evaluation beside exact's, a training
+# twice to the same bits, a device lost in mid-run.
 set -uo pipefail
 bin=$1 source=$2
 work=$(mktemp -d)
@@ -14,14 +14,6 @@ fail() {
 
 weights=$work/alexnet.pth
 "$bin/anx-convert" init --arch alexnet --seed 0 -o "$weights" 2>/dev/null || exit 1
-# Every recording, where work and copies come early and where they come late.
-for mode in early late; do
-    FAKECUDA_PAGEABLE=$mode FAKECUDA_WORK=$mode "$bin/anx-parity" check --full --device cuda "$weights" >"$work/check" 2>&1 ||
-        fail "check, $mode: $(tail -n 3 "$work/check")"
-done
-grep -q "cuDNN 9.19.0" "$work/check" || fail "the report does not name cuDNN"
-tr -s ' \n' ' ' <"$work/check" | grep -q "never on a GPU" || fail "the report does not say that no GPU verified this device"
-
 mkdir -p "$work/images/a" "$work/images/b"
 cp "$source"/fixtures/images/astronaut*.jpg "$work/images/a"
 cp "$source"/fixtures/images/cat*.jpg "$source"/fixtures/images/brick.jpg "$work/images/b"

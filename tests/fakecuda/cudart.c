@@ -235,6 +235,13 @@ static bool is_pageable(const void *p) {
     return !fake_is_device_address(p) && !fake_is_pinned_address(p);
 }
 
+/* Whether the next copy of pageable memory happens as early as it may. Mixed: as a hash of its number falls. */
+static bool comes_early(void) {
+    static uint32_t copies;
+    if (fake_option.pageable != FAKE_MIXED) return fake_option.pageable == FAKE_EARLY;
+    return (++copies * UINT32_C(0x9e3779b1) >> 31) != 0;
+}
+
 unsigned cudaMemcpyAsync(void *dst, const void *src, size_t bytes, unsigned kind, struct CUstream_st *s) {
     FAKE_ENTER(NULL);
     FAKE_TRACE("%s, %s, %zu, %u, %s", fake_name(dst), fake_name(src), bytes, kind, fake_name(s));
@@ -245,7 +252,7 @@ unsigned cudaMemcpyAsync(void *dst, const void *src, size_t bytes, unsigned kind
     if (bytes == 0) return 0;
     if (dst == NULL || src == NULL) return result(INVALID_VALUE);
     check_kind(call.name, dst, src, kind);
-    const bool early = fake_option.compute && !fake_option.pageable_late;
+    const bool early = fake_option.compute && (is_pageable(src) || is_pageable(dst)) && comes_early();
     if (early && is_pageable(src))
         launch_staged(&work, dst, src, bytes);
     else

@@ -92,6 +92,27 @@ static int pageable_copies_late(const anx_cuda_api *api) {
     return pageable_copies(api, true);
 }
 
+static int pageable_copies_mixed(const anx_cuda_api *api) {
+    kit k;
+    kit_init(&k, api);
+    float *p = kit_floats(&k, 1);
+    int early_up = 0, early_down = 0;
+    for (int i = 0; i < 100; i++) {
+        float from = 1.0f, to = 7.0f;
+        MUST(api->cudaMemcpyAsync(p, &from, 4, ANX_CU_HOST_TO_DEVICE, k.stream));
+        from = 2.0f;
+        MUST(api->cudaMemcpyAsync(&to, p, 4, ANX_CU_DEVICE_TO_HOST, k.stream));
+        early_down += to != 7.0f;
+        MUST(api->cudaStreamSynchronize(k.stream));
+        EXPECT(to == 1.0f || to == 2.0f);
+        early_up += to == 1.0f;
+    }
+    EXPECT(early_up > 30 && early_up < 70);
+    EXPECT(early_down > 30 && early_down < 70);
+    kit_fini(&k);
+    return 0;
+}
+
 static int events_tell_time(const anx_cuda_api *api) {
     kit k;
     kit_init(&k, api);
@@ -124,6 +145,8 @@ static void test_work_comes_late(void) {
     CHECK(pageable_copies_early, 0, NULL);
     CHECK(pageable_copies_early, 0, "FAKECUDA_PAGEABLE", "early");
     CHECK(pageable_copies_late, 0, "FAKECUDA_PAGEABLE", "late");
+    CHECK(pageable_copies_mixed, 0, "FAKECUDA_PAGEABLE", "mixed");
+    CHECK(events_tell_time, MISUSE, "FAKECUDA_PAGEABLE", "later");
     CHECK(pinned_memory_filled_after_it_was_sent, 0, "FAKECUDA_WORK", "early");
     CHECK(race_of_early_work, MISUSE, "FAKECUDA_WORK", "early");
     CHECK(events_tell_time, 0, NULL);

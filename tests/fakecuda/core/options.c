@@ -50,6 +50,14 @@ static void open_trace(void) {
     setvbuf(fake_option.trace, NULL, _IOLBF, 0);
 }
 
+static fake_reading reading_of(const char *name, fake_reading otherwise) {
+    if (text_of(name) == NULL) return otherwise;
+    if (is(name, "early")) return FAKE_EARLY;
+    if (is(name, "late")) return FAKE_LATE;
+    if (!is(name, "mixed")) fake_misuse("environment", "%s=%s is neither early, late nor mixed", name, text_of(name));
+    return FAKE_MIXED;
+}
+
 void fake_options_read(void) {
     fake_option.devices = (int)number_of("FAKECUDA_DEVICES", 1);
     if (fake_option.devices > FAKE_MAX_DEVICES)
@@ -57,7 +65,7 @@ void fake_options_read(void) {
     fake_option.driver = text_of("FAKECUDA_DRIVER") != NULL ? (int)number_of("FAKECUDA_DRIVER", 0) : -1;
     fake_option.count_error = (unsigned)number_of("FAKECUDA_COUNT_ERROR", 0);
     fake_option.memory = (size_t)number_of("FAKECUDA_MEM", (unsigned long long)8 << 30);
-    fake_option.pageable_late = is("FAKECUDA_PAGEABLE", "late");
+    fake_option.pageable = reading_of("FAKECUDA_PAGEABLE", FAKE_EARLY);
     fake_option.compute = is("FAKECUDA_COMPUTE", "off") ? 0 : number_of("FAKECUDA_COMPUTE", ULLONG_MAX);
     fake_option.work_early = is("FAKECUDA_WORK", "early");
     fake_option.tf32_allowed = !is("NVIDIA_TF32_OVERRIDE", "0");

@@ -10,13 +10,17 @@
 
 enum { FAKE_MAX_DEVICES = 16 };
 
+/* When a copy from or to pageable memory happens: at the call, at synchronisation, or the one or the other, copy by
+ * copy. */
+typedef enum fake_reading { FAKE_EARLY, FAKE_LATE, FAKE_MIXED } fake_reading;
+
 typedef struct fake_options {
     int devices;
     int driver;           /* version; -1: as new as the runtime */
     unsigned count_error; /* what cudaGetDeviceCount answers; 0: what follows from the other two */
     size_t memory;        /* of each device */
     int capability_major, capability_minor;
-    bool pageable_late; /* a copy of pageable memory happens at synchronisation, both ways; else as early as may be */
+    fake_reading pageable;
     unsigned long long compute; /* so many pieces of work are done, the others dropped */
     bool tf32_allowed;          /* NVIDIA_TF32_OVERRIDE is not 0 */
     bool work_early;            /* work is done when it is asked for */
