@@ -157,10 +157,9 @@ def main():
         judge(m, x, masks, grad, **options)
 
     case(model, 1)
-    case(model, 2, threads=1)
     case(model, 8)
     case(small, 5, (91, 67), threads=3)
-    case(small, 2, (256, 288))
+    case(small, 2, (256, 288), threads=1)
     case(small, 4, frozen=10)
     for isa in ("AVX2", "SSE41"):
         case(small, 2, isa=isa)

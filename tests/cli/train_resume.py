@@ -1,5 +1,5 @@
 """A run that is stopped and gone on with is the run that was never stopped: the same checkpoints to the byte and the same
-log, wherever it was stopped and by what. Arguments: a seed for the moments (default 1) and how many of each kind (default 4)."""
+log, wherever it was stopped and by what. Arguments: a seed for the moments (default 1) and how many of each kind (default 3)."""
 import concurrent.futures
 import os
 import random
@@ -15,7 +15,7 @@ import training  # noqa: E402
 from training import check, finish, log_lines, make_images, run, same_run, start  # noqa: E402
 
 SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-MOMENTS = int(sys.argv[2]) if len(sys.argv) > 2 else 4
+MOMENTS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 
 RECIPE = ["--data", "train", "--val-dir", "val", "--arch", "narrow", "--batch", 4, "--seed", 5, "--lr", 0.05, "--dropout",
           0.3, "--lr-warmup-epochs", 1, "--lr-warmup-method", "linear", "--lr-scheduler", "steplr", "--lr-step-size", 1,

@@ -34,6 +34,7 @@ COMMANDS = [
 if not SANITIZED:  # it opens them as the first does, and sanitized programs take long to start
     COMMANDS.append(("anx-parity", ["check", IN], False, True, set()))
 
+os.environ.pop("GLIBC_TUNABLES", None)  # memory as a user's malloc takes it
 SECONDS = 10 if SANITIZED else 2
 TIMEOUT = 60
 MEMORY = 64 << 20

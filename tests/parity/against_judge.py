@@ -210,8 +210,8 @@ def preprocessed(image, mean=MEAN, std=STD, scale=1.0, bgr=False, antialias=True
 
 
 def test_preprocessing(model, image):
-    """Wrong preprocessing is placed there, and named, with its stages in the dump and with the input alone; the layers,
-    which are right, are not blamed."""
+    """Wrong preprocessing is placed there, and named, with its stages and the layers in the dump and with the input alone;
+    the layers, which are right, are not blamed."""
     dump = f"{TMP}/preprocessed.safetensors"
     for what, options, stage, cause, text in (
         ("mean and std of 0.5", {"mean": [0.5] * 3, "std": [0.5] * 3}, "input", "normalisation", "-1 .. 1"),
@@ -227,9 +227,10 @@ def test_preprocessing(model, image):
         ("no antialiasing", {"antialias": False}, "resize", "no-antialias", "without antialiasing"),
     ):  # fmt: skip
         stages, x = preprocessed(image, **options)
-        dump_torch(model, x, dump)
-        save_file({**load_file(dump), **stages}, dump)
-        expect(what, dump, "fail", stage, cause, ("--image", IMAGE), text)
+        if what in ("mean and std of 0.5", "BGR", "no antialiasing"):  # one of each cause
+            dump_torch(model, x, dump)
+            save_file({**load_file(dump), **stages}, dump)
+            expect(what, dump, "fail", stage, cause, ("--image", IMAGE), text)
         save_file({"input": x.numpy()}, dump)
         expect(f"{what}, the input alone", dump, "fail", "input", cause, ("--image", IMAGE), text)
 

@@ -26,7 +26,14 @@ static float *inputs;
 static int64_t n_images;
 static anx_model *model;
 
-/* Model and photographs, at first use; made-up JPEGs (jpeg-*) are patterns and left out. */
+/* (n_images, classes), by "reference", "cpu" and "exact", each computed once */
+enum { n_devices = 3 };
+static const char *const devices[n_devices] = {"reference", "cpu", "exact"};
+static float *logits_by[n_devices];
+
+static float *logits_of(const char *device_name, const float *input);
+
+/* Model, photographs and logits, at first use; made-up JPEGs (jpeg-*) are patterns and left out. */
 static void prepare(void) {
     if (model != NULL) return;
     anx_error err = ANX_ERROR_INIT;
@@ -48,6 +55,7 @@ static void prepare(void) {
         free(bytes);
     }
     closedir(folder);
+    for (int d = 0; d < n_devices; d++) logits_by[d] = logits_of(devices[d], inputs);
 }
 
 /* (n_images, classes) */
@@ -110,10 +118,9 @@ static outcome compare(const float *logits, const float *truth) {
 static void right_engines_decide_alike_where_nothing_is_marked(void) {
     prepare();
     CU_ASSERT_TRUE(n_images >= 20);
-    float *truth = logits_of("reference", inputs);
-    static const char *const devices[] = {"cpu", "exact"};
-    for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
-        float *logits = logits_of(devices[d], inputs);
+    const float *truth = logits_by[0];
+    for (int d = 1; d < n_devices; d++) {
+        const float *logits = logits_by[d];
         CU_ASSERT_NOT_EQUAL(memcmp(logits, truth, (size_t)(n_images * classes) * sizeof *logits), 0);
         const outcome o = compare(logits, truth);
         printf("\n    %s: %lld images, margins off by at most %.1f u s, %lld of %lld decisions marked, %lld turned\n",
@@ -124,9 +131,7 @@ static void right_engines_decide_alike_where_nothing_is_marked(void) {
         /* Over all its labels an image has two close decisions of each kind at most (first and second, fifth and
            sixth): a quarter of the images' at most, where a user's labels meet one in 1,000 of these. */
         CU_ASSERT_TRUE(o.marked <= n_images / 4);
-        free(logits);
     }
-    free(truth);
 }
 
 /*
@@ -162,24 +167,21 @@ static outcome compare_nearby(const float *logits, const float *truth, int k) {
 
 static void decisions_that_rounding_turns_are_marked(void) {
     prepare();
-    float *truth = logits_of("reference", inputs);
-    static const char *const devices[] = {"cpu", "exact"};
-    for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
-        float *logits = logits_of(devices[d], inputs);
+    const float *truth = logits_by[0];
+    for (int d = 1; d < n_devices; d++) {
+        const float *logits = logits_by[d];
         for (int k = 1; k <= ANX_TOP; k += ANX_TOP - 1) {
             const outcome o = compare_nearby(logits, truth, k);
             CU_ASSERT_TRUE(o.flipped > o.decisions / 50); /* they do turn */
             CU_ASSERT_EQUAL(o.flipped_unmarked, 0);
             CU_ASSERT_EQUAL(o.marked, o.decisions / 6 * 5); /* all but those 1,000 units away */
         }
-        free(logits);
     }
-    free(truth);
 }
 
 static void fewer_bits_are_beyond_what_is_allowed_for(void) {
     prepare();
-    float *truth = logits_of("reference", inputs);
+    const float *truth = logits_by[0];
     float *rounded = malloc((size_t)(n_images * input_elems) * sizeof *rounded);
     if (rounded == NULL) abort();
     for (int64_t i = 0; i < n_images * input_elems; i++) /* the network's input alone */
@@ -190,7 +192,6 @@ static void fewer_bits_are_beyond_what_is_allowed_for(void) {
     CU_ASSERT_TRUE(o.deviation > 2 * 512);
     free(logits);
     free(rounded);
-    free(truth);
 }
 
 int main(int argc, char **argv) {
@@ -203,5 +204,6 @@ int main(int argc, char **argv) {
     const int status = anx_test_main("ambiguity", tests, argc, argv);
     anx_model_destroy(model);
     free(inputs);
+    for (int d = 0; d < n_devices; d++) free(logits_by[d]);
     return status;
 }
