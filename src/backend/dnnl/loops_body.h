@@ -92,17 +92,22 @@ LOOP_INLINE float pool_single(const float *src, const anx_dnnl_pooling *p, const
                               int32_t *winner) {
     float acc = kind == AVERAGE ? 0.0f : -INFINITY;
     int64_t best = win->h0 * p->in_w + win->w0;
+    bool nan = false;
     for (int64_t h = win->h0; h < win->h1; h++) {
         for (int64_t w = win->w0; w < win->w1; w++) {
             const float x = src[h * p->src.stride_h + w * p->src.stride_w];
             if (kind == AVERAGE) {
                 acc += x;
+            } else if (kind == MAXIMUM) { /* no branch: which is larger cannot be foretold */
+                acc = x > acc ? x : acc;
+                nan |= x != x;
             } else if (x > acc || x != x) {
                 acc = x;
                 best = h * p->in_w + w;
             }
         }
     }
+    if (kind == MAXIMUM && nan) return NAN;
     if (kind == TRACKED) *winner = (int32_t)best;
     return kind == AVERAGE ? acc / (float)(win->h1 - win->h0) / (float)(win->w1 - win->w0) : acc;
 }
@@ -141,6 +146,13 @@ LOOP_INLINE void pool_row(const anx_dnnl_pooling *p, const float *src, float *ds
     range_of(oh, p->in_h, p->out_h, adaptive, p->kernel_h, p->stride_h, p->pad_h, &win.h0, &win.h1);
     for (int64_t ow = 0; ow < p->out_w; ow++) {
         range_of(ow, p->in_w, p->out_w, adaptive, p->kernel_w, p->stride_w, p->pad_w, &win.w0, &win.w1);
+        if (p->src.block == 1) { /* of a plain layout, where there is nothing to gather */
+            const int64_t to = ow * p->dst.stride_w + channel_offset(&p->dst, first);
+            int32_t winner;
+            y[to] = pool_single(x, p, &win, kind, &winner);
+            if (kind == TRACKED) winners[to] = winner;
+            continue;
+        }
         for (int64_t c = 0; c < channels; c += CHUNK)
             pool_chunk(p, x + c, y + ow * p->dst.stride_w, kind == TRACKED ? winners + ow * p->dst.stride_w : NULL,
                        &win, first + c, (int)min_i64(CHUNK, channels - c), kind);
