@@ -196,7 +196,11 @@ static double largest_weight(const anx_suspect *s) {
     double largest = 0;
     if (weight == ANX_NO_PARAM) return 0;
     const float *w = s->params[weight].data;
-    for (int64_t i = 0; i < anx_tensor_elems(&s->params[weight]); i++) largest = fmax(largest, fabs((double)w[i]));
+    const int64_t n = anx_tensor_elems(&s->params[weight]);
+    for (int64_t i = 0; i < n; i++) {
+        const double magnitude = fabs((double)w[i]);
+        if (magnitude > largest) largest = magnitude;
+    }
     return largest;
 }
 

@@ -23,7 +23,8 @@ static int64_t image_elems(const anx_fixture_point *point) {
 /* ---- reading --------------------------------------------------------------------------------------------- */
 
 static anx_status check_finite(anx_fixture_reader *r, const char *key, const anx_tensor *t) {
-    for (int64_t i = 0; i < anx_tensor_elems(t); i++) {
+    const int64_t n = anx_tensor_elems(t);
+    for (int64_t i = 0; i < n; i++) {
         const double value = t->dtype == ANX_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i];
         if (!isfinite(value)) return anx_fixture_reader_fail(r, key, "it holds values that are not finite");
     }

@@ -1,5 +1,6 @@
 #include "parity/operands.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -11,14 +12,19 @@ static const double two_roundings = 6688.7, two_cuts = 16384;
 static const double most = 24 * 0x1p-24;
 
 /* The squares of v / 2^*exponent, which is chosen so that none overflows and only what is negligible underflows. */
-static float *squares_of(const float *v, int64_t n, int *exponent) {
+static float *squares_of(const float *v, int64_t n, int *exponent, int threads) {
     float *out = malloc((size_t)(n > 0 ? n : 1) * sizeof *out), largest = 0;
     if (out == NULL) return NULL;
-    for (int64_t i = 0; i < n; i++)
-        if (isfinite(v[i])) largest = fmaxf(largest, fabsf(v[i]));
-    *exponent = largest > 0 ? ilogbf(largest) : 0;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(max : largest)
     for (int64_t i = 0; i < n; i++) {
-        const float scaled = ldexpf(v[i], -*exponent);
+        const float magnitude = fabsf(v[i]);
+        if (magnitude <= FLT_MAX && magnitude > largest) largest = magnitude;
+    }
+    *exponent = largest > 0 ? ilogbf(largest) : 0;
+    const double scale = ldexp(1, -*exponent); /* 2^149 is no float */
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < n; i++) {
+        const float scaled = (float)((double)v[i] * scale);
         out[i] = scaled * scaled;
     }
     return out;
@@ -38,8 +44,8 @@ anx_status anx_operand_errors(const anx_graph *graph, int node, int64_t batch, c
     const anx_node *n = &graph->nodes[node];
     const int64_t plane = plane_of(&n->out), outputs = n->out.dim[0];
     int ex = 0, ew = 0;
-    float *xx = squares_of(x, batch * anx_graph_node_elems(graph, n->inputs[0]), &ex);
-    float *ww = squares_of(weight, outputs * n->terms, &ew);
+    float *xx = squares_of(x, batch * anx_graph_node_elems(graph, n->inputs[0]), &ex, threads);
+    float *ww = squares_of(weight, outputs * n->terms, &ew, threads);
     float *none = bias != NULL ? calloc((size_t)outputs, sizeof *none) : NULL;
     anx_status status = ANX_OK;
     if (xx == NULL || ww == NULL || (bias != NULL && none == NULL))
@@ -64,8 +70,8 @@ anx_status anx_operand_errors_back(const anx_graph *graph, int node, int64_t bat
     const anx_node *n = &graph->nodes[node];
     const int64_t in = batch * anx_graph_node_elems(graph, n->inputs[0]), weights = n->out.dim[0] * n->terms;
     int ex = 0, ey = 0, ew = 0;
-    float *xx = squares_of(g->x, in, &ex), *ww = squares_of(g->weight, weights, &ew);
-    float *yy = squares_of(g->dy, batch * anx_graph_node_elems(graph, node), &ey);
+    float *xx = squares_of(g->x, in, &ex, threads), *ww = squares_of(g->weight, weights, &ew, threads);
+    float *yy = squares_of(g->dy, batch * anx_graph_node_elems(graph, node), &ey, threads);
     double *dx = g->dx != NULL ? calloc((size_t)in, sizeof *dx) : NULL;
     double *dweight = g->dweight != NULL ? calloc((size_t)weights, sizeof *dweight) : NULL;
     const anx_reference_gradients squares = {

@@ -107,7 +107,8 @@ static anx_status check_argmax(const anx_training *t, const anx_plan *plan, int 
                    : anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
                                    "the windows' winners are not known before the layer has run");
     const int64_t *winners = host->data, plane = node->in.dim[1] * node->in.dim[2];
-    for (int64_t i = 0; i < anx_tensor_elems(host); i++)
+    const int64_t n = anx_tensor_elems(host);
+    for (int64_t i = 0; i < n; i++)
         if (winners[i] < 0 || winners[i] >= plane)
             return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
                                  "element %lld of the winners of '%s' is %lld; its planes have %lld elements",

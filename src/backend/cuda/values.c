@@ -118,8 +118,9 @@ anx_status anx_cuda_plan_read(void *impl, anx_value value, anx_tensor *host, anx
     if (status == ANX_OK) status = read_floats(plan, value, narrow.data, anx_tensor_bytes(&narrow), err);
     if (status == ANX_OK) status = anx_cuda_device_sync(plan->device, err);
     const float *from = narrow.data;
-    for (int64_t i = 0; status == ANX_OK && i < anx_tensor_elems(host); i++)
-        ((double *)host->data)[i] = (double)from[i];
+    double *to = host->data;
+    const int64_t n = status == ANX_OK ? anx_tensor_elems(host) : 0;
+    for (int64_t i = 0; i < n; i++) to[i] = (double)from[i];
     anx_tensor_fini(&narrow);
     return status;
 }

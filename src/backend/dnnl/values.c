@@ -135,7 +135,8 @@ anx_status anx_dnnl_plan_read(void *impl, anx_value value, anx_tensor *host, anx
     if (status == ANX_OK && narrow.owned != NULL) {
         const float *from = narrow.data;
         double *to = host->data;
-        for (int64_t i = 0; i < anx_tensor_elems(host); i++) to[i] = (double)from[i];
+        const int64_t n = anx_tensor_elems(host);
+        for (int64_t i = 0; i < n; i++) to[i] = (double)from[i];
     }
     anx_tensor_fini(&narrow);
     return status;

@@ -145,7 +145,8 @@ static void copy_places(const anx_exact_plan *plan, int node, const anx_tensor *
 static anx_status check_places(const anx_exact_plan *plan, int node, const anx_tensor *host, anx_error *err) {
     const anx_extent *in = &plan->graph->nodes[node].in;
     const int64_t plane = in->dim[1] * in->dim[2], *index = host->data;
-    for (int64_t i = 0; i < anx_tensor_elems(host); i++)
+    const int64_t n = anx_tensor_elems(host);
+    for (int64_t i = 0; i < n; i++)
         if (index[i] < 0 || index[i] >= plane)
             return anx_error_set(err, ANX_ERR_INVALID_ARGUMENT,
                                  "element %lld of the winners of '%s' is %lld; its planes have %lld elements",
