@@ -11,7 +11,7 @@ fail() {
     failed=1
 }
 "$bin/anx-convert" init --arch alexnet --seed 0 -o "$work/alexnet.pth" 2>/dev/null || exit 1
-# Not both in one: with --full the operators of every recorded step are judged, which takes minutes.
+# Not both in one: with --full the operators of every fourth recorded step are judged, which takes a minute more.
 for what in --full --train; do
     "$bin/anx-parity" check $what --device cuda "$work/alexnet.pth" >"$work/check" 2>&1 || fail "$(cat "$work/check")"
     tail -n 1 "$work/check"
