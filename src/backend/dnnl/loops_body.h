@@ -146,13 +146,6 @@ LOOP_INLINE void pool_row(const anx_dnnl_pooling *p, const float *src, float *ds
     range_of(oh, p->in_h, p->out_h, adaptive, p->kernel_h, p->stride_h, p->pad_h, &win.h0, &win.h1);
     for (int64_t ow = 0; ow < p->out_w; ow++) {
         range_of(ow, p->in_w, p->out_w, adaptive, p->kernel_w, p->stride_w, p->pad_w, &win.w0, &win.w1);
-        if (p->src.block == 1) { /* of a plain layout, where there is nothing to gather */
-            const int64_t to = ow * p->dst.stride_w + channel_offset(&p->dst, first);
-            int32_t winner;
-            y[to] = pool_single(x, p, &win, kind, &winner);
-            if (kind == TRACKED) winners[to] = winner;
-            continue;
-        }
         for (int64_t c = 0; c < channels; c += CHUNK)
             pool_chunk(p, x + c, y + ow * p->dst.stride_w, kind == TRACKED ? winners + ow * p->dst.stride_w : NULL,
                        &win, first + c, (int)min_i64(CHUNK, channels - c), kind);
